@@ -1,0 +1,138 @@
+"""What people call: the primitives under their public names, and the functions built from them.
+
+Every function takes Values and real numbers, mixed as you like; of plain numbers alone it makes a plain float.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from autograd_lite import primitives as p
+from autograd_lite.primitives import Primitive
+from autograd_lite.value import Value
+
+Scalar: TypeAlias = Any  # a Value, or a real number
+Rule: TypeAlias = Callable[..., tuple[Any, ...]]
+F = TypeVar("F", bound=Callable[..., float])
+
+exp, log, log1p, expm1, sqrt = p.exp, p.log, p.log1p, p.expm1, p.sqrt
+sin, cos, tan, asin, acos, atan = p.sin, p.cos, p.tan, p.asin, p.acos, p.atan
+sinh, cosh, tanh = p.sinh, p.cosh, p.tanh
+sigmoid, softplus, relu, step, abs, sign = p.sigmoid, p.softplus, p.relu, p.step, p.abs_, p.sign
+maximum, minimum, where = p.maximum, p.minimum, p.where
+
+
+def sum(xs: Iterable[Scalar]) -> Scalar:
+    """The sum of `xs` as one node; 0.0 if there are none."""
+    xs = tuple(xs)
+    return p.sum_(*xs) if xs else 0.0
+
+
+def dot(xs: Iterable[Scalar], ys: Iterable[Scalar]) -> Scalar:
+    """x0*y0 + x1*y1 + ... as one node; a ValueError if the lengths differ."""
+    xs, ys = tuple(xs), tuple(ys)
+    if len(xs) != len(ys):
+        raise ValueError(f"dot takes two sequences of one length, got {len(xs)} and {len(ys)}")
+    return p.dot(*xs, *ys) if xs else 0.0
+
+
+def mean(xs: Iterable[Scalar]) -> Scalar:
+    """The arithmetic mean of `xs`."""
+    xs = _some(xs, "mean")
+    return sum(xs) / len(xs)
+
+
+def norm(xs: Iterable[Scalar]) -> Scalar:
+    """The Euclidean length of `xs`. Its gradient at the origin is 0, as PyTorch's."""
+    xs = tuple(xs)
+    square = dot(xs, xs)
+    return where(square, sqrt(where(square, square, 1.0)), 0.0)
+
+
+def logsumexp(xs: Iterable[Scalar]) -> Scalar:
+    """log(exp(x0) + exp(x1) + ...), without overflow."""
+    xs = _some(xs, "logsumexp")
+    peak = _peak(xs)
+    return peak + log(sum([exp(x - peak) for x in xs]))
+
+
+def softmax(xs: Iterable[Scalar]) -> list[Scalar]:
+    """exp(x) / sum of exp(x) for each of `xs`, without overflow."""
+    xs = _some(xs, "softmax")
+    peak = _peak(xs)
+    exps = [exp(x - peak) for x in xs]
+    total = sum(exps)
+    return [e / total for e in exps]
+
+
+def log_softmax(xs: Iterable[Scalar]) -> list[Scalar]:
+    """log(softmax(xs)), without overflow, and without underflow to log(0)."""
+    xs = _some(xs, "log_softmax")
+    peak = _peak(xs)
+    shifted = [x - peak for x in xs]
+    total = log(sum([exp(x) for x in shifted]))
+    return [x - total for x in shifted]
+
+
+def silu(x: Scalar) -> Scalar:
+    """x * sigmoid(x)."""
+    return x * sigmoid(x)
+
+
+def gelu(x: Scalar) -> Scalar:
+    """x times the normal distribution function, in its tanh form (Hendrycks and Gimpel 2016, arXiv:1606.08415)."""
+    return 0.5 * x * (1.0 + tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def elu(x: Scalar, alpha: float = 1.0) -> Scalar:
+    """x for x > 0, else alpha * (exp(x) - 1)."""
+    positive = step(x)
+    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))
+
+
+def leaky_relu(x: Scalar, negative_slope: float = 0.01) -> Scalar:
+    """x for x > 0, else negative_slope * x."""
+    return where(step(x), x, negative_slope * x)
+
+
+def primitive(partials: Rule) -> Callable[[F], Primitive]:
+    """Make a function of floats a primitive of your own: `partials(z, *args)` is the tuple of its derivatives.
+
+        @primitive(partials=lambda z, x: (3 * x**2,))
+        def cube(x):
+            return x * x * x
+
+    It then works in every mode that the rule's own operations allow; use autograd_lite's functions in the rule, not
+    math's. None in the tuple marks an argument through which nothing flows. `check_grads` tests it.
+    """
+    if not callable(partials):
+        raise TypeError(f"primitive takes partials=a function of (z, *args), got {type(partials).__name__}")
+
+    def decorate(function: F) -> Primitive:
+        name = function.__name__
+        row = p.PRIMITIVES.get(name)
+        if row is not None and row.compute.__module__ != function.__module__:
+            raise ValueError(f"there is a primitive {name!r} already: choose another name")
+        op = p.PRIMITIVES[name] = Primitive(name, function, partials)
+        return op
+
+    return decorate
+
+
+def _some(xs: Iterable[Scalar], what: str) -> Sequence[Scalar]:
+    xs = tuple(xs)
+    if not xs:
+        raise ValueError(f"{what} of an empty list")
+    return xs
+
+
+def _peak(xs: Sequence[Scalar]) -> Scalar:
+    """The largest of `xs`, brought into the finite range, as a number through which no derivative flows."""
+    peak = xs[0]
+    for x in xs[1:]:
+        peak = maximum(peak, x)
+    peak = maximum(minimum(peak, sys.float_info.max), -sys.float_info.max)
+    return peak.detach() if isinstance(peak, Value) else peak

@@ -1,0 +1,48 @@
+"""Walking a recorded graph. Knows how a node holds its arguments, nothing of numbers or derivatives. Imports nothing.
+
+A node's `args` are nodes and plain floats. Where there are two of them they sit in the node's own `_x` and `_y`;
+any other number is a tuple in `_x`, and `_y` is None: most nodes are then one object in memory, and a walk is quick.
+"""
+
+from typing import Any, Protocol, TypeVar
+
+
+class Node(Protocol):
+    """What a walk needs of a node: `args`, and the two slots that hold them."""
+
+    _x: Any
+    _y: Any
+
+
+N = TypeVar("N", bound=Node)
+
+
+def topological_order(*roots: N) -> list[N]:
+    """Every node that the roots are made from, the roots included, each once and after its arguments.
+
+    Arguments are visited in their order, so the same graph always gives the same list. Linear in the edges; the
+    stack is a list, so depth does not matter.
+    """
+    order: list[N] = []
+    seen: set[N] = set()
+    stack: list[N | None] = [*reversed(roots)]
+    pop, push, mark = stack.pop, stack.append, seen.add
+    while stack:
+        node = pop()
+        if node is None:  # the arguments of the node beneath are done, and so is it
+            order.append(pop())  # type: ignore[arg-type]
+        elif node not in seen:
+            mark(node)
+            push(node)
+            push(None)
+            x, y = node._x, node._y
+            if y is None:
+                for arg in reversed(x):
+                    if type(arg) is not float and arg not in seen:
+                        push(arg)
+            else:
+                if type(y) is not float and y not in seen:
+                    push(y)
+                if type(x) is not float and x not in seen:
+                    push(x)
+    return order
