@@ -4,17 +4,9 @@ A node's `args` are nodes and plain floats. Where there are two of them they sit
 any other number is a tuple in `_x`, and `_y` is None: most nodes are then one object in memory, and a walk is quick.
 """
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-
-class Node(Protocol):
-    """What a walk needs of a node: `args`, and the two slots that hold them."""
-
-    _x: Any
-    _y: Any
-
-
-N = TypeVar("N", bound=Node)
+N = TypeVar("N")
 
 
 def topological_order(*roots: N) -> list[N]:
@@ -25,12 +17,12 @@ def topological_order(*roots: N) -> list[N]:
     """
     order: list[N] = []
     seen: set[N] = set()
-    stack: list[N | None] = [*reversed(roots)]
+    stack: list[Any] = [*reversed(roots)]
     pop, push, mark = stack.pop, stack.append, seen.add
     while stack:
         node = pop()
         if node is None:  # the arguments of the node beneath are done, and so is it
-            order.append(pop())  # type: ignore[arg-type]
+            order.append(pop())
         elif node not in seen:
             mark(node)
             push(node)

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import operator
 from collections.abc import Callable
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn
+from numbers import Real
+from typing import Any, NoReturn
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive, to_float
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-Recorder = Callable[[Primitive, tuple[Any, ...]], Any]
-_recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
-_diversions = 0  # how many recorders are installed, in all threads; at 0 operators need not ask
-_lock = threading.Lock()
-
-
-@contextmanager
-def recording_with(recorder: Recorder) -> Iterator[None]:
-    """While this is open, in this thread, every operation gives `recorder(op, args)` instead of a new node."""
-    global _diversions
-    with _lock:
-        _diversions += 1
-    token = _recorder.set(recorder)
-    try:
-        yield
-    finally:
-        _recorder.reset(token)
-        with _lock:
-            _diversions -= 1
+from autograd_lite.recording import current, installed
 
 
 def new_node(op: Primitive, args: tuple[Any, ...]) -> Value:
@@ -48,23 +25,19 @@ def new_node(op: Primitive, args: tuple[Any, ...]) -> Value:
 
 
 def _operator(op: Primitive, const: Primitive | None = None) -> Any:
-    """The methods of a binary operator. `const` takes the place of `op` where the right operand is a number."""
-    compute, new, const = op.compute, object.__new__, const or op
+    """A binary operator and its reflection. `const` takes the place of `op` where the right operand is a number."""
+    compute, new, op_const = op.compute, object.__new__, const or op
 
     def forward(x: Value, y: Any) -> Any:
         kind = type(y)
         if kind is int:
             y, kind = float(y), float
-        if _diversions or (kind is not Value and kind is not float):
-            return x.record(op if hasattr(y, "record") else const, (x, y)) if _is_operand(y) else NotImplemented
+        if installed or (kind is not Value and kind is not float):
+            return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
         z = new(Value)
-        if kind is Value:
-            z.data = compute(x.data, y.data)
-            z.op = op
-        else:
-            z.data = compute(x.data, y)
-            z.op = const
+        z.data = compute(x.data, y.data if kind is Value else y)
         z.grad = 0.0
+        z.op = op if kind is Value else op_const
         z._x = x
         z._y = y
         z.label = ""
@@ -79,35 +52,39 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
 
 
 def _is_operand(x: Any) -> bool:
-    return isinstance(x, p.Real) or hasattr(x, "record")
+    return isinstance(x, Real) or hasattr(x, "record")
 
 
 def _method(op: Primitive) -> Callable[[Value], Value]:
     def method(x: Value) -> Value:
         return x.record(op, (x,))
 
-    method.__doc__ = f"`{op.name}(self)`, recorded."
+    method.__doc__ = f"`{op.name}` of this Value, recorded."
+    return method
+
+
+def _comparison(compare: Callable[[float, float], bool]) -> Callable[[Value, Any], bool]:
+    def method(x: Value, y: Any) -> bool:
+        return compare(x.data, y.data if isinstance(y, Value) else y) if _is_operand(y) else NotImplemented
+
     return method
 
 
 class Value:
     """A real number, its gradient, and how it was made.
 
-    `data` is the number and may be assigned; `grad` is what `backward` found; `op` is the Primitive that made it, or
-    None for a leaf; `args` are what it was made from, Values and plain floats; `label` is a name for pictures.
+    `data` is the number, and may be assigned; `grad` is what `backward` found; `op` is the primitive that made it, None
+    for a leaf; `args` are what it was made from, Values and plain floats; `label` names it in errors and pictures.
     """
 
-    # Two arguments sit in the node itself; any other number of them is a tuple in `_x`, and then `_y` is None. A node
-    # is then one object to the garbage collector instead of two, which is a third of the time of a training step.
-    __slots__ = ("_x", "_y", "data", "grad", "label", "op")
-
+    __slots__ = ("_x", "_y", "data", "grad", "label", "op")  # see graph.py for _x and _y
     data: float
     grad: float
     op: Primitive | None
 
     def __init__(self, data: float, label: str = "") -> None:
         """A leaf that holds `float(data)`; a TypeError if `data` is not a real number."""
-        self.data = data if type(data) is float else to_float(data, "Value")
+        self.data = to_float(data, "Value")
         self.grad = 0.0
         self.op = None
         self._x: Any = ()
@@ -116,14 +93,19 @@ class Value:
 
     @property
     def args(self) -> tuple[Any, ...]:
+        """What this was made from: a tuple of Values and floats, empty for a leaf."""
         return self._x if self._y is None else (self._x, self._y)
 
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
-        """`op` on `args`, some of them Values: a new node, or what the recorder in force makes of it."""
-        known = (float, type(self))
-        args = tuple([x if type(x) in known or isinstance(x, Value) else to_float(x, op.name) for x in args])
-        recorder = _recorder.get() if _diversions else None
+        """`op` on `args`, Values and real numbers: a new node, or what the recorder in force makes of it."""
+        args = tuple([x if type(x) is float or isinstance(x, Value) else to_float(x, op.name) for x in args])
+        recorder = current.get() if installed else None
         return new_node(op, args) if recorder is None else recorder(op, args)
+
+    def detach(self) -> Value:
+        """The same number without its history: a new leaf."""
+        recorder = current.get() if installed else None
+        return Value(self.data) if recorder is None else recorder(p.detach, (self,))
 
     def backward(self) -> None:
         """Add d(self)/d(leaf) to the `grad` of every leaf under `self`; set the `grad` of every node between."""
@@ -133,12 +115,12 @@ class Value:
             node.grad = 0.0
         self.grad = 1.0
         for node in reversed(order):
-            x, y = node._x, node._y
-            if y is None or node.op.selects:
+            x, y, op = node._x, node._y, node.op
+            if y is None or op.selects:  # type: ignore[union-attr]  # a leaf has no _y
                 node._pull_back()
                 continue
             # What _pull_back does, written out for two arguments: most nodes are such, and a call costs as much again.
-            partials = node.op.partials
+            partials = op.partials  # type: ignore[union-attr]
             if type(x) is float:
                 _, dy = partials(node.data, x, y.data)
                 if dy is not None:
@@ -155,7 +137,7 @@ class Value:
                     y.grad += node.grad * dy
         for leaf, grad in before:
             leaf.grad += grad
-        watch = getattr(_recorder.get(), "watch_backward", None) if _diversions else None
+        watch = getattr(current.get(), "watch_backward", None) if installed else None
         if watch is not None:
             watch(order)
 
@@ -163,14 +145,10 @@ class Value:
         """Add `self.grad` times each partial to the `grad` of the argument that it belongs to."""
         op, g, args = self.op, self.grad, self.args
         if op is not None:
-            numbers = [x if type(x) is float else x.data for x in args]
-            for x, dx in zip(args, op.partials(self.data, *numbers), strict=True):
+            partials = op.partials(self.data, *[x if type(x) is float else x.data for x in args])
+            for x, dx in zip(args, partials, strict=True):
                 if type(x) is not float and dx is not None and (dx or not op.selects):
                     x.grad += g * dx
-
-    def detach(self) -> Value:
-        """The same number with no history: a new leaf."""
-        return self.record(p.detach, (self,)) if _diversions else Value(self.data)
 
     # fmt: off
     __add__, __radd__         = _operator(p.add)
@@ -178,35 +156,24 @@ class Value:
     __mul__, __rmul__         = _operator(p.mul)
     __truediv__, __rtruediv__ = _operator(p.div)
     __pow__, __rpow__         = _operator(p.pow_, const=p.pow_const)
-    __neg__ = _method(p.neg)
-    __abs__ = _method(p.abs_)
-    exp,  log,  log1p, expm1, sqrt = map(_method, (p.exp, p.log, p.log1p, p.expm1, p.sqrt))
-    sin,  cos,  tan,  asin, acos, atan = map(_method, (p.sin, p.cos, p.tan, p.asin, p.acos, p.atan))
-    sinh, cosh, tanh, sigmoid, softplus, relu = map(_method, (p.sinh, p.cosh, p.tanh, p.sigmoid, p.softplus, p.relu))
+    __neg__, __abs__          = map(_method, (p.neg, p.abs_))
+    __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
+    exp, log, log1p, expm1, sqrt   = map(_method, (p.exp, p.log, p.log1p, p.expm1, p.sqrt))
+    sin, cos, tan, asin, acos, atan  = map(_method, (p.sin, p.cos, p.tan, p.asin, p.acos, p.atan))
+    sinh, cosh, tanh                 = map(_method, (p.sinh, p.cosh, p.tanh))
+    sigmoid, softplus, relu          = map(_method, (p.sigmoid, p.softplus, p.relu))
     # fmt: on
-
-    def __lt__(self, other: Any) -> bool:
-        return bool(self.data < _number(other))
-
-    def __le__(self, other: Any) -> bool:
-        return bool(self.data <= _number(other))
-
-    def __gt__(self, other: Any) -> bool:
-        return bool(self.data > _number(other))
-
-    def __ge__(self, other: Any) -> bool:
-        return bool(self.data >= _number(other))
 
     def __float__(self) -> NoReturn:
         raise TypeError(
-            "float(Value) would drop the gradient: use .data for the number, or autograd_lite's functions in place "
-            "of math's (autograd_lite.exp, not math.exp)"
+            "float(Value) would drop the gradient: use .data for the number, or autograd_lite's functions instead of "
+            "math's (autograd_lite.exp, not math.exp)"
         )
 
     __int__ = __index__ = __float__
 
     def __bool__(self) -> NoReturn:
-        raise TypeError("the truth of a Value is ambiguous: compare a number (v > 0, v.data == 1), or use where()")
+        raise TypeError("a Value is neither true nor false: compare it with a number (v > 0), or use v.data or where()")
 
     def __format__(self, spec: str) -> str:
         return format(self.data, spec) if spec else str(self)
@@ -214,34 +181,3 @@ class Value:
     def __repr__(self) -> str:
         label = f", label={self.label!r}" if self.label else ""
         return f"Value(data={self.data}, grad={self.grad}{label})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A graph is pickled as a flat list of rows, so that depth does not matter; leaves keep their identity.
-        order = topological_order(self)
-        if self.op is None:
-            return _restore, ([(None, (), *self._state())],)
-        index = {node: i for i, node in enumerate(order)}
-        rows = [
-            node
-            if node.op is None
-            else (node.op, tuple([x if type(x) is float else index[x] for x in node.args]), *node._state())
-            for node in order
-        ]
-        return _restore, (rows,)
-
-    def _state(self) -> tuple[float, float, str]:
-        return self.data, self.grad, self.label
-
-
-def _restore(rows: list[Any]) -> Value:
-    """The last of `rows`: leaves as they are, and `(op, args, data, grad, label)` with an int for an earlier row."""
-    nodes: list[Value] = []
-    for row in rows:
-        node = row
-        if not isinstance(row, Value):
-            node = Value.__new__(Value)
-            node.op, args, node.data, node.grad, node.label = row
-            args = tuple([nodes[x] if type(x) is int else x for x in args])
-            node._x, node._y = args if len(args) == 2 else (args, None)
-        nodes.append(node)
-    return nodes[-1]

@@ -1,0 +1,112 @@
+"""Numbers from numbers as IEEE 754 has them, where Python's `math` raises. Imports nothing of ours.
+
+Nothing here raises, nothing is complex, and a nan that goes in comes out (but nan**0 and 1**nan are 1, as in C).
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from math import inf, nan
+
+
+def _total(function: Callable[[float], float], pole: float | None = None) -> Callable[[float], float]:
+    """`function`, with -inf at its pole, nan outside its domain, and an infinity where it overflows."""
+
+    def compute(x: float) -> float:
+        try:
+            return function(x)
+        except ValueError:
+            return -inf if x == pole else nan
+        except OverflowError:
+            return math.copysign(inf, x)
+
+    return compute
+
+
+exp, expm1, log, log1p = _total(math.exp), _total(math.expm1), _total(math.log, 0.0), _total(math.log1p, -1.0)
+sqrt, sin, cos, tan = _total(math.sqrt), _total(math.sin), _total(math.cos), _total(math.tan)
+asin, acos, atan = _total(math.asin), _total(math.acos), math.atan
+sinh, tanh, _cosh = _total(math.sinh), math.tanh, _total(math.cosh)
+
+
+def cosh(x: float) -> float:
+    """Even, so that it overflows upwards on both sides."""
+    return _cosh(abs(x))
+
+
+def div(x: float, y: float) -> float:
+    """x / y; x/0 is an infinity with the sign of both, 0/0 is nan."""
+    try:
+        return x / y
+    except ZeroDivisionError:
+        return math.copysign(inf, x) * math.copysign(1.0, y) if x and x == x else nan
+
+
+def pow(x: float, y: float) -> float:
+    """x ** y; nan for a negative number to a fraction, an infinity for 0 to a negative number and for overflow."""
+    try:
+        return math.pow(x, y)
+    except (ValueError, OverflowError):
+        if x < 0 and y % 1:
+            return nan
+        return -inf if math.copysign(1.0, x) < 0 and y % 2 == 1 else inf
+
+
+def sigmoid(x: float) -> float:
+    """1 / (1 + exp(-x)), which never overflows."""
+    e = math.exp(-abs(x))
+    return (1.0 if x >= 0 else e) / (1.0 + e)
+
+
+def softplus(x: float) -> float:
+    """log(1 + exp(x)), which never overflows."""
+    return relu(x) + math.log1p(math.exp(-abs(x)))
+
+
+def relu(x: float) -> float:
+    """The larger of x and 0."""
+    return 0.0 if x <= 0 else x
+
+
+def step(x: float) -> float:
+    """1 for x > 0, else 0."""
+    return 1.0 if x > 0 else x if x != x else 0.0
+
+
+def sign(x: float) -> float:
+    """1, 0 or -1."""
+    return 1.0 if x > 0 else -1.0 if x < 0 else x
+
+
+def maximum(x: float, y: float) -> float:
+    """The larger of two; nan if either is."""
+    return x if x > y or x != x else y
+
+
+def minimum(x: float, y: float) -> float:
+    """The smaller of two; nan if either is."""
+    return x if x < y or x != x else y
+
+
+def share(x: float, y: float) -> float:
+    """How much of maximum(x, y) is x's: 1 or 0, and 1/2 at a tie. 1 where either is nan, as in PyTorch."""
+    return 0.5 if x == y else 0.0 if x < y else 1.0
+
+
+def where(c: float, x: float, y: float) -> float:
+    """x if c is not 0, else y. A nan is not 0."""
+    return x if c else y
+
+
+_sum = sum
+
+
+def sum(*xs: float) -> float:
+    """x0 + x1 + ..., from the left."""
+    return _sum(xs, -0.0)
+
+
+def dot(*xy: float) -> float:
+    """x0*y0 + x1*y1 + ..., of all the x and then all the y."""
+    n = len(xy) // 2
+    return _sum(map(operator.mul, xy[:n], xy[n:]), -0.0)
