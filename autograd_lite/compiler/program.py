@@ -1,0 +1,238 @@
+"""Program: the one data structure that every executor runs. A short list of wide instructions over flat addresses."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from autograd_lite import primitives as p
+from autograd_lite.primitives import Primitive
+
+Shape: TypeAlias = tuple[int, int, int]
+
+
+class Strided(NamedTuple):
+    """An operand whose address at (j, i, k) is `start + j * outer + i * inner + k * depth`."""
+
+    start: int
+    outer: int = 0
+    inner: int = 0
+    depth: int = 0
+
+
+class Indexed(NamedTuple):
+    """An operand whose addresses are listed, in the order of the loop nest (k fastest, then i, then j)."""
+
+    addresses: array[int]
+
+
+Operand: TypeAlias = Strided | Indexed
+
+
+class Instruction(NamedTuple):
+    """`op` at every point of a loop nest J x I, its results at the addresses `dst + j * I + i`.
+
+    `sum` and `dot` reduce over k < K and take a first operand to start from:
+
+        sum(init, x):      z[j, i] = init[j, i] + x[j, i, 0] + ... + x[j, i, K-1]
+        dot(init, x, y):   z[j, i] = init[j, i] + x[j, i, 0] * y[j, i, 0] + ... + x[j, i, K-1] * y[j, i, K-1]
+
+    Any other op is applied to one number from each operand, and then K is 1. `init` does not depend on k: its `depth`
+    is 0, and if it is Indexed it lists J*I addresses where a reduced operand lists J*I*K.
+    """
+
+    op: Primitive
+    dst: int
+    shape: Shape
+    operands: tuple[Operand, ...]
+
+    @property
+    def width(self) -> int:
+        """How many results there are."""
+        return self.shape[0] * self.shape[1]
+
+    def points(self, n: int) -> Shape:
+        """The loop nest of operand `n`."""
+        J, I, K = self.shape  # noqa: E741
+        return (J, I, K if n and self.op in REDUCTIONS else 1)
+
+    def addresses(self, n: int) -> Iterator[int]:
+        """The addresses of operand `n`, in the order of the loop nest."""
+        operand = self.operands[n]
+        if isinstance(operand, Indexed):
+            return iter(operand.addresses)
+        start, outer, inner, depth = operand
+        J, I, K = self.points(n)  # noqa: E741
+        return (start + j * outer + i * inner + k * depth for j in range(J) for i in range(I) for k in range(K))
+
+
+REDUCTIONS = {p.sum_: 2, p.dot: 3}  # and how many operands an instruction of theirs has
+
+
+class Encoded(NamedTuple):
+    """A program in flat buffers, for the kernel: see `Program.encode`."""
+
+    layout: array[int]
+    code: array[int]
+    tables: array[int]
+    results: array[int]
+    sums: array[int]
+    constants: array[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to compute from `captured` numbers, the same for every row, and from rows of `inputs` numbers each.
+
+    A number has an address. The address space has six regions, one after the other:
+
+        constants   numbers of the program
+        captured    numbers given with every call
+        once        results of the `once` instructions, which run once in a call
+        inputs      the numbers of a row
+        each        results of the `each` instructions, which run for each row
+        total       results of the `total` instructions, which run for each row and are added up over the rows
+
+    The first three are *shared* by all rows (`shared` is where they end), the next two have a number in each row
+    (`rows` is where they end), and the last has one number in the end: what its instruction gave, one term for each
+    row, shared operands or not. Nothing reads the total region.
+
+    Instructions are in order. Each writes the next addresses of its region, so that together they fill it without a
+    gap, and reads only what was there before. All addresses of one operand are shared, or all are in rows; `once`
+    instructions read only shared ones.
+
+    A call gives the numbers at the addresses `results`, shared or in rows, for each row; and the numbers at the
+    addresses `sums`, in the total region, once.
+    """
+
+    constants: tuple[float, ...]
+    captured: int
+    inputs: int
+    once: tuple[Instruction, ...]
+    each: tuple[Instruction, ...]
+    total: tuple[Instruction, ...]
+    results: array[int]
+    sums: array[int]
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """All of them, in order."""
+        return self.once + self.each + self.total
+
+    @property
+    def shared(self) -> int:
+        """The first address that is not shared by all rows: that of the first input."""
+        return len(self.constants) + self.captured + sum(i.width for i in self.once)
+
+    @property
+    def rows(self) -> int:
+        """The first address after those that have a number in each row."""
+        return self.shared + self.inputs + sum(i.width for i in self.each)
+
+    @property
+    def size(self) -> int:
+        """The number of addresses."""
+        return self.rows + sum(i.width for i in self.total)
+
+    def check(self) -> Program:
+        """This program; a ValueError that names the instruction if it breaks a rule of the two docstrings above."""
+        shared, rows, size = self.shared, self.rows, self.size
+        first = len(self.constants) + self.captured
+        for instructions, next_dst in ((self.once, first), (self.each, shared + self.inputs), (self.total, rows)):
+            for instruction in instructions:
+                _check(instruction, next_dst, shared, min(next_dst, rows))
+                next_dst += instruction.width
+        if any(not 0 <= address < rows for address in self.results):
+            raise ValueError("a result lies outside the shared and row addresses")
+        if any(not rows <= address < size for address in self.sums):
+            raise ValueError("a sum lies outside the total addresses")
+        return self
+
+    def encode(self, opcodes: Mapping[str, int]) -> Encoded:
+        """The program in buffers of int32 (`array("i")`) and float64 (`array("d")`).
+
+        layout     [len(constants), captured, inputs, len(once), len(each), len(total), size]
+        code       20 int32 for each instruction, in the order once, each, total:
+                   [opcode, dst, J, I, K] and for each of three operands [table, start, outer, inner, depth].
+                   A strided operand has table = -1. An indexed one has its addresses from tables[table] on, J*I or
+                   J*I*K of them, and zeros for the rest. An operand that the op does not have is [-1, 0, 0, 0, 0].
+        tables     the addresses of all indexed operands, one after the other
+        results    addresses
+        sums       addresses
+        constants  float64
+
+        An op that has no opcode, or more than three operands, is a ValueError.
+        """
+        code, tables = array("i"), array("i")
+        for instruction in self.instructions:
+            op, dst, shape, operands = instruction
+            if op.name not in opcodes or len(operands) > 3:
+                raise ValueError(f"the kernel has no primitive {op.name!r} of {len(operands)} arguments")
+            record = [opcodes[op.name], dst, *shape]
+            for operand in operands:
+                if isinstance(operand, Indexed):
+                    record += [len(tables), 0, 0, 0, 0]
+                    tables.extend(operand.addresses)
+                else:
+                    record += [-1, *operand]
+            code.extend(record + [-1, 0, 0, 0, 0] * (3 - len(operands)))
+        counts = [len(instructions) for instructions in (self.once, self.each, self.total)]
+        layout = array("i", [len(self.constants), self.captured, self.inputs, *counts, self.size])
+        return Encoded(layout, code, tables, self.results, self.sums, array("d", self.constants))
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.instructions)} instructions over {self.size} addresses: {len(self.constants)} constants, "
+            f"{self.captured} captured, {self.inputs} inputs per row"
+        ]
+        for title, instructions in (("once", self.once), ("each", self.each), ("total", self.total)):
+            for instruction in instructions:
+                lines.append(f"{title:<6}{_show(instruction)}")
+        return "\n".join(lines)
+
+
+def _check(instruction: Instruction, dst: int, shared: int, defined: int) -> None:
+    """A ValueError unless `instruction` writes at `dst`, and reads below `defined` and on one side of `shared`."""
+    where = f"{instruction.op.name} at address {instruction.dst}"
+    J, I, K = instruction.shape  # noqa: E741
+    if min(J, I, K) < 1:
+        raise ValueError(f"{where}: the loop nest {J} x {I} x {K} is empty")
+    if instruction.dst != dst:
+        raise ValueError(f"{where}: the next address to write is {dst}")
+    arity = REDUCTIONS.get(instruction.op)
+    if arity is None and K != 1:
+        raise ValueError(f"{where}: only sum and dot reduce, and this has K = {K}")
+    if not instruction.operands or arity not in (None, len(instruction.operands)):
+        raise ValueError(f"{where}: {len(instruction.operands)} operands")
+    for n, operand in enumerate(instruction.operands):
+        points = instruction.points(n)
+        if isinstance(operand, Indexed):
+            if len(operand.addresses) != points[0] * points[1] * points[2]:
+                raise ValueError(f"{where}: operand {n} lists {len(operand.addresses)} addresses for {points}")
+            low, high = min(operand.addresses), max(operand.addresses)
+        else:
+            reach = [stride * (points[axis] - 1) for axis, stride in enumerate(operand[1:])]
+            low = operand.start + sum(x for x in reach if x < 0)
+            high = operand.start + sum(x for x in reach if x > 0)
+        if not 0 <= low <= high < defined:
+            raise ValueError(f"{where}: operand {n} reads {low}..{high}, and only 0..{defined - 1} are there")
+        if low < shared <= high:
+            raise ValueError(f"{where}: operand {n} reads {low}..{high}, on both sides of {shared}")
+
+
+def _show(instruction: Instruction) -> str:
+    """`dot  16 x 1 x 2  -> 342..357   from 2+3j, 0+3j+k, 339+k`."""
+    operands = []
+    for n, operand in enumerate(instruction.operands):
+        if isinstance(operand, Indexed):
+            operands.append(f"[{len(operand.addresses)} addresses]")
+        else:
+            terms = zip(operand[1:], "jik", instruction.points(n), strict=True)
+            steps = [f"{stride:+d}{axis}".replace("1" + axis, axis) if abs(stride) == 1 else f"{stride:+d}{axis}"
+                     for stride, axis, length in terms if stride and length > 1]  # fmt: skip
+            operands.append(f"{operand.start}{''.join(steps)}")
+    shape = " x ".join(map(str, instruction.shape))
+    last = instruction.dst + instruction.width - 1
+    return f"{instruction.op.name:<10}{shape:<16}-> {f'{instruction.dst}..{last}':<14}from {', '.join(operands)}"
