@@ -1,1 +1,10 @@
-"""From a graph of scalars to a program of wide instructions, and the executors that run it."""
+"""From a graph of scalars to a program of wide instructions, and the executors that run it.
+
+An executor module has one function, `executor(program)`, which gives the function that runs it:
+
+    run(n, rows, captured) -> (results, sums)
+
+`rows` holds n rows of `program.inputs` float64 one after the other, and `captured` holds `program.captured` of them;
+both are flat buffers (`array("d")`, a NumPy array). So are what it gives: n rows of `len(program.results)` numbers, and
+`len(program.sums)` numbers.
+"""
