@@ -1,0 +1,101 @@
+"""How a node is written: its number, its operation, its arguments. What all the drawings share."""
+
+# ruff: noqa: RUF001
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from autograd_lite.graph import topological_order
+
+
+class Operation(Protocol):
+    """What a drawing needs of an operation."""
+
+    name: str
+
+
+class Node(Protocol):
+    """What a drawing needs of a node."""
+
+    data: float
+    grad: float
+    label: str
+
+    @property
+    def op(self) -> Operation | None:
+        """What made it; None for a leaf."""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """What it was made from: nodes and plain floats."""
+
+
+# An operation without a row is written as its name.
+SYMBOLS = {
+    "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−x", "pow": "xʸ", "sum": "Σ", "dot": "x·y",
+    "sqrt": "√x", "exp": "eˣ", "abs": "|x|", "sigmoid": "σ", "maximum": "max", "minimum": "min", "where": "if",
+}  # fmt: skip
+ORDERED = {"sub", "div", "pow", "where"}  # of these the reader has to see which argument is which
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def nodes_of(what: str, roots: Sequence[Any], max_nodes: float = math.inf) -> list[Any]:
+    """Every node of the graph in topological order.
+
+    A TypeError that names `what` if a root is not a node, a ValueError if there are more than `max_nodes` nodes.
+    """
+    for root in roots or [None]:
+        if not (hasattr(root, "args") and hasattr(root, "op")):
+            given = f"{type(root).__name__} {str(root)[:40]!r}" if roots else "none"
+            hint = f": unpack it, {what}(*values)" if isinstance(root, list | tuple) else ""
+            raise TypeError(f"{what} takes one or more Values, got {given}{hint}")
+    nodes = topological_order(*roots)
+    if len(nodes) > max_nodes:
+        raise ValueError(
+            f"{what} of {len(nodes):,} nodes, more than max_nodes={max_nodes:,}: draw a part of the graph, "
+            f"print(to_text(root)), or raise max_nodes"
+        )
+    return nodes
+
+
+def number(x: float) -> str:
+    """`x` to four significant digits; an integer of up to six digits plain."""
+    if x == round(x, 0) and abs(x) < 1e6 if x - x == 0 else False:
+        return f"{x + 0.0:.0f}"
+    mantissa, e, exponent = f"{x:.4g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
+def is_made_by(node: Node, names: set[str]) -> bool:
+    """Whether an operation of one of `names` made `node`."""
+    return node.op is not None and node.op.name in names
+
+
+def symbol(node: Node) -> str:
+    """The sign of the operation that made `node`; "" for a leaf. A constant exponent is part of it: x³."""
+    if node.op is None:
+        return ""
+    if is_made_by(node, {"pow_const"}):
+        exponent = number(node.args[1])
+        return "x" + exponent.translate(_RAISED) if exponent.lstrip("-").isdigit() else f"x^{exponent}"
+    return SYMBOLS.get(node.op.name, node.op.name)
+
+
+def operands(node: Node) -> tuple[Any, ...]:
+    """The arguments as a reader wants them: a dot product's in pairs, and no exponent that the symbol shows."""
+    args = node.args
+    if is_made_by(node, {"pow_const"}):
+        return args[:1]
+    if is_made_by(node, {"dot"}):
+        half = len(args) // 2
+        return tuple(x for pair in zip(args[:half], args[half:], strict=True) for x in pair)
+    return args
+
+
+def label_of(node: Node, longest: int = 40) -> str:
+    """The label as printable text without line breaks, cut to `longest` characters."""
+    text = " ".join(str(node.label).split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
