@@ -1,13 +1,15 @@
-"""Pickling and deep-copying graphs of any depth. Importing this module teaches `pickle` and `copy` about Values.
+"""Pickling and deep-copying graphs of any depth. Importing this module teaches `pickle` and `copy` how.
 
 A graph is saved as a flat list of rows, in topological order. Leaves are saved as objects, so that a model and a loss
-that are saved together still share their parameters afterwards; a node in between is copied once for each root.
+that are saved together still share their parameters afterwards; a node in between is copied once for each root. A
+primitive is saved by its name.
 """
 
 import copyreg
 from typing import Any
 
 from autograd_lite.graph import topological_order
+from autograd_lite.primitives import PRIMITIVES, Primitive
 from autograd_lite.value import Value
 
 Row = tuple[Any, ...]
@@ -41,4 +43,11 @@ def _restore(rows: list[Value | Row]) -> Value:
     return nodes[-1]
 
 
+def _named(name: str) -> Primitive:
+    if name not in PRIMITIVES:
+        raise ValueError(f"no primitive is called {name!r} here: import the module that defines it first")
+    return PRIMITIVES[name]
+
+
 copyreg.pickle(Value, _reduce)
+copyreg.pickle(Primitive, lambda op: (_named, (op.name,)))

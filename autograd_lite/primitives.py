@@ -43,15 +43,6 @@ class Primitive:
     def __repr__(self) -> str:
         return self.name
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _named, (self.name,)
-
-
-def _named(name: str) -> Primitive:
-    if name not in PRIMITIVES:
-        raise ValueError(f"no primitive is called {name!r} here: import the module that defines it first")
-    return PRIMITIVES[name]
-
 
 def to_float(x: Any, what: str) -> float:
     """`x` as a Python float; a TypeError that names `what` if `x` is not a real number."""

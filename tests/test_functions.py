@@ -1,0 +1,107 @@
+"""The composite functions against PyTorch float64, numbers and gradients, at ordinary and hostile points."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import autograd_lite as al
+from autograd_lite import Value
+
+VECTORS = [[0.3, -1.2, 2.0], [1000.0, -1000.0, 999.0], [-1000.0, -1000.5, -2000.0], [5.0, 1.0], [0.0, 0.0], [7.0]]
+POINTS = [0.0, 0.5, -0.5, 3.0, -3.0, 30.0, -30.0, 1000.0, -1000.0]
+
+
+def compare(ours: Callable[[list[Any]], Any], theirs: Callable[[Any], Any], xs: list[float]) -> None:
+    """The number, or the sum of the numbers times 1, 2, 3 ..., and its gradient."""
+    torch = pytest.importorskip("torch")
+    leaves = [Value(x) for x in xs]
+    tensor = torch.tensor(xs, dtype=torch.float64, requires_grad=True)
+    y, z = ours(leaves), theirs(tensor)
+    if isinstance(y, list):
+        y = al.dot(y, range(1, len(y) + 1))
+        z = (z * torch.arange(1, len(xs) + 1)).sum()
+    y.backward()
+    z.backward()
+    assert y.data == pytest.approx(z.item(), rel=1e-12, abs=1e-300)
+    assert [x.grad for x in leaves] == pytest.approx(tensor.grad.tolist(), rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("xs", VECTORS)
+@pytest.mark.parametrize("name", ["sum", "mean", "norm", "logsumexp", "softmax", "log_softmax"])
+def test_functions_of_lists(name: str, xs: list[float]) -> None:
+    torch = pytest.importorskip("torch")
+    theirs = {
+        "norm": torch.linalg.vector_norm,
+        "logsumexp": lambda x: torch.logsumexp(x, 0),
+        "softmax": lambda x: torch.softmax(x, 0),
+        "log_softmax": lambda x: torch.log_softmax(x, 0),
+    }.get(name) or getattr(torch, name)
+    compare(getattr(al, name), theirs, xs)
+
+
+@pytest.mark.parametrize("x", POINTS)
+@pytest.mark.parametrize("name", ["silu", "gelu", "elu", "leaky_relu"])
+def test_activations(name: str, x: float) -> None:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn.functional
+    theirs = {"gelu": lambda t: nn.gelu(t, approximate="tanh")}.get(name) or getattr(nn, name)
+    compare(lambda xs: getattr(al, name)(xs[0]), lambda t: theirs(t).sum(), [x])
+
+
+def test_parameters_of_activations() -> None:
+    torch = pytest.importorskip("torch")
+    compare(lambda xs: al.elu(xs[0], alpha=0.5), lambda t: torch.nn.functional.elu(t, alpha=0.5).sum(), [-1.5])
+    compare(lambda xs: al.leaky_relu(xs[0], 0.2), lambda t: torch.nn.functional.leaky_relu(t, 0.2).sum(), [-1.5])
+
+
+def test_dot_and_sum_are_one_node() -> None:
+    xs = [Value(1.0), Value(2.0), Value(3.0)]
+    assert al.dot(xs, [1, 2, 3]).args == (*xs, 1.0, 2.0, 3.0)
+    assert al.sum(x for x in xs).args == tuple(xs)
+    assert (al.dot([], []), al.sum([])) == (0.0, 0.0)
+
+
+def test_plain_numbers_give_plain_floats() -> None:
+    results = [
+        al.exp(1),
+        al.dot([1, 2], [3, 4]),
+        al.mean([1, 2]),
+        al.gelu(1),
+        *al.softmax([1, 2]),
+        al.where(True, 1, 2),
+    ]
+    assert all(type(x) is float for x in results)
+    assert al.mean([1, 2]) == 1.5
+
+
+def test_where_reads_a_condition_and_differentiates_what_it_chose() -> None:
+    x = Value(4.0)
+    al.where(x > 0, al.sqrt(x), 0.0).backward()
+    assert x.grad == 0.25
+    assert al.where(math.nan, 1.0, 2.0) == 1.0
+
+
+def test_infinities_in_logsumexp() -> None:
+    assert al.logsumexp([math.inf, 0.0]) == math.inf
+    assert al.logsumexp([-math.inf, -math.inf]) == -math.inf
+    assert al.logsumexp([-math.inf, 0.0]) == 0.0
+    assert math.isnan(al.logsumexp([math.nan, 0.0]))
+
+
+@pytest.mark.parametrize("name", ["mean", "softmax", "log_softmax", "logsumexp"])
+def test_an_empty_list_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} of an empty list"):
+        getattr(al, name)([])
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(ValueError, match="dot takes two sequences of one length, got 2 and 3"):
+        al.dot([1, 2], [1, 2, 3])
+    with pytest.raises(TypeError, match="sum takes real numbers, got str"):
+        al.sum([Value(1.0), "2"])
+    with pytest.raises(TypeError, match=r"tanh takes real numbers, got list .*take its elements one by one"):
+        al.tanh([1.0])
+    with pytest.raises(TypeError, match="maximum takes real numbers, got NoneType"):
+        al.maximum(Value(1.0), None)

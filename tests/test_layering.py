@@ -1,0 +1,73 @@
+"""Imports point down the list of DESIGN section 2, never up and never sideways."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ALLOWED = {
+    "ieee": set(),
+    "graph": set(),
+    "primitives": {"ieee"},
+    "recording": {"primitives"},
+    "value": {"primitives", "graph", "recording"},
+    "pickling": {"primitives", "graph", "value"},
+    "trees": set(),
+    "functions": {"primitives", "value"},
+    "calculus": {"primitives", "graph", "recording", "value", "functions", "trees"},
+    "explaining": {"primitives", "graph", "recording", "value", "functions", "trees", "calculus"},
+    "checking": {"primitives", "graph", "recording", "value", "functions", "trees", "calculus"},
+    "drawing": {"graph"},
+    "compiler": {"ieee", "primitives", "graph", "recording", "value", "functions", "trees", "calculus"},
+}
+
+
+def rooms(path: Path) -> set[str]:
+    """The rooms of autograd_lite that a file imports from, wherever in the file it does."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules: list[str] = []
+        if isinstance(node, ast.Import):
+            modules = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} has a relative import: name the package"
+            whole = node.module == "autograd_lite"
+            modules = [f"{node.module}.{name.name}" for name in node.names] if whole else [node.module or ""]
+        found |= {module.split(".")[1] for module in modules if module.startswith("autograd_lite.")}
+    return found
+
+
+FILES = [
+    path
+    for path in sorted((ROOT / "autograd_lite").rglob("*.py"))
+    if path.name != "__init__.py" or path.parent.name != "autograd_lite"
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    parts = path.relative_to(ROOT / "autograd_lite").parts
+    room = parts[0].removesuffix(".py")
+    assert room in ALLOWED, f"{room} is a new room: say in this test what it may import"
+    for other in rooms(path) - {room}:
+        assert other in ALLOWED[room], f"{room} imports {other}: that edge is not allowed"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "nn").rglob("*.py")) + sorted((ROOT / "demos").glob("*.py")), ids=lambda p: p.name
+)
+def test_nn_and_demos_use_public_names_only(path: Path) -> None:
+    import autograd_lite
+
+    public = set(autograd_lite.__all__)
+    for room in rooms(path):
+        assert room in public, f"{path.name} imports autograd_lite.{room}, which is not a public name"
+
+
+def test_the_engine_reads_in_one_sitting() -> None:
+    lines = [
+        len((ROOT / "autograd_lite" / f"{name}.py").read_text().splitlines())
+        for name in ("primitives", "graph", "value")
+    ]
+    assert sum(lines) <= 330

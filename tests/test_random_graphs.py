@@ -1,0 +1,65 @@
+"""Random expression graphs, drawn by hypothesis, against PyTorch float64: numbers, and the gradients of the leaves."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import autograd_lite as al
+from autograd_lite import Value
+
+torch = pytest.importorskip("torch")
+
+UNARY = "neg exp log log1p expm1 sqrt sin cos tan atan sinh cosh tanh sigmoid relu abs".split()
+BINARY = "add sub mul div maximum minimum pow".split()
+NARY = ["sum", "dot"]
+TORCH: dict[str, Any] = {name: getattr(torch, name) for name in UNARY + BINARY} | {
+    "sum": lambda *xs: torch.stack(xs).sum(),
+    "dot": lambda *xy: (torch.stack(xy[: len(xy) // 2]) * torch.stack(xy[len(xy) // 2 :])).sum(),
+}
+OURS = al.primitives.PRIMITIVES
+
+numbers = st.sampled_from([0.0, 1.0, -1.0, 0.5, 2.0]) | st.floats(-3, 3, allow_nan=False, width=32)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> tuple[list[float], list[tuple[str, tuple[int, ...]]]]:
+    """Some leaves, and steps (operation, indices of earlier results): any DAG, with arguments repeated and unused."""
+    leaves = draw(st.lists(numbers, min_size=1, max_size=4))
+    steps = []
+    for n in range(len(leaves), len(leaves) + draw(st.integers(1, 12))):
+        name = draw(st.sampled_from(UNARY + BINARY + NARY))
+        arity = 1 if name in UNARY else 2 if name in BINARY else 2 * draw(st.integers(1, 3))
+        steps.append((name, tuple(draw(st.integers(max(0, n - 4), n - 1)) for _ in range(arity))))
+    return leaves, steps
+
+
+def run(leaves: list[Any], steps: list[tuple[str, tuple[int, ...]]], functions: dict[str, Any]) -> list[Any]:
+    results = list(leaves)
+    for name, args in steps:
+        results.append(functions[name](*[results[i] for i in args]))
+    return results
+
+
+@settings(max_examples=500, deadline=None)
+@given(programs())
+def test_numbers_and_gradients_are_pytorchs(program: tuple[list[float], list[tuple[str, tuple[int, ...]]]]) -> None:
+    numbers, steps = program
+    ours = run([Value(x) for x in numbers], steps, OURS)
+    theirs = run([torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in numbers], steps, TORCH)
+    for x, y in zip(ours, theirs, strict=True):
+        if not math.isclose(x.data, y.item(), rel_tol=1e-9, abs_tol=1e-12):
+            assert math.isnan(x.data) == math.isnan(y.item())
+            assert math.isnan(x.data) or math.isinf(x.data)
+            assert math.isnan(x.data) or x.data == y.item()
+    ours[-1].backward()
+    theirs[-1].backward()
+    # Where an infinity or a nan lies on the way, 0 * inf depends on the order of the products: compare the finite ones.
+    if not all(math.isfinite(x.data) and math.isfinite(x.grad) for x in ours):
+        return
+    scale = max(abs(x.grad) for x in ours)
+    for x, y in zip(ours[: len(numbers)], theirs, strict=False):
+        expected = 0.0 if y.grad is None else y.grad.item()
+        assert math.isclose(x.grad, expected, rel_tol=1e-9, abs_tol=1e-12 * scale), (x.grad, expected)
