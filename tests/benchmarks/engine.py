@@ -2,8 +2,8 @@
 
     python tests/benchmarks/engine.py
 
-The step is the same script for both engines, in plain arithmetic on Values: MLP(2, [16, 16, 1]) on 100 points, hinge loss
-and weight decay, backward, and a step of gradient descent. Each engine runs in processes of its own, turn by turn.
+The step is the same script for both engines, in plain arithmetic on Values: MLP(2, [16, 16, 1]) on 100 points, hinge
+loss and weight decay, backward, and a step of gradient descent. Each engine runs in processes of its own, in turns.
 """
 
 import random
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from itertools import pairwise
 from typing import Any
 
 ROUNDS, STEPS = 5, 8
@@ -26,7 +27,7 @@ def moons_step(Value: Any) -> Any:
     sizes = [2, 16, 16, 1]
     layers = [
         [([Value(rng.uniform(-1, 1)) for _ in range(n_in)], Value(0.0)) for _ in range(n_out)]
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False)
+        for n_in, n_out in pairwise(sizes)
     ]
     parameters = [p for layer in layers for w, b in layer for p in (*w, b)]
 
@@ -116,7 +117,7 @@ def main() -> None:
         f"moons step, plain arithmetic  {ours * 1e3:8.1f} ms   micrograd {theirs * 1e3:8.1f} ms   {theirs / ours:5.1f}x"
     )
     ours, theirs = (statistics.median(run("memory", engine)[0][0] for _ in range(3)) for engine in ENGINES)
-    print(f"memory per recorded node      {ours:8.0f} B    micrograd {theirs:8.0f} B    {theirs / ours:5.1f}x")
+    print(f"memory per recorded node     {ours:7.0f} B    micrograd {theirs:7.0f} B    {theirs / ours:5.1f}x")
     built, differentiated, freed = run("chain", ENGINES[0])[0]
     print(
         f"1,000,000 operations in a chain: {built:.2f} s forward, {differentiated:.2f} s backward, {freed:.2f} s to free"
