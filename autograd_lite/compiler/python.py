@@ -1,0 +1,82 @@
+"""The executor without dependencies: the program as Python source, one line for each number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import copysign, inf, nan
+from typing import Any
+
+from autograd_lite import primitives as p
+from autograd_lite.compiler.program import Instruction, Program
+
+Names = Sequence[str]
+LINE = 12  # terms of a sum on a line
+# How an operation is written; any other is a call of its function.
+WRITTEN = {
+    p.add: "{} + {}",
+    p.sub: "{} - {}",
+    p.mul: "{} * {}",
+    p.neg: "-{}",
+    p.where: "{1} if {0} else {2}",
+    p.detach: "{}",
+}
+
+
+def executor(program: Program) -> Callable[..., tuple[list[float], list[float]]]:
+    """The function that runs `program`: see `autograd_lite.compiler`."""
+    namespace: dict[str, Any] = {"inf": inf, "nan": nan}
+    namespace |= {i.op.name: i.op.compute for i in program.instructions}
+    exec(compile(source(program), "<autograd_lite program>", "exec"), namespace)
+    run: Callable[..., tuple[list[float], list[float]]] = namespace["run"]
+    return run
+
+
+def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
+    """The function `run(n, rows, captured)` that the program is, with names for the numbers that it is given."""
+    names = [repr(x) if copysign(1.0, x) > 0 or x != x else f"({x!r})" for x in program.constants]
+    names += captured or [f"c{n}" for n in range(program.captured)]
+    names += [f"s{n}" for n in range(program.shared - len(names))]
+    names += inputs or [f"x{n}" for n in range(program.inputs)]
+    names += [f"v{n}" for n in range(program.rows - len(names))]
+    names += [f"t{n}" for n in range(program.size - len(names))]
+    given = names[len(program.constants) :][: program.captured]
+    row = names[program.shared :][: program.inputs]
+    lines = ["def run(n, rows, captured):"]
+    if given:
+        lines.append(f"    {', '.join(given)}, = captured")
+    for instruction in program.once:
+        lines += [f"    {line}" for line in _lines(instruction, names, "=")]
+    lines += [f"    {total} = 0.0" for total in names[program.rows :]]
+    lines += [
+        "    results = []",
+        f"    for i in range(0, n * {len(row)}, {len(row)}):" if row else "    for _ in range(n):",
+    ]
+    if row:
+        lines.append(f"        {', '.join(row)}, = rows[i : i + {len(row)}]")
+    for instruction in program.each:
+        lines += [f"        {line}" for line in _lines(instruction, names, "=")]
+    for instruction in program.total:
+        lines += [f"        {line}" for line in _lines(instruction, names, "+=")]
+    lines.append(f"        results += [{', '.join([names[address] for address in program.results])}]")
+    lines.append(f"    return results, [{', '.join([names[address] for address in program.sums])}]")
+    return "\n".join(lines) + "\n"
+
+
+def _lines(instruction: Instruction, names: Names, assign: str) -> Iterator[str]:
+    """The assignments of one instruction."""
+    op = instruction.op
+    operands = [[names[address] for address in instruction.addresses(n)] for n in range(len(instruction.operands))]
+    length = instruction.shape[2]
+    for n in range(instruction.width):
+        z = names[instruction.dst + n]
+        if op is p.sum_ or op is p.dot:
+            factors = zip(*[operand[n * length : (n + 1) * length] for operand in operands[1:]], strict=True)
+            terms = [" * ".join(factor) for factor in factors]
+            if operands[0][n] != "(-0.0)":
+                terms.insert(0, operands[0][n])
+            for begin in range(0, len(terms), LINE):
+                rest = " + ".join(terms[begin : begin + LINE])
+                yield f"{z} {assign} {rest}" if begin == 0 or assign == "+=" else f"{z} = {z} + {rest}"
+        else:
+            args = [operand[n] for operand in operands]
+            yield f"{z} {assign} {WRITTEN.get(op, op.name + '(' + ', '.join(['{}'] * len(args)) + ')').format(*args)}"

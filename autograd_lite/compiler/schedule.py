@@ -1,0 +1,270 @@
+"""Scheduling: from a graph of scalars in normal form to a program. Many nodes, few instructions.
+
+Nodes of one level, primitive and kind of operands run together. They are sorted by the addresses that they read, and
+then cut into loop nests in which every operand moves by constant strides; a layer's weights times its inputs becomes
+one such nest, a matrix product. What is too irregular for that reads through tables of addresses. Linear, but for
+the sorting.
+
+What one node reads, or one term of its sum, is a *point*: its addresses packed into one int. Points sort as tuples of
+addresses do, and the difference of two is the same exactly where all the differences of their addresses are.
+"""
+
+from __future__ import annotations
+
+import operator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from autograd_lite import primitives as p
+from autograd_lite.compiler.program import REDUCTIONS, Indexed, Instruction, Operand, Program, Shape, Strided
+from autograd_lite.compiler.trace import Symbol, TraceError
+from autograd_lite.graph import topological_order
+from autograd_lite.primitives import Primitive
+
+Point: TypeAlias = int
+Job: TypeAlias = tuple[Point, Any]  # a point, and what is computed from it
+Node: TypeAlias = tuple[Any, Primitive, tuple[Any, ...]]  # what is computed, and how
+BITS = 40  # of an address in a point: enough for differences, too
+LONG = 8  # terms at constant strides that are worth a reduction of their own
+WIDE = 32  # terms in a loop nest that are worth an instruction of their own
+ONCE, EACH, TOTAL = range(3)
+
+
+def schedule(
+    results: Sequence[Any], sums: Sequence[Any], inputs: Sequence[Symbol], captured: Sequence[Symbol]
+) -> Program:
+    """The program that computes `results` for each row and adds up `sums` over the rows: Symbols and floats."""
+    order = topological_order(*[x for x in (*results, *sums) if type(x) is not float])
+    known = {*inputs, *captured}
+    for node in order:
+        if node.op is None and node not in known:
+            raise TraceError(f"{node!r} was kept from another trace: a traced Value lives in one call of its code")
+    numbers = [x for node in order for x in node.args if type(x) is float]
+    numbers += [x for x in (*results, *sums) if type(x) is float]
+    constants = {_key(x): x for x in (-0.0, *numbers)}
+
+    layout = _Layout(sums)
+    layout.place(constants)
+    layout.place(captured)
+    once, each, total = _groups(order, results, sums)
+    for group in once:
+        layout.emit(group, ONCE)
+    layout.place(inputs)
+    for group in each:
+        layout.emit(group, EACH)
+    for group in total:
+        layout.emit(group, TOTAL)
+    end = layout.size
+    return Program(
+        constants=tuple(constants.values()),
+        captured=len(captured),
+        inputs=len(inputs),
+        once=tuple(layout.instructions[ONCE]),
+        each=tuple(layout.instructions[EACH]),
+        total=tuple([instruction._replace(dst=end + instruction.dst) for instruction in layout.instructions[TOTAL]]),
+        results=array("i", [layout.addresses[_key(x)] for x in results]),
+        sums=array("i", [end + layout.totals[_key(x)] for x in sums]),
+    ).check()
+
+
+def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) -> Iterator[list[list[Node]]]:
+    """The nodes that can run together, in order, for each stage: once, each, total."""
+    read = {x for node in order for x in node.args}.union(results)
+    summed = set(sums)
+    stages: tuple[dict[Any, list[Node]], ...] = ({}, {}, {})
+    levels: dict[Any, int] = {}
+    for node in order:
+        op, args = node.op, node.args
+        level = levels[node] = 1 + max([levels[x] for x in args if type(x) is not float], default=-1)
+        if op is not None:
+            # Of a reduction, the first term and the one to start from tell what the others are.
+            kinds = (args[len(args) // 2], args[1], args[-1]) if op is p.dot else args[:2] if op is p.sum_ else args
+            stage = ONCE if not node.row else TOTAL if node in summed and node not in read else EACH
+            key = level, op, len(args), *map(_row, kinds)
+            stages[stage].setdefault(key, []).append((node, op, args))
+    for x in dict.fromkeys(sums):  # what is not computed for its total alone is copied there
+        if not _row(x) or x.op is None or x in read:
+            stages[TOTAL].setdefault((0, p.detach, 1, _row(x)), []).append((_key(x), p.detach, (x,)))
+    for groups in stages:
+        yield [groups[key] for key in sorted(groups, key=lambda key: key[0])]
+
+
+class _Layout:
+    """Addresses given so far, and the instructions that fill them. Totals are counted from the first total address."""
+
+    def __init__(self, sums: Sequence[Any]) -> None:
+        self.instructions: tuple[list[Instruction], ...] = ([], [], [])
+        self.addresses: dict[Any, int] = {}
+        self.totals: dict[Any, int] = {}
+        self.size = 0
+        self.wanted = {_key(x): n for n, x in enumerate(sums)}
+
+    def place(self, keys: Iterable[Any]) -> None:
+        """Give each of `keys` the next address."""
+        for key in keys:
+            self.addresses[key] = self.size
+            self.size += 1
+
+    def point(self, args: Iterable[Any]) -> Point:
+        """The addresses of `args`."""
+        point = 0
+        for x in args:
+            point = point << BITS | self.addresses[_key(x)]
+        return point
+
+    def emit(self, group: list[Node], stage: int) -> None:
+        """Instructions for nodes that have their op and the kind of their operands in common."""
+        _, op, args = group[0]
+        if op not in REDUCTIONS:
+            self.emit_sorted(op, len(args), 1, 0, [(self.point(args), _key(x)) for x, _, args in group], stage)
+            return
+        alike: dict[Any, list[tuple[Any, int, list[list[Point]]]]] = {}
+        for x, _, args in group:
+            half = len(args) // 2 if op is p.dot else 0
+            pairs: Iterable[Any] = zip(args[1:half], args[half + 1 :], strict=True) if half else zip(args[1:])
+            segments = _segments(sorted(map(self.point, pairs)))
+            shape = tuple([(len(terms), _step(terms)) for terms in segments])
+            alike.setdefault(shape, []).append((x, self.addresses[_key(args[half])], segments))
+        arity = REDUCTIONS[op]
+        for shape, members in alike.items():
+            starts = [start << BITS * (arity - 1) for _, start, _ in members]
+            for n, (length, step) in enumerate(shape):
+                reads = [[start | term for term in m[2][n]] for start, m in zip(starts, members, strict=True)]
+                last = n + 1 == len(shape)
+                names = [x if last else (x, n) for x, _, _ in members]
+                to = stage if last else min(stage, EACH)
+                if step is None:
+                    self.emit_table(op, arity, reads, names, to)
+                else:
+                    jobs = [(points[0], name) for points, name in zip(reads, names, strict=True)]
+                    self.emit_sorted(op, arity, length, step, jobs, to)
+                if not last:  # what there is so far starts the next segment
+                    starts = [self.addresses[name] << BITS * (arity - 1) for name in names]
+
+    def emit_sorted(self, op: Primitive, arity: int, length: int, step: Point, jobs: list[Job], stage: int) -> None:
+        """Instructions for nodes that each read from a point on, `length` terms that are `step` apart."""
+        jobs.sort(key=lambda job: self.wanted[job[1]] if stage == TOTAL else job[0])
+        points = [point for point, _ in jobs]
+        nests = list(_nests(points))
+        rest: list[Job] = []
+        for begin, J, I in nests:  # noqa: E741
+            nest = jobs[begin : begin + J * I]
+            if J * I * length < WIDE and len(nests) > 1:
+                rest += nest
+                continue
+            self.emit_rest(op, arity, length, step, rest, stage)
+            rest = []
+            start = points[begin]
+            corners = (points[begin + I] if J > 1 else start, points[begin + 1] if I > 1 else start, start + step)
+            addresses = zip(*[_unpack(corner, arity) for corner in (start, *corners)], strict=True)
+            operands = tuple([Strided(a, *[b - a for b in bs]) for a, *bs in addresses])
+            self.append(op, (J, I, length), operands, [name for _, name in nest], stage)
+        self.emit_rest(op, arity, length, step, rest, stage)
+
+    def emit_rest(self, op: Primitive, arity: int, length: int, step: Point, jobs: list[Job], stage: int) -> None:
+        """One instruction for what is left over, if anything is."""
+        if jobs:
+            reads = [[point + k * step for k in range(length)] for point, _ in jobs]
+            self.emit_table(op, arity, reads, [name for _, name in jobs], stage)
+
+    def emit_table(self, op: Primitive, arity: int, reads: list[list[Point]], names: list[Any], stage: int) -> None:
+        """One instruction for nodes of which each reads the points that it reads."""
+        count, length = len(reads), len(reads[0])
+        columns = zip(*[_unpack(point, arity) for points in reads for point in points], strict=True)
+        operands = [
+            _fit(column[::length], count, 1) if op in REDUCTIONS and n == 0 else _fit(column, count, length)
+            for n, column in enumerate(columns)
+        ]
+        self.append(op, (1, count, length), tuple(operands), names, stage)
+
+    def append(self, op: Primitive, shape: Shape, operands: tuple[Operand, ...], names: list[Any], stage: int) -> None:
+        """The instruction, and addresses for what it computes."""
+        if stage == TOTAL:
+            self.instructions[stage].append(Instruction(op, len(self.totals), shape, operands))
+            for name in names:
+                self.totals[name] = len(self.totals)
+        else:
+            self.instructions[stage].append(Instruction(op, self.size, shape, operands))
+            self.place(names)
+
+
+def _key(x: Any) -> Any:
+    """What tells operands apart: a Symbol itself, a number's repr, because 0.0 == -0.0."""
+    return repr(x) if type(x) is float else x
+
+
+def _row(x: Any) -> bool:
+    return type(x) is not float and x.row
+
+
+def _unpack(point: Point, arity: int) -> tuple[int, ...]:
+    return tuple([point >> BITS * n & (1 << BITS) - 1 for n in reversed(range(arity))])
+
+
+def _step(points: list[Point]) -> Point | None:
+    """The distance of each from the next; None if it varies."""
+    if len(points) == 1:
+        return 0
+    return points[1] - points[0] if _run(points, 0) == len(points) else None
+
+
+def _run(points: list[Point], begin: int) -> int:
+    """How many points from `begin` on are at one distance each from the next."""
+    end = begin + 2
+    if end > len(points):
+        return 1
+    step = points[begin + 1] - points[begin]
+    while end < len(points) and points[end] - points[end - 1] == step:
+        end += 1
+    return end - begin
+
+
+def _segments(terms: list[Point]) -> list[list[Point]]:
+    """`terms` in pieces: the long ones at constant distances, and then what is left."""
+    segments: list[list[Point]] = []
+    left: list[Point] = []
+    begin = 0
+    while begin < len(terms):
+        run = _run(terms, begin)
+        if run >= LONG:
+            segments.append(terms[begin : begin + run])
+        else:
+            run = max(run - 1, 1)  # the last may begin a long one
+            left += terms[begin : begin + run]
+        begin += run
+    return [*segments, left] if left else segments
+
+
+def _nests(points: list[Point]) -> Iterator[tuple[int, int, int]]:
+    """(begin, J, I): J runs of I points from `begin` on, at one distance within runs and one between them."""
+    begin = 0
+    while begin < len(points):
+        inner = _run(points, begin)
+        outer = 1
+        while _repeats(points, begin, inner, outer):
+            outer += 1
+        if outer == 1 and inner == 2:  # any two are a run; the second may begin a longer one
+            inner = 1
+        yield begin, outer, inner
+        begin += outer * inner
+
+
+def _repeats(points: list[Point], begin: int, inner: int, outer: int) -> bool:
+    """Whether the nest goes on with run number `outer`."""
+    at = begin + outer * inner
+    if at + inner > len(points) or points[at] - points[at - inner] != points[begin + inner] - points[begin]:
+        return False
+    offset = points[at] - points[begin]
+    return all(points[at + i] - points[begin + i] == offset for i in range(1, inner))
+
+
+def _fit(addresses: Sequence[int], count: int, length: int) -> Operand:
+    """`length` addresses for each of `count` nodes, as an operand."""
+    start = addresses[0]
+    inner = addresses[length] - start if count > 1 else 0
+    depth = addresses[1] - start if length > 1 else 0
+    regular = (start + i * inner + k * depth for i in range(count) for k in range(length))
+    if all(map(operator.eq, addresses, regular)):
+        return Strided(start, 0, inner, depth)
+    return Indexed(array("i", addresses))

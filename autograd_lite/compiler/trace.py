@@ -1,0 +1,150 @@
+"""Tracing: running scalar code on Values that have no number, to record what it does with any number."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+from autograd_lite import primitives as p
+from autograd_lite.compiler.simplify import rewrite
+from autograd_lite.primitives import Primitive
+from autograd_lite.value import Value
+
+
+class TraceError(TypeError):
+    """Code under `jit` asked a traced Value for its number."""
+
+
+class Symbol(Value):
+    """A Value that stands for any number. `index` counts them in the order they were made; `row` says whether the
+    number depends on the row of the batch, as an input does and a captured Value does not."""
+
+    __slots__ = ("index", "row")
+    index: int
+    row: bool
+
+    def __init__(self, trace: Trace, row: bool, label: str = "") -> None:
+        self.op = None
+        self._x, self._y = (), None
+        self.label = label
+        self.row = row
+        self.index = trace.made = trace.made + 1
+
+    def _no_number(self, *_: Any) -> NoReturn:
+        raise TraceError(_explain())
+
+    data = grad = property(_no_number, _no_number)
+    __bool__ = __float__ = __int__ = __index__ = backward = _no_number
+
+    def __repr__(self) -> str:
+        return f"Symbol({self.label or self.index}{f', {self.op}' if self.op else ''})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TraceError("a traced Value cannot be copied or pickled: it exists only while its function is traced")
+
+
+class Constant(Symbol):
+    """A Symbol for the one number `number`: what the code sees where an operation turned out to be constant."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, trace: Trace, number: float) -> None:
+        super().__init__(trace, row=False)
+        self.number = number
+
+
+Operand: TypeAlias = Any  # a Symbol, or a float that every call shares
+
+
+class Trace:
+    """A recorder that builds a graph of Symbols, in which no operation on the same operands occurs twice.
+
+    Every real Value that the code reaches is captured, whether a leaf or the result of a graph outside: it becomes an
+    argument of the program, read at each call, and gradients flow on to it. `captured` lists them in the order met.
+    """
+
+    def __init__(self) -> None:
+        self.captured: dict[Value, Symbol] = {}
+        self.made = 0
+        self._known: dict[tuple[Any, ...], Symbol] = {}
+
+    def __call__(self, op: Primitive, args: Sequence[Any]) -> Value:
+        """Record `op` on `args`, Values of any kind and floats."""
+        z: Operand = self.make(op, tuple([x if type(x) is Symbol else self.operand(x) for x in args]))
+        return Constant(self, z) if type(z) is float else z
+
+    def fresh(self, x: Any) -> Symbol:
+        """A Symbol that equals `x` and is no other's: what a function is differentiated by, inside the trace."""
+        return self._node(p.sum_, (self.operand(x),))
+
+    def operand(self, x: Any) -> Operand:
+        """What stands for `x` in the graph."""
+        if isinstance(x, Symbol):
+            return x.number if isinstance(x, Constant) else x
+        if not isinstance(x, Value):
+            return p.to_float(x, "jit")
+        symbol = self.captured.get(x)
+        if symbol is None:
+            symbol = self.captured[x] = Symbol(self, row=False, label=x.label)
+        return symbol
+
+    def make(self, op: Primitive, args: tuple[Operand, ...]) -> Operand:
+        """`op` on `args`: simplified, and the same Symbol where there is one already."""
+        simpler = rewrite(op, args)
+        while type(simpler) is tuple:
+            op, args = simpler
+            args = tuple([self.make(*x) if type(x) is tuple else x for x in args])
+            simpler = rewrite(op, args)
+        if simpler is not None:
+            return simpler
+        if op in _COMMUTATIVE:
+            args = self.ordered(*args)
+        # 0.0 == -0.0, and they are different operands.
+        key = (op, *[repr(x) if type(x) is float and not x else x for x in args])
+        z = self._known.get(key)
+        if z is None:
+            z = self._known[key] = self._node(op, args)
+        return z
+
+    def _node(self, op: Primitive, args: tuple[Operand, ...]) -> Symbol:
+        z = Symbol.__new__(Symbol)
+        z.op = op
+        z._x, z._y = args if len(args) == 2 else (args, None)
+        z.label = ""
+        z.row = False
+        for x in args:
+            if type(x) is not float and x.row:
+                z.row = True
+                break
+        z.index = self.made = self.made + 1
+        return z
+
+    @staticmethod
+    def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:
+        """The two in one order: numbers, then Symbols that all rows share, then those of a row, as they were made."""
+        return (y, x) if _rank(y) < _rank(x) else (x, y)
+
+
+_COMMUTATIVE = {p.add, p.mul}
+
+
+def _rank(x: Operand) -> int:
+    return 0 if type(x) is float else x.index + (x.row << 60)
+
+
+def _explain() -> str:
+    """The line of the user's code that is running, and what to write there."""
+    package = str(Path(__file__).parent.parent)
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame = frame.f_back
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    source = linecache.getline(file, line).strip()
+    return (
+        f'{file}:{line}: "{source}" needs the number of a traced Value, and there is none: the code is compiled once, '
+        "for all numbers. In place of a branch use where(condition, x, y), relu, maximum, minimum, abs or step; in "
+        "place of math's functions use autograd_lite's; use .detach() for a Value through which no gradient flows."
+    )
