@@ -3,7 +3,7 @@
 # ruff: noqa: I001
 # fmt: off
 from autograd_lite import pickling as _pickling
-from autograd_lite.drawing import draw, to_text
+from autograd_lite.drawing import draw, to_latex, to_mermaid, to_text
 from autograd_lite.functions import (
     abs, acos, asin, atan, cos, cosh, dot, elu, exp, expm1, gelu, leaky_relu, log, log1p, log_softmax, logsumexp,
     maximum, mean, minimum, norm, primitive, relu, sigmoid, sign, silu, sin, sinh, softmax, softplus, sqrt, step,
@@ -13,7 +13,7 @@ from autograd_lite.graph import topological_order
 from autograd_lite.value import Value
 
 __all__ = [  # noqa: RUF022
-    "Value", "topological_order", "draw", "to_text",
+    "Value", "topological_order", "draw", "to_latex", "to_mermaid", "to_text",
     "abs", "acos", "asin", "atan", "cos", "cosh", "dot", "elu", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
     "log_softmax", "logsumexp", "maximum", "mean", "minimum", "norm", "primitive", "relu", "sigmoid", "sign", "silu",
     "sin", "sinh", "softmax", "softplus", "sqrt", "step", "sum", "tan", "tanh", "where",

@@ -1,15 +1,30 @@
 """Pictures of graphs: what they say, how they are rendered, and what is said where they cannot be."""
 
-# ruff: noqa: RUF001
+# ruff: noqa: A004, RUF001
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from autograd_lite import Value, dot, draw, exp, primitive, step, tanh, to_text, where
+from autograd_lite import (
+    Value,
+    dot,
+    draw,
+    exp,
+    maximum,
+    primitive,
+    step,
+    sum,
+    tanh,
+    to_latex,
+    to_mermaid,
+    to_text,
+    where,
+)
 from autograd_lite.drawing.notation import number
 
 ROOT = Path(__file__).parent.parent
@@ -251,7 +266,7 @@ def test_graphviz_is_imported_only_to_draw():
 # Bad input
 
 
-@pytest.mark.parametrize("drawing", [draw, to_text])
+@pytest.mark.parametrize("drawing", [draw, to_text, to_mermaid, to_latex])
 @pytest.mark.parametrize(
     ("roots", "message"),
     [
@@ -266,16 +281,18 @@ def test_only_values_can_be_drawn(drawing, roots, message):
         drawing(*roots)
 
 
-def test_a_graph_too_large_to_read_is_refused():
+@pytest.mark.parametrize(("drawing", "limit"), [(draw, 1000), (to_mermaid, 200), (to_latex, 1000)])
+def test_a_graph_too_large_to_read_is_refused(drawing, limit):
     y = Value(1.0)
-    for _ in range(2000):
+    for _ in range(limit):
         y = y + 1
-    with pytest.raises(
-        ValueError,
-        match=r"draw of 2,001 nodes, more than max_nodes=2,000: draw a part of the graph, print\(to_text\(root\)\), or",
-    ):
-        draw(y)
-    assert draw(y, max_nodes=2001).source.count("<TABLE") == 2001
+    message = (
+        f"{drawing.__name__} of {limit + 1:,} nodes, more than max_nodes={limit:,}: "
+        "draw a part of the graph, print(to_text(root)), or raise max_nodes"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        drawing(y)
+    drawing(y, max_nodes=limit + 1)
 
 
 # Text
@@ -340,6 +357,89 @@ def test_text_shows_every_kind_of_operation():
     text = to_text(where(step(x), -x, abs(x)) - x.sqrt() / x.exp())
     for sign in ("if", "step", "−x", "|x|", "−", "√x", "÷", "eˣ"):
         assert sign in text
+
+
+# Mermaid
+
+
+def test_mermaid_is_a_flowchart():
+    y = 1 - Value(2.0, label="a")
+    assert to_mermaid(y).splitlines()[0] == "flowchart LR"
+    assert to_mermaid(y).splitlines()[4:] == [
+        '    n0("<b>a</b> = 2<br>grad 0"):::leaf',
+        '    n1("−<br>−1<br>grad 0"):::made',
+        '    n1_1(["1"]):::constant',
+        "    n1_1 -->|1| n1",
+        "    n0 -->|2| n1",
+    ]
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_mermaid_shows_any_label_as_entities(label):
+    text = to_mermaid(Value(1.0, label=label)).splitlines()[4]
+    assert re.fullmatch(r' +n0\("(<b>([\w .,=+]|#\d+;|[^\x00-\x7f])+</b> = )?1<br>grad 0"\):::leaf', text)
+
+
+# LaTeX
+
+
+x, a, w = Value(2.0, label="x"), Value(3.0, label="a"), Value(0.5, label="w12")
+
+
+@pytest.mark.parametrize(
+    ("root", "latex"),
+    [
+        (x, r"x"),
+        (Value(-2.5), r"-2.5"),
+        (x * (a + 1), r"x \cdot \left(a + 1\right)"),
+        (x * a + 1, r"x \cdot a + 1"),
+        (x - (a - 1), r"x - \left(a - 1\right)"),
+        (x * -3, r"x \cdot \left(-3\right)"),
+        ((-x) ** 2, r"\left(-x\right)^{2}"),
+        ((x / a) ** -0.5, r"\left(\frac{x}{a}\right)^{-0.5}"),
+        (x**a, r"x^{a}"),
+        (x * 1e-7, r"x \cdot 1 \cdot 10^{-7}"),
+        (x + math.inf, r"x + \infty"),
+        (w.log() + x.exp(), r"\ln\left(w_{12}\right) + e^{x}"),
+        (maximum(x, a).sqrt(), r"\sqrt{\max\left(x, a\right)}"),
+        (dot([x, a], [w, 2.0]) * 2, r"\left(x \cdot w_{12} + a \cdot 2\right) \cdot 2"),
+        (sum([x, a, w]), r"x + a + w_{12}"),
+        (sum([x]), r"x"),
+        (x.relu() + abs(a), r"\operatorname{relu}\left(x\right) + \left|a\right|"),
+        (where(x, a, 1.0), r"\begin{cases} a & \text{if } x \neq 0 \\ 1 & \text{else} \end{cases}"),
+        (Value(1.0, label="my_{%} é") + 1, r"\mathrm{my\_\{\%\}\ é} + 1"),
+    ],
+    ids=lambda case: case if isinstance(case, str) else "",
+)
+def test_latex_is_written_as_mathematics_is(root, latex):
+    assert to_latex(root) == latex
+
+
+def test_latex_binds_what_is_shared_or_has_a_name():
+    shared = x + 1
+    named = shared * shared
+    named.label = "loss"
+    assert to_latex(named.tanh(), shared) == (
+        "\\begin{aligned}\n"
+        "t_{1} &= x + 1 \\\\\n"
+        "\\mathrm{loss} &= t_{1} \\cdot t_{1} \\\\\n"
+        "& \\tanh\\left(\\mathrm{loss}\\right)\n"
+        "\\end{aligned}"
+    )
+
+
+def test_latex_gives_no_two_values_one_name():
+    other = Value(5.0, label="x")
+    first = Value(1.0, label="t1") + 1
+    assert to_latex(x * other**2) == r"x \cdot \left(x^{(2)}\right)^{2}"
+    assert "t_{2} &= t_{1} + 1" in to_latex(first * first)
+
+
+def test_latex_grows_with_the_graph_and_not_with_its_paths():
+    y = x
+    for _ in range(300):
+        y = y * y
+    assert len(to_latex(y)) < 300 * 40
 
 
 # The demo

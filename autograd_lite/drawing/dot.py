@@ -1,23 +1,27 @@
 """Drawing a graph with Graphviz: one box per value, from left to right."""
 
-# ruff: noqa: RUF001
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
 
-from autograd_lite.drawing.notation import ORDERED, Node, is_made_by, label_of, nodes_of, number, operands, symbol
+from autograd_lite.drawing.notation import (
+    ORDERED,
+    Node,
+    is_made_by,
+    label_of,
+    nodes_of,
+    number,
+    operands,
+    symbol,
+    typeset,
+)
+from autograd_lite.drawing.palette import CONSTANT, DATA, GRAD, GREY, INK, LEAF, LINE, MADE
 
 if TYPE_CHECKING:
     from autograd_lite.drawing.picture import Picture
 
-# Boxes are filled and lines are mid-grey, so that the picture stands on white paper and on a dark page alike. The two
-# hues differ in lightness too: they stay apart for the colour-blind and in print.
-INK, GREY, LINE = "#1f2328", "#57606a", "#848d97"
-DATA, GRAD = "#0b4f8a", "#c2410c"
-LEAF, MADE, CONSTANT = "#eaf2fb", "#ffffff", "#eef0f2"
-
-GRAPH = {"rankdir": "LR", "bgcolor": "transparent", "nodesep": "0.18", "ranksep": "0.5", "pad": "0.08"}
+GRAPH = {"rankdir": "LR", "bgcolor": "transparent", "nodesep": "0.18", "ranksep": "0.5", "pad": "0.08", "nslimit": "2"}
 NODE = {
     "fontname": "Helvetica", "fontsize": "12", "fontcolor": INK, "color": LINE, "penwidth": "1",
     "shape": "box", "style": "rounded,filled", "fillcolor": MADE, "margin": "0.06,0.03", "width": "0", "height": "0",
@@ -25,7 +29,7 @@ NODE = {
 EDGE = {"color": LINE, "penwidth": "1.1", "arrowsize": "0.55"}
 
 
-def draw(*roots: Node, max_nodes: int = 2000) -> Picture:
+def draw(*roots: Node, max_nodes: int = 1000) -> Picture:
     """The graph under the roots as a `graphviz.Digraph`: one box per value, arguments to the left.
 
     A box holds the sign of the operation, the label, the number and the gradient. The Digraph shows itself in a
@@ -51,7 +55,7 @@ def draw(*roots: Node, max_nodes: int = 2000) -> Picture:
         for i, arg in enumerate(args):
             if type(arg) is float:
                 start = f"{name}_{i}"
-                picture.node(start, _minus(number(arg)), fontsize="10", fillcolor=CONSTANT, color=CONSTANT)
+                picture.node(start, typeset(number(arg)), fontsize="10", fillcolor=CONSTANT, color=CONSTANT)
             else:
                 start = index[arg]
             picture.edge(f"{start}:e", f"{name}:{i}:w" if ports else f"{name}:w")
@@ -61,8 +65,8 @@ def draw(*roots: Node, max_nodes: int = 2000) -> Picture:
 def _box(node: Node, ports: int) -> str:
     """The inside of a box as a Graphviz table: the sign, if any; to its right label and number; below, the gradient."""
     label = f"<B>{escape(label_of(node))}</B>&#160;&#160;" if label_of(node) else ""
-    data = f'{label}<FONT COLOR="{DATA}">{_minus(number(node.data))}</FONT>'
-    grad = f'<FONT COLOR="{GRAD}" POINT-SIZE="10"><I>grad {_minus(number(node.grad))}</I></FONT>'
+    data = f'{label}<FONT COLOR="{DATA}">{typeset(number(node.data))}</FONT>'
+    grad = f'<FONT COLOR="{GRAD}" POINT-SIZE="10"><I>grad {typeset(number(node.grad))}</I></FONT>'
     sign = symbol(node)
     if sign:
         size = 20 if len(sign) == 1 else 13
@@ -75,7 +79,3 @@ def _box(node: Node, ports: int) -> str:
     above, below = (f'<TD ALIGN="LEFT">&#160;{line}&#160;</TD>' for line in (data, grad))
     rows = f"<TR>{cells}{sign}{above}</TR><TR>{below}</TR>"
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1">{rows}</TABLE>>'
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−").replace("inf", "∞")

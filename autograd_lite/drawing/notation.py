@@ -68,6 +68,11 @@ def number(x: float) -> str:
     return f"{mantissa}e{int(exponent)}" if e else mantissa
 
 
+def typeset(text: str) -> str:
+    """A number's text as print has it: a true minus, and ∞."""
+    return text.replace("-", "−").replace("inf", "∞")
+
+
 def is_made_by(node: Node, names: set[str]) -> bool:
     """Whether an operation of one of `names` made `node`."""
     return node.op is not None and node.op.name in names

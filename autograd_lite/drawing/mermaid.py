@@ -1,0 +1,46 @@
+"""Drawing a graph as Mermaid, the text that GitHub and many notebooks draw by themselves."""
+
+from __future__ import annotations
+
+from autograd_lite.drawing.notation import (
+    ORDERED,
+    Node,
+    is_made_by,
+    label_of,
+    nodes_of,
+    number,
+    operands,
+    symbol,
+    typeset,
+)
+from autograd_lite.drawing.palette import CONSTANT, INK, LEAF, LINE, MADE
+
+
+def to_mermaid(*roots: Node, max_nodes: int = 200) -> str:
+    """The graph under the roots as a Mermaid flowchart, left to right: put it into a ```mermaid block.
+
+    A ValueError if there are more than `max_nodes` nodes; Mermaid itself stops at 500 arrows.
+    """
+    nodes = nodes_of("to_mermaid", roots, max_nodes)
+    index = {node: f"n{i}" for i, node in enumerate(nodes)}
+    lines = ["flowchart LR"]
+    for kind, fill, line in (("leaf", LEAF, LINE), ("made", MADE, LINE), ("constant", CONSTANT, CONSTANT)):
+        lines.append(f"    classDef {kind} fill:{fill},stroke:{line},color:{INK}")
+    for node in nodes:
+        name, args = index[node], operands(node)
+        label = f"<b>{_escape(label_of(node))}</b> = " if label_of(node) else ""
+        sign = f"{_escape(symbol(node))}<br>" if args else ""
+        text = f"{sign}{label}{typeset(number(node.data))}<br>grad {typeset(number(node.grad))}"
+        lines.append(f'    {name}("{text}"):::{"made" if args else "leaf"}')
+        for i, arg in enumerate(args, 1):
+            start = f"{name}_{i}" if type(arg) is float else index[arg]
+            if type(arg) is float:
+                lines.append(f'    {start}(["{typeset(number(arg))}"]):::constant')
+            which = f"|{i}| " if is_made_by(node, ORDERED) else ""
+            lines.append(f"    {start} -->{which or ' '}{name}")
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    """`text` with each character that Mermaid or HTML could take for its own as an entity code."""
+    return "".join(c if c.isalnum() or c in " .,=+" or ord(c) > 127 else f"#{ord(c)};" for c in text)
