@@ -1,59 +1,295 @@
-"""Derivatives as graphs: every result here is made of Values, so it can be differentiated, drawn and compiled again."""
+"""Derivatives as graphs: every result here is made of Values, so it can be differentiated, drawn and compiled again.
+
+There are two sweeps over a recorded graph, `pull_back` (reverse mode) and `push_forward` (forward mode). They differ
+in direction only: both run the rules of the table on Values and make one sum of products per node. The rest of the
+module, under JAX's names, turns functions into graphs for them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
+from autograd_lite.history import is_kept, with_history
+from autograd_lite.recording import current
+from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map
 from autograd_lite.value import Value
 
-Terms = tuple[list[Any], list[Any]]
+Scalar: TypeAlias = Any  # a Value, or a float
+Function: TypeAlias = Callable[..., Any]
+Argnums: TypeAlias = int | Sequence[int]
 
 
-def gradients(y: Value, xs: Sequence[Value]) -> list[Value]:
+def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
     """dy/dx for each of `xs`, as Values that are recorded graphs themselves; 0 where y does not depend on x.
 
-    `xs` may be leaves or nodes in between. The chain rule is that of `backward`, with the rules of the table run on
-    Values in place of floats: the cotangent of a node is one sum of products over the nodes that use it.
+    `xs` may be leaves or nodes in between. A TypeError if `y` is not a Value, or `xs` not a list of them.
     """
-    active = set(xs)
-    order = topological_order(y)
-    for node in order:
-        if not active.isdisjoint(node.args):
-            active.add(node)
-    terms: dict[Value, Terms] = {y: ([1.0], [1.0])}
-    cotangents: dict[Value, Any] = {}
+    if not isinstance(y, Value):
+        raise TypeError(f"gradients takes one Value to differentiate, got {type(y).__name__}")
+    if isinstance(xs, Value):
+        raise TypeError("gradients takes a list of Values to differentiate by, got one Value: write gradients(y, [x])")
+    xs = list(xs)
+    for x in xs:
+        if not isinstance(x, Value):
+            raise TypeError(f"gradients differentiates by Values, got {type(x).__name__}: make it a Value, then use it")
+    return [_value(g) for g in pull_back([y], [1.0], xs)]
+
+
+def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[Value]) -> list[Scalar]:
+    """The sum of cotangent * dy/dx over `ys`, for each of `xs`; the float 0.0 where no y depends on x."""
+    order = topological_order(*_values(ys))
+    active = _dependents(order, xs)
+    pairs: dict[Value, list[Scalar]] = {}  # a node's cotangent is a sum of products; these are the factors, two by two
+    for y, g in zip(ys, cotangents, strict=True):
+        if y in active:
+            pairs.setdefault(y, []).extend((g, 1.0))
+    found = dict.fromkeys(xs, 0.0)
     for node in reversed(order):
-        if node in active and node in terms:
-            g = cotangents[node] = sum_of_products(*terms.pop(node))
-            if node.op is not None:
-                for arg, partial in zip(node.args, node.op.partials(node, *node.args), strict=True):
-                    if type(arg) is not float and partial is not None and arg in active:
-                        gs, partials = terms.setdefault(arg, ([], []))
-                        gate(node.op, g, partial, gs, partials)
-    return [g if isinstance(g, Value) else Value(g) for g in (cotangents.get(x, 0.0) for x in xs)]
+        factors = pairs.pop(node, None)
+        if factors is None:
+            continue
+        g = _sum_of_products(factors)
+        op, args = node.op, node.args
+        if node in found:
+            found[node] = g
+        if op is None:
+            continue
+        selects = op.selects
+        for x, dx in zip(args, op.partials(node, *args), strict=False):  # strict would cost a tenth of the sweep
+            if x in active and dx is not None:
+                passed = _passed(g, dx) if selects else g
+                known = pairs.get(x)
+                if known is None:
+                    pairs[x] = [passed, dx]
+                else:
+                    known += passed, dx
+    return [found[x] for x in xs]
 
 
-def gate(op: p.Primitive, g: Any, partial: Any, gs: list[Any], partials: list[Any]) -> None:
-    """Add the term g * partial to two lists of factors; where `op` selects, let nothing through a partial of 0."""
-    if not op.selects:
-        gs.append(g)
-        partials.append(partial)
-    elif type(partial) is not float:
-        gs.append(p.where(partial, g * partial, 0.0))
-        partials.append(1.0)
-    elif partial:
-        gs.append(g)
-        partials.append(partial)
+def _dependents(order: Sequence[Value], xs: Sequence[Value]) -> set[Value]:
+    """`xs`, and the nodes of `order` that are made from them."""
+    found = set(xs)
+    add, none_of = found.add, found.isdisjoint
+    for node in order:
+        x, y = node._x, node._y
+        if x in found or y in found or (type(x) is tuple and not none_of(x)):
+            add(node)
+    return found
 
 
-def sum_of_products(xs: list[Any], ys: list[Any]) -> Any:
-    """x0*y0 + x1*y1 + ... as at most one node, without the multiplications by 1."""
-    if len(xs) == 1:
-        (x,), (y,) = xs, ys
-        return y if type(x) is float and x == 1.0 else x if type(y) is float and y == 1.0 else x * y
+def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[Scalar]) -> list[Scalar]:
+    """The sum of dy/dx * tangent over `xs`, for each of `ys`; the float 0.0 where y depends on no x."""
+    found = dict(zip(xs, tangents, strict=True))
+    for node in topological_order(*_values(ys)):
+        op, args = node.op, node.args
+        if op is None or node in found or found.keys().isdisjoint(args):
+            continue
+        factors: list[Scalar] = []
+        for x, dx in zip(args, op.partials(node, *args), strict=True):
+            if x in found and dx is not None:
+                factors += _passed(found[x], dx) if op.selects else found[x], dx
+        found[node] = _sum_of_products(factors)
+    return [found.get(y, 0.0) for y in ys]
+
+
+def _passed(g: Scalar, partial: Scalar) -> Scalar:
+    """What of `g` a selecting operation lets through: nothing where its partial is 0, lest 0 * inf make a nan."""
+    if type(partial) is float:
+        return g if partial else 0.0
+    return p.where(partial, g, 0.0)
+
+
+def _sum_of_products(factors: list[Scalar]) -> Scalar:
+    """x0*y0 + x1*y1 + ... of [x0, y0, x1, y1, ...], as at most one node; a factor of 1.0 is not multiplied by."""
+    if len(factors) == 2:
+        x, y = factors
+        return x if type(y) is float and y == 1.0 else y if type(x) is float and x == 1.0 else x * y
+    xs, ys = factors[::2], factors[1::2]
     if all(type(y) is float and y == 1.0 for y in ys):
         return p.sum_(*xs) if xs else 0.0
     return p.dot(*xs, *ys)
+
+
+def _values(xs: Iterable[Scalar]) -> list[Value]:
+    return [x for x in xs if isinstance(x, Value)]
+
+
+def _value(x: Scalar) -> Value:
+    return x if isinstance(x, Value) else Value(x)
+
+
+class _Inputs:
+    """What a function is differentiated by: a tree with a fresh node in the place of each number.
+
+    A number becomes a leaf. A Value becomes a node that equals it and that nothing else uses: derivatives flow on to
+    the Value, but what the function makes of the Value by other ways stays apart (no perturbation confusion).
+    """
+
+    def __init__(self, given: Tree, what: str) -> None:
+        def fresh(x: Scalar) -> Value:
+            return p.sum_(x) if isinstance(x, Value) else Value(x)
+
+        traced = getattr(current.get(), "fresh", None)  # how a tracer, which takes equal nodes for one, makes another
+        self.tree = tree_map(lambda x: (traced or fresh)(_scalar(x, what)), given)
+        self.nodes: list[Value] = tree_leaves(self.tree)
+        self.are_numbers = traced is None and not _values(tree_leaves(given))
+
+    def results(self, tree: Tree) -> Tree:
+        """`tree` as floats, if the inputs were numbers and its graph has no other leaves than they; else as Values."""
+        if self.are_numbers:
+            order, inputs = topological_order(*_values(tree_leaves(tree))), set(self.nodes)
+            if all(node.op is not None or node in inputs for node in order):
+                return tree_map(lambda z: z.data if isinstance(z, Value) else z, tree)
+        return tree_map(_value if is_kept() else lambda z: _value(z).detach(), tree)
+
+
+def _scalar(x: Any, what: str) -> Scalar:
+    return x if isinstance(x, Value) else p.to_float(x, what)
+
+
+def _outputs(y: Tree, what: str) -> Tree:
+    return tree_map(lambda leaf: _scalar(leaf, f"the result under {what}"), y)
+
+
+def _leaves_like(tree: Tree, given: Tree, what: str) -> list[Scalar]:
+    """The leaves of `given`; a ValueError if it has another structure than `tree`."""
+    try:
+        return tree_leaves(tree_map(lambda _, leaf: _scalar(leaf, what), tree, given))
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def _name(f: Function) -> str:
+    return getattr(f, "__name__", repr(f))
+
+
+def _call(f: Function, argnums: Argnums, what: str, args: tuple[Any, ...], options: Any) -> tuple[_Inputs, Tree]:
+    """Fresh inputs for the arguments that `argnums` picks, and f's result on them."""
+    picked = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for i in picked:
+        if not -len(args) <= i < len(args):
+            raise ValueError(f"{what}: argnums {i} is out of range, the call has {len(args)} positional arguments")
+    places = [i % len(args) for i in picked]
+    if len(set(places)) < len(places):
+        raise ValueError(f"{what}: argnums {argnums} picks an argument twice")
+    inputs = _Inputs(args[argnums] if isinstance(argnums, int) else tuple([args[i] for i in places]), what)
+    trees = dict(zip(places, [inputs.tree] if isinstance(argnums, int) else inputs.tree, strict=True))
+    y = f(*[trees.get(i, arg) for i, arg in enumerate(args)], **options)
+    return inputs, _outputs(y, what)
+
+
+def _differentiate(
+    f: Function, argnums: Argnums, what: str, args: tuple[Any, ...], options: Any
+) -> tuple[_Inputs, Scalar, Tree]:
+    """Fresh inputs, f's result on them, which must be one number, and its gradient."""
+    with with_history():
+        inputs, y = _call(f, argnums, what, args, options)
+        if not isinstance(y, Value | float):
+            raise TypeError(f"{what} needs a function that returns one number, got {type(y).__name__}: see jacobian")
+        return inputs, y, tree_like(inputs.tree, pull_back([y], [1.0], inputs.nodes))
+
+
+def grad(f: Function, argnums: Argnums = 0) -> Function:
+    """The function that gives the gradient of f, in the structure of the argument that `argnums` says.
+
+    f takes numbers, and nested lists, tuples and dicts of numbers, and returns one number. With several `argnums`
+    the result is a tuple. It is made of floats where the argument is, and f meets no Value of its own on the way;
+    else of Values, which can be differentiated again by anything they depend on. So it is with all that follow.
+    """
+    what = f"grad of {_name(f)}"
+
+    def gradient(*args: Any, **options: Any) -> Tree:
+        inputs, _, g = _differentiate(f, argnums, what, args, options)
+        return inputs.results(g)
+
+    return _named(gradient, f"grad({_name(f)})")
+
+
+def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
+    """The function that gives the pair of f's result and its gradient, as `grad` has it, for one evaluation of f."""
+    what = f"value_and_grad of {_name(f)}"
+
+    def value_and_gradient(*args: Any, **options: Any) -> tuple[Scalar, Tree]:
+        inputs, y, g = _differentiate(f, argnums, what, args, options)
+        return inputs.results(y), inputs.results(g)
+
+    return _named(value_and_gradient, f"value_and_grad({_name(f)})")
+
+
+def jacobian(f: Function, argnums: Argnums = 0) -> Function:
+    """The function that gives f's result with, in the place of each number, its gradient by the `argnums` argument.
+
+    So the Jacobian of a function from lists to lists is a list of rows. One reverse sweep per number of f's result.
+    """
+    what = f"jacobian of {_name(f)}"
+
+    def rows(*args: Any, **options: Any) -> Tree:
+        with with_history():
+            inputs, ys = _call(f, argnums, what, args, options)
+            tree = tree_map(lambda y: tree_like(inputs.tree, pull_back([y], [1.0], inputs.nodes)), ys)
+        return inputs.results(tree)
+
+    return _named(rows, f"jacobian({_name(f)})")
+
+
+def hessian(f: Function, argnums: Argnums = 0) -> Function:
+    """The function that gives the Jacobian of the gradient of f: a list of rows, where f is a function of a list."""
+    return _named(jacobian(grad(f, argnums), argnums), f"hessian({_name(f)})")
+
+
+def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, Tree]:
+    """f(*primals), and its derivative in the direction `tangents`, by one forward sweep: both of f's structure.
+
+    A ValueError if the tangents have another structure than the primals.
+    """
+    what = f"jvp of {_name(f)}"
+    primals, tangents = _sequence(primals, f"{what}: primals"), _sequence(tangents, f"{what}: tangents")
+    with with_history():
+        directions = _leaves_like(primals, tangents, f"{what}: tangents")
+        inputs = _Inputs(primals, what)
+        ys = _outputs(f(*inputs.tree), what)
+        derivative = tree_like(ys, push_forward(tree_leaves(ys), inputs.nodes, directions))
+    return inputs.results(ys), inputs.results(derivative)
+
+
+def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree, ...]]]:
+    """f(*primals), and the function from cotangents, of f's structure, to their product with the Jacobian.
+
+    It gives a tuple, of the structures of `primals`, by one reverse sweep; a ValueError for another structure than f's.
+    """
+    what = f"vjp of {_name(f)}"
+    with with_history():
+        inputs = _Inputs(primals, what)
+        ys = _outputs(f(*inputs.tree), what)
+
+    def pullback(cotangents: Tree) -> tuple[Tree, ...]:
+        with with_history():
+            weights = _leaves_like(ys, cotangents, f"{what}: cotangents")
+            products = tree_like(inputs.tree, pull_back(tree_leaves(ys), weights, inputs.nodes))
+        results: tuple[Tree, ...] = inputs.results(products)
+        return results
+
+    return inputs.results(ys), pullback
+
+
+def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
+    """The Hessian of f at `primals` times `tangents`, at the cost of a few evaluations of f: forward over reverse.
+
+    In the structure of the one primal; of several, a tuple.
+    """
+    primals = _sequence(primals, f"hvp of {_name(f)}: primals")
+    return jvp(grad(f, 0 if len(primals) == 1 else range(len(primals))), primals, tangents)[1]
+
+
+def _sequence(xs: Any, what: str) -> tuple[Any, ...]:
+    if not isinstance(xs, list | tuple):
+        raise TypeError(f"{what} must be a tuple, one item for each argument, got {type(xs).__name__}: write (x,)")
+    return tuple(xs)
+
+
+def _named(f: Function, name: str) -> Function:
+    f.__name__ = f.__qualname__ = name
+    return f

@@ -15,11 +15,13 @@ ALLOWED = {
     "pickling": {"primitives", "graph", "value"},
     "trees": set(),
     "functions": {"primitives", "value"},
-    "calculus": {"primitives", "graph", "recording", "value", "functions", "trees"},
-    "explaining": {"primitives", "graph", "recording", "value", "functions", "trees", "calculus"},
-    "checking": {"primitives", "graph", "recording", "value", "functions", "trees", "calculus"},
+    "history": {"primitives", "recording", "value"},
+    "calculus": {"primitives", "graph", "recording", "value", "history", "trees"},
+    "explaining": {"primitives", "graph", "value"},
+    "callsite": set(),
+    "checking": {"primitives", "graph", "recording", "value", "trees", "calculus", "callsite"},
     "drawing": {"graph"},
-    "compiler": {"ieee", "primitives", "graph", "recording", "value", "functions", "trees", "calculus"},
+    "compiler": {"ieee", "primitives", "graph", "recording", "value", "functions", "trees", "calculus", "callsite"},
 }
 
 
