@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from typing import Any, TypeAlias, TypeVar
 
 from autograd_lite import primitives as p
 from autograd_lite.primitives import Primitive
-from autograd_lite.value import Value
 
 Scalar: TypeAlias = Any  # a Value, or a real number
 Rule: TypeAlias = Callable[..., tuple[Any, ...]]
@@ -106,7 +106,10 @@ def primitive(partials: Rule) -> Callable[[F], Primitive]:
             return x * x * x
 
     It then works in every mode that the rule's own operations allow; use autograd_lite's functions in the rule, not
-    math's. None in the tuple marks an argument through which nothing flows. `check_grads` tests it.
+    math's. None in the tuple marks an argument through which nothing flows. `check_grads(cube, 2.0)` tests it.
+
+    The name must be new, unless the same module defines it again. A TypeError at the first use of a rule that gives no
+    tuple, or one of another length than the arguments.
     """
     if not callable(partials):
         raise TypeError(f"primitive takes partials=a function of (z, *args), got {type(partials).__name__}")
@@ -116,7 +119,18 @@ def primitive(partials: Rule) -> Callable[[F], Primitive]:
         row = p.PRIMITIVES.get(name)
         if row is not None and row.compute.__module__ != function.__module__:
             raise ValueError(f"there is a primitive {name!r} already: choose another name")
-        op = p.PRIMITIVES[name] = Primitive(name, function, partials)
+
+        @wraps(function)
+        def compute(*args: float) -> float:
+            return p.to_float(function(*args), f"the result of {name}")
+
+        def checked(z: Any, *args: Any) -> tuple[Any, ...]:
+            rule = partials(z, *args)
+            if not isinstance(rule, tuple) or len(rule) != len(args):
+                raise TypeError(f"the partials of {name} must be a tuple of {len(args)}, one per argument, got {rule}")
+            return rule
+
+        op = p.PRIMITIVES[name] = Primitive(name, compute, checked)
         return op
 
     return decorate
@@ -135,4 +149,4 @@ def _peak(xs: Sequence[Scalar]) -> Scalar:
     for x in xs[1:]:
         peak = maximum(peak, x)
     peak = maximum(minimum(peak, sys.float_info.max), -sys.float_info.max)
-    return peak.detach() if isinstance(peak, Value) else peak
+    return p.detach(peak)
