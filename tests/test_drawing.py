@@ -1,12 +1,15 @@
 """Pictures of graphs: what they say, how they are rendered, and what is said where they cannot be."""
 
 # ruff: noqa: A004, RUF001
+import json
 import math
 import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -20,11 +23,14 @@ from autograd_lite import (
     step,
     sum,
     tanh,
+    to_html,
     to_latex,
     to_mermaid,
     to_text,
+    topological_order,
     where,
 )
+from autograd_lite.drawing.layout import layered
 from autograd_lite.drawing.notation import number
 
 ROOT = Path(__file__).parent.parent
@@ -281,7 +287,16 @@ def test_only_values_can_be_drawn(drawing, roots, message):
         drawing(*roots)
 
 
-@pytest.mark.parametrize(("drawing", "limit"), [(draw, 1000), (to_mermaid, 200), (to_latex, 1000)])
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [(3.0, "to_html takes one Value, got float '3.0'"), ([1], r"to_html takes one Value, got list .*: choose one of")],
+)
+def test_the_page_is_of_one_value(root, message):
+    with pytest.raises(TypeError, match=message):
+        to_html(root)
+
+
+@pytest.mark.parametrize(("drawing", "limit"), [(draw, 1000), (to_mermaid, 200), (to_latex, 1000), (to_html, 200)])
 def test_a_graph_too_large_to_read_is_refused(drawing, limit):
     y = Value(1.0)
     for _ in range(limit):
@@ -440,6 +455,80 @@ def test_latex_grows_with_the_graph_and_not_with_its_paths():
     for _ in range(300):
         y = y * y
     assert len(to_latex(y)) < 300 * 40
+
+
+# The page that steps through
+
+
+def steps_of(page):
+    return json.loads(re.search(r"const steps = (.*?), last = ", page)[1])
+
+
+def test_the_page_steps_forward_and_backward():
+    steps = steps_of(to_html(expression()))
+    assert [step["formula"] for step in steps[:6]] == [
+        "a = 2, b = −0.5",
+        "v2 = a × b = 2 × (−0.5) = −1",
+        "v3 = b² = (−0.5)² = 0.25",
+        "v4 = v2 + v3 = (−1) + 0.25 = −0.75",
+        "y = tanh(v4) = tanh(−0.75) = −0.6351",
+        "dy/dy = 1",
+    ]
+    assert steps[6]["rows"] == [["∂y/∂v4", "0.5966", "1 × 0.5966 = 0.5966", "0.5966"]]
+    assert steps[-1]["rows"] == [
+        ["∂v2/∂a", "−0.5", "0.5966 × (−0.5) = −0.2983", "−0.2983"],
+        ["∂v2/∂b", "2", "0.5966 × 2 = 1.193", "0.5966"],
+    ]
+
+
+def test_the_page_ends_with_the_gradients_of_backward():
+    a, b = Value(1.5, label="a"), Value(-0.7, label="b")
+    y = where(step(a), dot([a, b], [b, 2.0]), a) * maximum(a, b) + (a - b).relu() / a**2 + sum([a, b, a])
+    y.backward()
+    shown = {}
+    for row in steps_of(to_html(y)):
+        shown.update(row.get("grads", {}))
+    grads = {str(i): number(node.grad).replace("-", "−") for i, node in enumerate(topological_order(y))}
+    assert shown == {i: grads[i] for i in shown}
+    assert {i for i, g in grads.items() if g != "0"} <= set(shown)
+
+
+def test_nothing_flows_where_an_operation_holds_it_back():
+    a = Value(math.inf, label="a")
+    assert steps_of(to_html(step(a)))[-1]["rows"] == [["∂v1/∂a", "—", "nothing flows", "0"]]
+    assert steps_of(to_html(Value(-1.0, "a").relu()))[-1]["rows"] == [["∂v1/∂a", "0", "nothing flows", "0"]]
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    page = to_html(expression())
+    assert "@@" not in page
+    assert not re.search(r"https?:|src=|@import|<link", page)
+
+
+@pytest.mark.parametrize("label", [*HOSTILE, "</script><script>alert(1)", "@@SVG@@"])
+def test_the_page_shows_any_label_as_text(label):
+    page = to_html(Value(1.0, label=label) * 2)
+    assert page.count("<script") == page.count("</script") == 1
+    svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", page, re.DOTALL)[0])
+    assert len(svg.findall("g")) == 3
+
+
+def test_names_on_the_page_are_unique():
+    steps = steps_of(to_html(Value(1.0, label="v1") + Value(2.0, label="v1") + Value(3.0)))
+    assert steps[0]["formula"] == "v1 = 1, v2 = 2, v4 = 3"
+
+
+def test_layout_keeps_arrows_forward_and_boxes_apart():
+    arguments = [[], [], [0, 1], [], [2, 0], [4, 3], [5, 0, 0]]
+    places, passing = layered(arguments)
+    for i, args in enumerate(arguments):
+        for j in args:
+            assert places[j][0] < places[i][0]
+            assert len(passing[j, i]) == places[i][0] - places[j][0] - 1
+    heights = sorted(places)
+    for (column, y), (next_column, next_y) in pairwise(heights):
+        assert column != next_column or next_y - y >= 1 - 1e-9
+    assert min(y for _, y in places) >= 0
 
 
 # The demo

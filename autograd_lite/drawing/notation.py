@@ -41,7 +41,7 @@ ORDERED = {"sub", "div", "pow", "where"}  # of these the reader has to see which
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def nodes_of(what: str, roots: Sequence[Any], max_nodes: float = math.inf) -> list[Any]:
+def nodes_of(what: str, roots: Sequence[Any], max_nodes: float = math.inf, several: bool = True) -> list[Any]:
     """Every node of the graph in topological order.
 
     A TypeError that names `what` if a root is not a node, a ValueError if there are more than `max_nodes` nodes.
@@ -49,8 +49,9 @@ def nodes_of(what: str, roots: Sequence[Any], max_nodes: float = math.inf) -> li
     for root in roots or [None]:
         if not (hasattr(root, "args") and hasattr(root, "op")):
             given = f"{type(root).__name__} {str(root)[:40]!r}" if roots else "none"
-            hint = f": unpack it, {what}(*values)" if isinstance(root, list | tuple) else ""
-            raise TypeError(f"{what} takes one or more Values, got {given}{hint}")
+            hint = f"unpack it, {what}(*values)" if several else "choose one of them"
+            hint = f": {hint}" if isinstance(root, list | tuple) else ""
+            raise TypeError(f"{what} takes {'one or more Values' if several else 'one Value'}, got {given}{hint}")
     nodes = topological_order(*roots)
     if len(nodes) > max_nodes:
         raise ValueError(
