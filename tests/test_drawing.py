@@ -1,6 +1,7 @@
 """Pictures of graphs: what they say, how they are rendered, and what is said where they cannot be."""
 
 # ruff: noqa: A004, RUF001
+import doctest
 import json
 import math
 import os
@@ -30,6 +31,7 @@ from autograd_lite import (
     topological_order,
     where,
 )
+from autograd_lite.drawing import latex, text
 from autograd_lite.drawing.layout import layered
 from autograd_lite.drawing.notation import number
 
@@ -96,8 +98,8 @@ def no_graphviz(no_dot, monkeypatch):
 
 def test_a_box_holds_label_number_gradient_and_operation():
     source = draw(expression()).source
-    for text in ("rankdir=LR", "<B>a</B>", ">2<", "grad −0.2983", "tanh", "x²", "×"):
-        assert text in source
+    for piece in ("rankdir=LR", "<B>a</B>", ">2<", "grad −0.2983", "tanh", "x²", "×"):
+        assert piece in source
     assert source.count("<TABLE") == 6
 
 
@@ -267,6 +269,11 @@ def test_graphviz_is_imported_only_to_draw():
         "assert 'graphviz' in sys.modules and 'pygraphviz' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("module", [latex, text], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_are_true(module):
+    assert doctest.testmod(module) == (0, 3)
 
 
 # Bad input
@@ -470,7 +477,7 @@ def test_the_page_steps_forward_and_backward():
         "a = 2, b = −0.5",
         "v2 = a × b = 2 × (−0.5) = −1",
         "v3 = b² = (−0.5)² = 0.25",
-        "v4 = v2 + v3 = (−1) + 0.25 = −0.75",
+        "v4 = v2 + v3 = −1 + 0.25 = −0.75",
         "y = tanh(v4) = tanh(−0.75) = −0.6351",
         "dy/dy = 1",
     ]

@@ -55,7 +55,7 @@ def _value(x: Any) -> str:
 
 
 def _product(x: str, y: str, sign: str) -> str:
-    return f"{_enclosed(x)}{sign}{_enclosed(y)}"
+    return f"{x}{sign}{_enclosed(y)}"
 
 
 def _enclosed(word: str) -> str:
@@ -77,10 +77,11 @@ def _formula(node: Any, words: list[str]) -> str:
 
 def _forward(nodes: list[Any], names: dict[Any, str]) -> list[dict[str, Any]]:
     """One step for each operation: what it computes, from what."""
-    made = [(i, node) for i, node in enumerate(nodes) if node.op is not None]
+    index = {node: i for i, node in enumerate(nodes)}
+    made = [node for node in nodes if node.op is not None]
     leaves = ", ".join(f"{names[node]} = {_value(node)}" for node in nodes if node.op is None)
     steps: list[dict[str, Any]] = [{"title": "The leaves hold their numbers", "formula": leaves, "from": [], "to": []}]
-    for count, (i, node) in enumerate(made, 1):
+    for count, node in enumerate(made, 1):
         args = operands(node)
         words = [_value(arg) if type(arg) is float else names[arg] for arg in args]
         formulas = [_formula(node, words), _formula(node, [_value(arg) for arg in args]), _value(node)]
@@ -88,9 +89,9 @@ def _forward(nodes: list[Any], names: dict[Any, str]) -> list[dict[str, Any]]:
             {
                 "title": f"Forward, {count} of {len(made)}",
                 "formula": " = ".join(dict.fromkeys([names[node], *formulas])),
-                "from": [nodes.index(arg) for arg in args if type(arg) is not float],
-                "to": [i],
-                "made": i,
+                "from": [index[arg] for arg in args if type(arg) is not float],
+                "to": [index[node]],
+                "made": index[node],
             }
         )
     return steps

@@ -53,6 +53,7 @@ def to_latex(*roots: Node, max_nodes: int = 1000) -> str:
     A value with a label of its own and a value that is used more than once is written once, on its own line, and
     called by its name after; so the formula is never longer than the graph. Leaves without a label are their numbers.
 
+        >>> from autograd_lite import Value, tanh
         >>> a, b = Value(2.0, label="a"), Value(3.0, label="b")
         >>> print(to_latex(tanh(a * b) / 2))
         \frac{\tanh\left(a \cdot b\right)}{2}

@@ -16,11 +16,12 @@ def to_text(*roots: Node, max_lines: int = 100, max_depth: int = 20) -> str:
     A node that is used more than once is drawn where it comes first; `↑ name` refers back to it. What lies beyond
     `max_lines` lines or `max_depth` levels is left out, and the last line says how many values those are.
 
+        >>> from autograd_lite import Value
         >>> a = Value(2.0, label="a")
         >>> print(to_text(a * a + 1))
-        +         5  grad 0
-        ├─ ×      4  grad 0
-        │  ├─ a   2  grad 0
+        +          5  grad 0
+        ├─ ×       4  grad 0
+        │  ├─ a    2  grad 0
         │  └─ ↑ a
         └─ 1
     """
