@@ -17,7 +17,7 @@ ALLOWED = {
     "functions": {"primitives", "value"},
     "history": {"primitives", "recording", "value"},
     "calculus": {"primitives", "graph", "recording", "value", "history", "trees"},
-    "explaining": {"primitives", "graph", "value"},
+    "explaining": {"graph", "value", "calculus"},
     "callsite": set(),
     "checking": {"primitives", "graph", "recording", "value", "trees", "calculus", "callsite"},
     "drawing": {"graph"},

@@ -1,0 +1,257 @@
+"""Finding the rule that is wrong, and the line that made the nan: `check_grads` and `detect_anomaly`."""
+
+from __future__ import annotations
+
+import copyreg
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from autograd_lite import primitives as p
+from autograd_lite.calculus import flows, jacobian, jvp
+from autograd_lite.callsite import CallSite, call_site
+from autograd_lite.graph import topological_order
+from autograd_lite.recording import Recorder, current, recording_with
+from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_paths
+from autograd_lite.value import Value, new_node
+
+Scalar = Any  # a Value, or a float
+ListFunction = Callable[[list[Any]], list[Any]]  # from a list of numbers to a list of numbers
+
+
+# ---- check_grads
+
+
+def check_grads(f: Callable[..., Any], *args: Tree, order: int = 2, modes: Sequence[str] = ("rev", "fwd")) -> None:
+    """Compare the derivatives of f at `args` with central differences, up to `order`, in reverse and forward mode.
+
+    f takes and returns numbers, and nested lists, tuples and dicts of them. The tolerance is the error that the
+    differences themselves estimate. An AssertionError names the argument, both numbers, and the first primitive whose
+    own rule disagrees with its own differences. Choose `args` away from kinks: there a difference is no derivative.
+    """
+    if order < 1:
+        raise ValueError(f"check_grads takes order >= 1, got {order}")
+    for mode in modes:
+        if mode not in _MODES:
+            raise ValueError(f"check_grads takes modes 'rev' and 'fwd', got {mode!r}")
+    name = getattr(f, "__name__", repr(f))
+    what = f"check_grads of {name}"
+    point = [x.data if isinstance(x, Value) else p.to_float(x, what) for x in tree_leaves(args)]
+    names = [f"args{path}" for path in tree_paths(args)]
+
+    def flat(xs: list[Any]) -> list[Any]:
+        return tree_leaves(f(*tree_like(args, xs)))
+
+    if not point:
+        raise ValueError(f"{what}: there is no number among the arguments to differentiate by")
+    _check(flat, point, names, order, modes, what)
+
+
+def _check(f: ListFunction, point: list[float], names: list[str], order: int, modes: Sequence[str], what: str) -> None:
+    differences = [_difference(lambda xs: _numbers(f(_leaves(xs))), point, i) for i in range(len(point))]
+    for mode in modes:
+        derivative = _MODES[mode](f)  # a flat list: of the i-th argument, the derivative of the j-th result
+        found = _numbers(derivative(_leaves(point)))
+        for i, rows in enumerate(differences):
+            for j, difference in enumerate(rows):
+                g = found[i * len(rows) + j]
+                if not difference.agrees_with(g):
+                    raise AssertionError(
+                        f"{what}, {mode}: the derivative of result {j} by {names[i]} = {point[i]!r} is {g!r}, "
+                        f"differences give {difference.estimate!r}; {_first_wrong_rule(f, point)}"
+                    )
+        if order > 1:
+            _check(derivative, point, names, order - 1, modes, f"{what}, {mode}")
+
+
+def _reverse(f: ListFunction) -> ListFunction:
+    def derivative(xs: list[Any]) -> list[Any]:
+        rows = jacobian(f)(xs)
+        return [row[i] for i in range(len(xs)) for row in rows]
+
+    return derivative
+
+
+def _forward(f: ListFunction) -> ListFunction:
+    def derivative(xs: list[Any]) -> list[Any]:
+        units = [[float(i == j) for j in range(len(xs))] for i in range(len(xs))]
+        return [dy for unit in units for dy in jvp(f, (xs,), (unit,))[1]]
+
+    return derivative
+
+
+_MODES: dict[str, Callable[[ListFunction], ListFunction]] = {"rev": _reverse, "fwd": _forward}
+
+
+def _leaves(xs: list[float]) -> list[Value]:
+    return [Value(x) for x in xs]
+
+
+def _numbers(xs: Sequence[Any]) -> list[float]:
+    return [x.data if isinstance(x, Value) else p.to_float(x, "check_grads") for x in xs]
+
+
+class _Difference(NamedTuple):
+    """A derivative by central differences, and how far it may be off."""
+
+    estimate: float
+    error: float
+
+    def agrees_with(self, g: float) -> bool:
+        return abs(g - self.estimate) <= 1e-7 * max(abs(g), abs(self.estimate)) + 10 * self.error
+
+
+def _difference(f: Callable[[list[float]], list[float]], point: list[float], i: int) -> list[_Difference]:
+    """The derivative of each result of f by the i-th number.
+
+    Steps on the scale of the number, and on the scale of 1, each halved and extrapolated (Richardson); of all these
+    the one is taken whose halving changed it least, rounding included. So nobody has to choose a step.
+    """
+
+    def slopes(h: float) -> list[_Difference]:
+        above, below = ([*point[:i], x, *point[i + 1 :]] for x in (point[i] + h, point[i] - h))
+        width = above[i] - below[i]
+        return [
+            _Difference((y1 - y0) / width, 2.0**-52 * max(abs(y1), abs(y0)) / width)
+            for y1, y0 in zip(f(above), f(below), strict=True)
+        ]
+
+    best: list[_Difference] = []
+    size = abs(point[i])
+    for scale in {1.0} if 0.1 < size < 10.0 or size == 0.0 else {1.0, size}:
+        for h in (scale * 2.0**-k for k in (8, 12, 16)):
+            if point[i] + h / 2 == point[i]:
+                continue
+            steps = [
+                _Difference((4 * fine.estimate - wide.estimate) / 3, abs(fine.estimate - wide.estimate) + fine.error)
+                for wide, fine in zip(slopes(h), slopes(h / 2), strict=True)
+            ]
+            best = [min(pair, key=_certainty) for pair in zip(best or steps, steps, strict=True)]
+    return best
+
+
+def _certainty(difference: _Difference) -> float:
+    return difference.error if difference.error == difference.error else math.inf
+
+
+def _first_wrong_rule(f: ListFunction, point: list[float]) -> str:
+    """The first operation on the way to f(point) whose partials disagree with differences of its own number."""
+    for node in topological_order(*[y for y in f(_leaves(point)) if isinstance(y, Value)]):
+        op, numbers = node.op, _numbers(node.args)
+        if op is None or op is p.detach:
+            continue
+        for i, dx in enumerate(op.partials(node.data, *numbers)):
+            difference = _of_primitive(op, numbers, i)
+            if isinstance(node.args[i], Value) and not difference.agrees_with(0.0 if dx is None else dx):
+                return (
+                    f"the rule of {op} is wrong: at {_expression(node)} its partial {i} is {dx!r}, "
+                    f"differences give {difference.estimate!r}"
+                )
+    return "every rule on the way agrees with its own differences: f has a kink here, or cuts a gradient with detach"
+
+
+def _of_primitive(op: p.Primitive, numbers: list[float], i: int) -> _Difference:
+    return _difference(lambda xs: [op.compute(*xs)], numbers, i)[0]
+
+
+def _expression(node: Value) -> str:
+    """`mul(2.0, 3.0)`, with no more than a few arguments."""
+    numbers = [repr(x) for x in _numbers(node.args[:6])]
+    return f"{node.op}({', '.join(numbers)}{', ...' if len(node.args) > 6 else ''})"
+
+
+# ---- detect_anomaly
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """While this is open, in this thread, the first nan or infinity is a FloatingPointError that says where it is from.
+
+    In the forward pass: the operation, its numbers, and the file, line and text of the code that did it. In `backward`:
+    the operation whose gradient was finite and whose contribution to an argument was not, the partial, the line where
+    the operation was recorded, and the way there from the loss. Costs nothing when it is not open.
+    """
+    with recording_with(_Watch(current.get())):
+        yield
+
+
+class _Placed(Value):
+    """A Value that knows the line of code that recorded it."""
+
+    __slots__ = ("site",)
+    site: CallSite
+
+
+copyreg.pickle(_Placed, copyreg.dispatch_table[Value])  # a copy is a plain Value
+
+
+class _Watch:
+    """The recorder of `detect_anomaly`. `outer` is the recorder that it stands before."""
+
+    def __init__(self, outer: Recorder | None) -> None:
+        self.outer = outer
+        self.fresh = getattr(outer, "fresh", None)
+
+    def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
+        if self.outer is None and op is p.detach:
+            return Value(args[0].data)
+        z: Value = (self.outer or new_node)(op, args)
+        if type(z) is not Value and type(z) is not _Placed:
+            return z  # a tracer's: it has no number
+        if not math.isfinite(z.data):
+            operands = ", ".join([repr(x) for x in _numbers(args)])
+            raise FloatingPointError(f"{op}({operands}) is {z.data}, at {call_site()}")
+        return _placed(z) if z.op is op and type(z) is Value else z
+
+    def watch_backward(self, order: list[Value]) -> None:
+        """A FloatingPointError if the backward pass over `order` met a nan or an infinity."""
+        if all(math.isfinite(node.grad) for node in order):
+            return
+        user: dict[Value, Value] = {}  # by which the gradient of a node was reached
+        for node in reversed(order):
+            if not math.isfinite(node.grad):
+                raise FloatingPointError(
+                    f"backward: the gradient of {_described(node)} is {node.grad}, though every contribution to it "
+                    f"is finite: their sum overflows, or it was so before; {_way(node, user)}"
+                )
+            for arg, dx in flows(node):
+                if not math.isfinite(node.grad * dx):
+                    raise FloatingPointError(
+                        f"backward: the gradient {node.grad!r} of {_described(node)}, times its partial {dx!r} by "
+                        f"{arg.data!r}, is {node.grad * dx}; {_way(node, user)}"
+                    )
+                user.setdefault(arg, node)
+
+
+def _placed(z: Value) -> _Placed:
+    """A new node's double that knows the line of code that is running."""
+    double = _Placed.__new__(_Placed)
+    for slot in Value.__slots__:
+        setattr(double, slot, getattr(z, slot))
+    double.site = call_site()
+    return double
+
+
+def _described(node: Value) -> str:
+    if node.op is None:
+        return f"the leaf {node.label or node.data!r}"
+    place = node.site if isinstance(node, _Placed) else "a line outside detect_anomaly"
+    return f"{_expression(node)} = {node.data!r}, recorded at {place}"
+
+
+def _way(node: Value, user: dict[Value, Value]) -> str:
+    """From the loss to `node`, by operation and line; of a long way, both ends."""
+    way = [node]
+    while way[-1] in user:
+        way.append(user[way[-1]])
+    steps = [_step(z) for z in reversed(way)]
+    if len(steps) > 10:
+        steps[5:-5] = [f"... {len(steps) - 10:,} more ..."]
+    return f"from the loss: {' -> '.join(steps)}"
+
+
+def _step(node: Value) -> str:
+    name = node.label or str(node.op or "leaf")
+    return f"{name} ({Path(node.site.file).name}:{node.site.line})" if isinstance(node, _Placed) else name

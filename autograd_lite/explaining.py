@@ -1,0 +1,154 @@
+"""Why a derivative is what it is: the paths it is the sum of, counted in one pass, and the largest of them listed."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
+
+from autograd_lite.calculus import flows
+from autograd_lite.graph import topological_order
+from autograd_lite.value import Value
+
+SHOWN = 8  # how many nodes of a long path are printed
+
+
+@dataclass(frozen=True, repr=False)
+class Path:
+    """One way from x to y: `nodes` from x to y, the partial of each node by the one before it, and their product."""
+
+    nodes: tuple[Value, ...]
+    partials: tuple[float, ...]
+    product: float
+
+    def __str__(self) -> str:
+        steps = [f"{_node(self.nodes[0])}"]
+        steps += [f"-[{dx:.4g}]-> {_node(z)}" for dx, z in zip(self.partials, self.nodes[1:], strict=True)]
+        if len(steps) > SHOWN:
+            half = SHOWN // 2
+            steps[half:-half] = [f"... {len(steps) - 2 * half:,} more ..."]
+        return " ".join(steps)
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """dy/dx is `total`, the sum of the products of all `count` paths; `paths` are those of the largest size.
+
+    `count` is an int if it is below 2**53, else a float near it, perhaps inf. Prints as a table.
+    """
+
+    y: Value
+    x: Value
+    total: float
+    count: float
+    paths: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        listed = math.fsum(path.product for path in self.paths) if self.paths else 0.0
+        number = (
+            f"{self.count:,}"
+            if isinstance(self.count, int)
+            else f"about {self.count:.3g}"
+            if self.count < math.inf
+            else "more than 1e308"
+        )
+        head = f"d {_node(self.y)} / d {_node(self.x)} = {self.total:.6g}, the sum over {number} path"
+        rows = [head + ("" if self.count == 1 else "s"), f"{'product':>12}  {'share':>7}  path"]
+        rows += [f"{path.product:12.6g}  {self._share(path.product):>7}  {path}" for path in self.paths]
+        if self.count > len(self.paths):
+            rest = self.total - listed
+            rows.append(f"{rest:12.6g}  {self._share(rest):>7}  all other paths")
+        return "\n".join(rows)
+
+    __repr__ = __str__
+
+    def _share(self, part: float) -> str:
+        share = part / self.total if self.total else math.nan
+        return f"{share:.1%}" if math.isfinite(share) else "-"
+
+
+def explain(y: Value, x: Value, k: int = 10) -> Explanation:
+    """Why dy/dx is what it is: the k paths from x to y with the largest products of partials, and what all sum to.
+
+    Linear in the graph, whatever the number of paths, and then in the length of the k paths. Through an argument that
+    a rule marks as not flowing, or that a selection holds back, there is no path.
+    """
+    for z in (y, x):
+        if not isinstance(z, Value):
+            raise TypeError(f"explain takes two Values, got {type(z).__name__}: make it a Value before its use")
+    if k < 0:
+        raise ValueError(f"explain lists k >= 0 paths, got k={k}")
+    reach = {x: _Reach(1.0, 1.0, 0.0)}
+    for node in topological_order(y):
+        if node is not x and not reach.keys().isdisjoint(node.args):
+            total = paths = 0.0
+            size = -math.inf
+            for arg, dx in flows(node):
+                if arg in reach:
+                    by = reach[arg]
+                    total, paths, size = total + dx * by.total, paths + by.paths, max(size, _size(dx) + by.size)
+            if paths:
+                reach[node] = _Reach(total, paths, size)
+    if y not in reach:
+        return Explanation(y, x, 0.0, 0, ())
+    total, paths, _ = reach[y]
+    largest = tuple(path for path, _ in zip(_largest_first(y, x, reach), range(k), strict=False))
+    return Explanation(y, x, total, int(paths) if paths < 2**53 else paths, largest)
+
+
+class _Reach(NamedTuple):
+    """From x to one node: its derivative, how many paths, and the size of the largest product."""
+
+    total: float
+    paths: float
+    size: float
+
+
+def _size(partial: float) -> float:
+    """log |partial|, which adds up along a path without overflow. What spoils a sum (inf, nan) is larger than all."""
+    if not math.isfinite(partial):
+        return 1e30
+    return math.log(abs(partial)) if partial else -1e18
+
+
+def _largest_first(y: Value, x: Value, reach: dict[Value, _Reach]) -> Iterator[Path]:
+    """Every path from x to y, by falling size of its product.
+
+    A path is followed from y down along its best edges, which `reach` knows; each edge that is passed over starts
+    another path, and waits in a heap for its turn.
+    """
+    ranked: dict[
+        Value, list[tuple[float, float, Value, float]]
+    ] = {}  # best first: (size in all, size, argument, partial)
+    order = count()  # among equals, the first found is first
+    heap: list[tuple[float, int, Value, float, Any]] = [(-reach[y].size, next(order), y, 0.0, None)]
+    while heap:
+        _, _, node, size, above = heapq.heappop(heap)
+        while node is not x:
+            edges = ranked.get(node)
+            if edges is None:
+                edges = [(_size(dx) + reach[z].size, _size(dx), z, dx) for z, dx in flows(node) if z in reach]
+                edges.sort(key=lambda edge: -edge[0])
+                ranked[node] = edges
+            if len(edges) > 1:
+                for rest, step, arg, dx in edges[1:]:
+                    heapq.heappush(heap, (-size - rest, next(order), arg, size + step, (node, dx, above)))
+            _, step, arg, dx = edges[0]
+            node, size, above = arg, size + step, (node, dx, above)
+        nodes, partials = [x], []
+        product = 1.0
+        while above is not None:
+            node, dx, above = above
+            nodes.append(node)
+            partials.append(dx)
+            product *= dx
+        yield Path(tuple(nodes), tuple(partials), product)
+
+
+def _node(z: Value) -> str:
+    return z.label or f"{z.op or 'leaf'}={z.data:.4g}"
