@@ -5,6 +5,8 @@
 from autograd_lite import pickling as _pickling
 from autograd_lite.calculus import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from autograd_lite.checking import check_grads, detect_anomaly
+from autograd_lite.compiler.jit import jit
+from autograd_lite.compiler.trainer import trainer
 from autograd_lite.drawing import draw, to_html, to_latex, to_mermaid, to_text
 from autograd_lite.explaining import explain
 from autograd_lite.functions import (
@@ -18,7 +20,7 @@ from autograd_lite.value import Value
 
 __all__ = [  # noqa: RUF022
     "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp",
-    "check_grads", "detect_anomaly", "explain",
+    "check_grads", "detect_anomaly", "explain", "jit", "trainer",
     "Value", "topological_order", "draw", "to_html", "to_latex", "to_mermaid", "to_text",
     "abs", "acos", "asin", "atan", "cos", "cosh", "dot", "elu", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
     "log_softmax", "logsumexp", "maximum", "mean", "minimum", "norm", "primitive", "relu", "sigmoid", "sign", "silu",

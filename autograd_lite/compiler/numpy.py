@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from autograd_lite import primitives as p
-from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Strided
+from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Strided, UnknownPrimitiveError
 from autograd_lite.primitives import Primitive
 
 Array: TypeAlias = Any  # of the namespace in use
@@ -156,7 +156,7 @@ def _dot(xp: Any, x: Array, y: Array) -> Array:
 def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
     """A primitive of the user's own, number by number."""
     if xp is not np:
-        raise ValueError(f"{xp.__name__} has no primitive {op.name!r}: use the python or the numpy backend")
+        raise UnknownPrimitiveError(f"{xp.__name__} has no primitive {op.name!r}: use the python or the numpy backend")
     compute = np.vectorize(op.compute, otypes=[float])
     return lambda _, *args: compute(*args)
 

@@ -13,6 +13,10 @@ from autograd_lite.primitives import Primitive
 Shape: TypeAlias = tuple[int, int, int]
 
 
+class UnknownPrimitiveError(ValueError):
+    """An executor does not have a primitive of the program."""
+
+
 class Strided(NamedTuple):
     """An operand whose address at (j, i, k) is `start + j * outer + i * inner + k * depth`."""
 
@@ -163,13 +167,13 @@ class Program:
         sums       addresses
         constants  float64
 
-        An op that has no opcode, or more than three operands, is a ValueError.
+        An op that has no opcode, or more than three operands, is an UnknownPrimitiveError.
         """
         code, tables = array("i"), array("i")
         for instruction in self.instructions:
             op, dst, shape, operands = instruction
             if op.name not in opcodes or len(operands) > 3:
-                raise ValueError(f"the kernel has no primitive {op.name!r} of {len(operands)} arguments")
+                raise UnknownPrimitiveError(f"the kernel has no primitive {op.name!r} of {len(operands)} arguments")
             record = [opcodes[op.name], dst, *shape]
             for operand in operands:
                 if isinstance(operand, Indexed):

@@ -131,7 +131,7 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
             new[node] = node
         elif node not in absorbed:
             if node.op in _LINEAR:
-                new[node] = _sum_of_products(trace, _terms(trace, node, absorbed, new))
+                new[node] = _difference(trace, _terms(trace, node, absorbed, new))
             elif node.op is p.detach:
                 new[node] = new[node.args[0]]
             else:
@@ -184,24 +184,26 @@ def _terms(trace: Trace, root: Symbol, absorbed: set[Operand], new: dict[Any, Op
     return terms
 
 
-def _sum_of_products(trace: Trace, terms: list[Term]) -> Operand:
-    """The sum of `terms` in normal form."""
-    shared = [term for term in terms if not (_row(term[0]) or _row(term[1]))]
-    if len(shared) < len(terms):
-        if len(shared) > 1 or any(y is not None for _, y, _ in shared):
-            shared = [(_sum_of_products(trace, shared), None, 1.0)]
-        terms = shared + [term for term in terms if _row(term[0]) or _row(term[1])]
-    if len(terms) == 1:
-        ((x, y, sign),) = terms
-        z = x if y is None else trace.make(p.mul, (x, y))
-        return z if sign > 0 else trace.make(p.neg, (z,))
-    if len(terms) == 2:
-        first, second = sorted(terms, key=lambda term: -term[2])
-        if first[2] > 0 and first[1] is None and (second[1] is None or second[2] < 0):
-            op = p.add if second[2] > 0 else p.sub
-            return trace.make(op, (first[0], _sum_of_products(trace, [(*second[:2], 1.0)])))
-    plain = [x for x, y, sign in terms if y is None and sign > 0]
-    pairs = [_pair(trace, *term) for term in terms if term[1] is not None or term[2] < 0]
+def _difference(trace: Trace, terms: list[Term]) -> Operand:
+    """The sum of `terms` in normal form: of the positive ones, less that of the negative ones."""
+    plus = [(x, y) for x, y, sign in terms if sign > 0]
+    minus = [(x, y) for x, y, sign in terms if sign < 0]
+    if not minus:
+        return _sum_of_products(trace, plus)
+    less = _sum_of_products(trace, minus)
+    return trace.make(p.sub, (_sum_of_products(trace, plus), less)) if plus else trace.make(p.neg, (less,))
+
+
+def _sum_of_products(trace: Trace, terms: list[tuple[Operand, Operand]]) -> Operand:
+    """The sum of x, or x * y where y is not None, over `terms`."""
+    rows = [(x, y) for x, y in terms if _row(x) or _row(y)]
+    if rows and len(rows) < len(terms):
+        shared = [(x, y) for x, y in terms if not (_row(x) or _row(y))]
+        terms = [(_sum_of_products(trace, shared), None), *rows]
+    plain = [x for x, y in terms if y is None]
+    pairs = [trace.ordered(x, y) for x, y in terms if y is not None]
+    if len(pairs) == 1 and not plain:
+        return trace.make(p.mul, pairs[0])
     z = plain[0] if plain else -0.0
     if len(plain) > 1:
         z = trace.make(p.sum_ if len(plain) > 2 else p.add, tuple(plain))
@@ -215,14 +217,3 @@ def _sum_of_products(trace: Trace, terms: list[Term]) -> Operand:
 
 def _row(x: Any) -> bool:
     return x is not None and type(x) is not float and x.row
-
-
-def _pair(trace: Trace, x: Operand, y: Operand, sign: float) -> tuple[Operand, Operand]:
-    """The term as a product of two factors, in the order of `Trace.make`."""
-    if y is None:
-        return sign, x
-    if sign < 0:
-        if type(x) is not float and type(y) is not float:
-            return sign, trace.make(p.mul, (x, y))
-        x, y = (-x, y) if type(x) is float else (x, -y)
-    return trace.ordered(x, y)

@@ -1,0 +1,92 @@
+"""From what a compiled function is called with to flat buffers of numbers."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Hashable, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+from autograd_lite.primitives import to_float
+from autograd_lite.trees import Tree, tree_leaves, tree_map
+from autograd_lite.value import Value
+
+
+class Batch(NamedTuple):
+    """`n` rows of numbers, one after the other, each with the structure of `row`."""
+
+    n: int
+    row: Tree
+    numbers: Any
+
+
+def is_number(x: Any) -> bool:
+    """Whether a leaf of the arguments is a number, and not part of the structure, as a string or None is."""
+    return isinstance(x, Real | Value) or type(x).__name__ in ("bool", "bool_")
+
+
+def numbers(tree: Tree) -> list[Any]:
+    """The leaves of `tree` that are numbers: floats and Values."""
+    return [x if isinstance(x, Value) else to_float(x, "jit") for x in tree_leaves(tree) if is_number(x)]
+
+
+def without_arrays(tree: Tree) -> Tree:
+    """`tree` with lists in place of arrays."""
+    return tree_map(lambda x: x.tolist() if _is_array(x) else x, tree)
+
+
+def structure(tree: Tree) -> Hashable:
+    """What two trees have in common if they differ in their numbers only."""
+    if isinstance(tree, dict):
+        return dict, tuple(tree), tuple([structure(branch) for branch in tree.values()])
+    if isinstance(tree, list | tuple):
+        return type(tree), tuple([structure(branch) for branch in tree])
+    if is_number(tree):
+        return Real
+    if isinstance(tree, Hashable):
+        return tree
+    raise TypeError(f"jit takes numbers, and lists, tuples, dicts and arrays of them; got {type(tree).__name__}")
+
+
+def batch(columns: Sequence[Any], what: str) -> Batch:
+    """The rows of `columns`, each an array or a list with one item per row. A ValueError if the rows are not alike."""
+    lengths = [len(column) for column in columns]
+    if not lengths or 0 in lengths:
+        raise ValueError(f"{what} of an empty batch: give it at least one row")
+    if len(set(lengths)) > 1:
+        raise ValueError(f"{what} takes columns of one length, got {', '.join(map(str, lengths))} rows")
+    n = lengths[0]
+    if all(_is_array(column) for column in columns):
+        import numpy as np
+
+        tables = [_table(np, np.asarray(column), what) for column in columns]
+        joined = np.concatenate(tables, axis=1) if len(tables) > 1 else np.ascontiguousarray(tables[0])
+        return Batch(n, tuple([column[0].tolist() for column in columns]), joined.reshape(-1))
+    rows = list(zip(*[without_arrays(column) for column in columns], strict=True))
+    rows = [without_arrays(row) for row in rows]
+    first = structure(rows[0])
+    flat = array("d")
+    for i, row in enumerate(rows):
+        if structure(row) != first:
+            raise ValueError(f"{what}: row {i} has another structure than row 0: {str(row)[:60]}, {str(rows[0])[:60]}")
+        flat.extend(numbers(row))
+    return Batch(n, rows[0], flat)
+
+
+def hold_values(columns: Sequence[Any]) -> bool:
+    """Whether there are Values in `columns`, to differentiate by."""
+    return any(isinstance(x, Value) for column in columns if not _is_table(column) for x in tree_leaves(column))
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "tolist") and getattr(x, "shape", ()) != ()
+
+
+def _is_table(x: Any) -> bool:
+    return _is_array(x) and getattr(getattr(x, "dtype", None), "kind", "f") != "O"
+
+
+def _table(np: Any, column: Any, what: str) -> Any:
+    if column.dtype.kind not in "biuf":
+        raise TypeError(f"{what} takes arrays of real numbers, got dtype {column.dtype}")
+    return column.reshape(len(column), -1).astype(float, copy=False)

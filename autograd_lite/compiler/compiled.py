@@ -1,0 +1,208 @@
+"""A function compiled for one structure of its arguments: its graph, the programs made of it, and its derivatives."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import operator
+import re
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from autograd_lite.calculus import pull_back
+from autograd_lite.compiler.arguments import Batch, is_number
+from autograd_lite.compiler.backends import Backend
+from autograd_lite.compiler.program import Program, UnknownPrimitiveError
+from autograd_lite.compiler.schedule import schedule
+from autograd_lite.compiler.simplify import simplify
+from autograd_lite.compiler.trace import Symbol, Trace
+from autograd_lite.graph import topological_order
+from autograd_lite.primitives import PRIMITIVES, Primitive, sum_
+from autograd_lite.recording import recording_with
+from autograd_lite.trees import Tree, tree_leaves, tree_map, tree_paths
+from autograd_lite.value import Value
+
+Run = Callable[..., tuple[Sequence[float], Sequence[float]]]
+
+
+class Compiled:
+    """What `f` computes from `tree`, its arguments and keyword arguments, whatever numbers are in it.
+
+    `captured` are the Values outside that it depends on; the numbers in the arguments are its inputs.
+    """
+
+    def __init__(self, f: Callable[..., Any], tree: Tree, backends: list[Backend]) -> None:
+        self.name = getattr(f, "__name__", type(f).__name__)
+        self.backends = backends
+        self._trace = Trace()
+        labels = iter(_names_of_inputs(f, tree))
+        self._inputs: list[Symbol] = []
+
+        def symbol(leaf: Any) -> Any:
+            label = next(labels)
+            if not is_number(leaf):
+                return leaf
+            self._inputs.append(Symbol(self._trace, row=True, label=label))
+            return self._inputs[-1]
+
+        args, kwargs = tree_map(symbol, tree)
+        with recording_with(self._trace):
+            self._result = f(*args, **kwargs)
+        self.roots = [self._trace.operand(x) for x in tree_leaves(self._result) if isinstance(x, Value)]
+        self._simple = simplify(self._trace, self.roots)
+        values = {symbol: value for value, symbol in self._trace.captured.items()}
+        order = topological_order(*[x for x in self._simple if type(x) is not float])
+        self._captured = [x for x in order if x in values]
+        self.captured = [values[x] for x in self._captured]
+        self.ops = [Primitive(self.name, self._number(n), self._partials(n)) for n in range(len(self.roots))]
+        self._last: tuple[tuple[float, ...], Sequence[float]] = (), ()
+        self.backend = backends[0].name
+
+    def result(self, nodes: Iterable[Any]) -> Tree:
+        """What the function gives, with `nodes` in place of the Values."""
+        rest = iter(nodes)
+        return tree_map(lambda leaf: next(rest) if isinstance(leaf, Value) else leaf, self._result)
+
+    # --- Programs and how to run them --------------------------------------------------------------------------
+
+    @cached_property
+    def forward(self) -> Run:
+        """Runs the function: gives its results for each row."""
+        return self._runnable(self._schedule(self._simple, []))
+
+    @cached_property
+    def forward_total(self) -> Run:
+        """Runs the function: gives the sum of its results over the rows."""
+        return self._runnable(self._schedule([], self._simple))
+
+    @cached_property
+    def total_program(self) -> Program:
+        """The function, and its derivative by each of `captured`, added up over the rows."""
+        gradient = self._gradients[0][: len(self.captured)] if len(self.roots) == 1 else []
+        return self._schedule([], simplify(self._trace, [*self.roots, *gradient]))
+
+    @cached_property
+    def total(self) -> Run:
+        """Runs `total_program`."""
+        return self._runnable(self.total_program)
+
+    @cached_property
+    def gradient(self) -> list[Run]:
+        """Runs the derivatives of each result by `captured` and the inputs."""
+        return [self._runnable(self._schedule(simplify(self._trace, roots), [])) for roots in self._gradients]
+
+    @cached_property
+    def _gradients(self) -> list[list[Any]]:
+        by = [*self._captured, *self._inputs]
+        with recording_with(self._trace):
+            return [[self._trace.operand(x) for x in pull_back([y], [1.0], by)] for y in self.roots]
+
+    def _schedule(self, results: Sequence[Any], sums: Sequence[Any]) -> Program:
+        return schedule(results, sums, self._inputs, self._captured)
+
+    def _runnable(self, program: Program) -> Run:
+        """`program` on the first backend that has all its primitives."""
+        for backend in self.backends:
+            try:
+                run = backend.executor(program)
+            except UnknownPrimitiveError as error:
+                refused = error
+                continue
+            self.backend = backend.name
+            return run
+        raise refused
+
+    # --- The node that a call is -------------------------------------------------------------------------------
+
+    def _number(self, n: int) -> Callable[..., float]:
+        """Result `n` from the numbers of `captured` and the inputs."""
+
+        def compute(*given: float) -> float:
+            known, results = self._last
+            if not (len(known) == len(given) and all(map(operator.is_, known, given))):
+                at = len(self.captured)
+                results, _ = self.forward(1, array("d", given[at:]), array("d", given[:at]))
+                self._last = given, results  # one run for all the results of a call
+            return float(results[n])
+
+        return compute
+
+    def _partials(self, n: int) -> Callable[..., tuple[Any, ...]]:
+        """The derivatives of result `n` by `captured` and the inputs: floats of floats, graphs of Values."""
+
+        def partials(_: Any, *given: Any) -> tuple[Any, ...]:
+            roots = self._gradients[n]
+            if all(type(x) is float for x in given):
+                at = len(self.captured)
+                found: Any = self.gradient[n](1, array("d", given[at:]), array("d", given[:at]))[0]
+            else:
+                found = self._replayed(roots, given)
+            return tuple([None if _is_zero(root) else x for root, x in zip(roots, found, strict=True)])
+
+        return partials
+
+    def mean(self, batch: Batch) -> Primitive:
+        """The mean over the rows of `batch`, as an operation on `captured`. A TypeError if there is not one result."""
+        if len(self.roots) != 1 or not isinstance(self._result, Value):
+            raise TypeError(f"mean takes a function that gives one Value; {self.name} gives {self._result!r}")
+
+        def compute(*given: float) -> float:
+            _, sums = self.forward_total(batch.n, batch.numbers, array("d", given))
+            return float(sums[0]) / batch.n
+
+        def partials(_: Any, *given: Any) -> tuple[Any, ...]:
+            if all(type(x) is float for x in given):
+                _, sums = self.total(batch.n, batch.numbers, array("d", given))
+                return tuple([float(x) / batch.n for x in sums[1:]])
+            width, roots = len(self._inputs), self._gradients[0][: len(given)]
+            rows = [[float(x) for x in batch.numbers[i * width : (i + 1) * width]] for i in range(batch.n)]
+            each = [self._replayed(roots, (*given, *row)) for row in rows]
+            return tuple([sum_(*terms) / float(batch.n) for terms in zip(*each, strict=True)])
+
+        return Primitive(f"mean({self.name})", compute, partials)
+
+    def _replayed(self, roots: Sequence[Any], given: Sequence[Any]) -> list[Any]:
+        """`roots`, recorded anew with the Values and floats `given` in place of `captured` and the inputs."""
+        new = dict(zip([*self._captured, *self._inputs], given, strict=False))
+        for node in topological_order(*[x for x in roots if type(x) is not float]):
+            if node.op is not None:
+                new[node] = node.op(*[x if type(x) is float else new[x] for x in node.args])
+        return [x if type(x) is float else new[x] for x in roots]
+
+    @property
+    def names(self) -> tuple[list[str], list[str]]:
+        """What to call `captured` and the inputs in source code."""
+        taken: set[str] = set(PRIMITIVES)
+        return (
+            [_identifier(value.label or f"w{n}", taken) for n, value in enumerate(self.captured)],
+            [_identifier(symbol.label, taken) for symbol in self._inputs],
+        )
+
+
+def _is_zero(root: Any) -> bool:
+    return type(root) is float and root == 0.0
+
+
+def _names_of_inputs(f: Callable[..., Any], tree: Tree) -> list[str]:
+    """The name of each leaf of the arguments and keyword arguments: that of the parameter, and where the leaf is."""
+    args, kwargs = tree
+    try:
+        parameters = [x.name for x in inspect.signature(f).parameters.values() if x.kind != x.VAR_POSITIONAL]
+    except (TypeError, ValueError):
+        parameters = []
+    parameters += [f"x{n}" for n in range(len(parameters), len(args))]
+    named = [*zip(parameters, args, strict=False), *kwargs.items()]
+    return [name + path for name, branch in named for path in tree_paths(branch)]
+
+
+def _identifier(label: str, taken: set[str]) -> str:
+    """`label` as a Python name that is not `taken`, and is from now on."""
+    name = re.sub(r"\W+", "_", label).strip("_") or "x"
+    if name[0].isdigit() or keyword.iskeyword(name) or re.fullmatch(r"[cstvx]?\d*|n|i|rows|captured|results|run", name):
+        name = "_" + name
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name

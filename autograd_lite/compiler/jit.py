@@ -1,0 +1,136 @@
+"""`jit`: plain scalar code, run as a compiled program, one node in the graph around it."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, overload
+
+from autograd_lite.compiler.arguments import batch, hold_values, numbers, structure, without_arrays
+from autograd_lite.compiler.backends import find_backends
+from autograd_lite.compiler.compiled import Compiled
+from autograd_lite.compiler.program import Program
+from autograd_lite.compiler.python import source
+from autograd_lite.history import is_kept
+from autograd_lite.primitives import Primitive
+from autograd_lite.recording import current
+from autograd_lite.trees import Tree
+from autograd_lite.value import Value
+
+
+@overload
+def jit(f: Callable[..., Any], *, backend: Any = "auto") -> Jitted: ...
+@overload
+def jit(*, backend: Any = "auto") -> Callable[[Callable[..., Any]], Jitted]: ...
+def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto") -> Any:
+    """`f`, compiled: a function of numbers, Values, and nested lists, tuples and dicts of them, that gives the same.
+
+        @jit
+        def loss(x, y):
+            return (model(x) - y) ** 2
+
+        loss.mean(X, Y).backward()
+
+    The code of `f` runs once for each structure of its arguments, on Values without numbers. Other Values that it
+    reaches are captured: they are read at each call, and gradients flow on to them. What else it reaches is part of
+    the program for good. `backend` is "native", "numpy" or "python"; "auto" takes the first of them that is there;
+    a module such as jax.numpy or torch runs the program on its arrays.
+    """
+    if f is None:
+        return lambda f: Jitted(f, backend)
+    return Jitted(f, backend)
+
+
+class Jitted:
+    """A function that runs as a compiled program. `jit` makes it."""
+
+    def __init__(self, f: Callable[..., Any], backend: Any) -> None:
+        if not callable(f):
+            raise TypeError(f"jit takes a function, got {type(f).__name__}")
+        self._f = f
+        self._backends = find_backends(backend)
+        self._compiled: dict[Any, Compiled] = {}
+        self._latest: Compiled | None = None
+        update_wrapper(self, f)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives; a Value in it is one node, made from the captured Values and the arguments."""
+        if _is_tracing():
+            return self._f(*args, **kwargs)
+        tree = without_arrays((args, kwargs))
+        compiled = self.compiled(tree)
+        given = (*compiled.captured, *numbers(tree))
+        return compiled.result([op(*given) for op in compiled.ops])
+
+    def map(self, *columns: Any) -> list[Any]:
+        """`f` of each row: a list of what it gives. A column is an array, or a list with one item per row."""
+        if _is_tracing() or hold_values(columns):
+            return [self(*row) for row in zip(*columns, strict=True)]
+        n, row, flat = batch(columns, "map")
+        compiled = self.compiled((row, {}))
+        results, _ = compiled.forward(n, flat, array("d", [x.data for x in compiled.captured]))
+        found = iter(_floats(results))
+        rest = iter(_floats(flat))
+        width = len(numbers(row))
+        rows = []
+        for _ in range(n):
+            given = (*compiled.captured, *[next(rest) for _ in range(width)])
+            rows.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
+        return rows
+
+    def mean(self, *columns: Any) -> Any:
+        """The mean of `f` over the rows, as one node made from the captured Values."""
+        if _is_tracing() or hold_values(columns):
+            each = self.map(*columns)
+            return sum(each) / len(each)
+        rows = batch(columns, "mean")
+        compiled = self.compiled((rows.row, {}))
+        return compiled.mean(rows)(*compiled.captured)
+
+    def compiled(self, tree: Tree) -> Compiled:
+        """The function compiled for arguments of the structure of `tree`, which is (args, kwargs)."""
+        key = structure(tree)
+        found = self._compiled.get(key)
+        if found is None:
+            found = self._compiled[key] = Compiled(self._f, tree, self._backends)
+        self._latest = found
+        return found
+
+    @property
+    def backend(self) -> str:
+        """The name of the executor in use."""
+        return self._backends[0].name if self._latest is None else self._latest.backend
+
+    @property
+    def program(self) -> Program:
+        """The function and its gradient, added up over the rows, for arguments like the last ones."""
+        return self._called().total_program
+
+    @property
+    def source(self) -> str:
+        """`program` as Python."""
+        compiled = self._called()
+        return source(compiled.total_program, *compiled.names)
+
+    def _called(self) -> Compiled:
+        if self._latest is None:
+            raise RuntimeError("not compiled yet: call the function once, to show what its arguments are like")
+        return self._latest
+
+
+def _is_tracing() -> bool:
+    return getattr(current.get(), "fresh", None) is not None
+
+
+def _floats(xs: Any) -> list[float]:
+    return [float(x) for x in xs.tolist()] if hasattr(xs, "tolist") else xs
+
+
+def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
+    """The Value of `op` on `args`, of which the number is known."""
+    z = Value(number)
+    if is_kept():
+        z.op = op
+        z._x, z._y = args if len(args) == 2 else (args, None)
+    return z
