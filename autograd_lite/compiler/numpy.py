@@ -30,7 +30,7 @@ def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array
     once, each = ([arrays.block(i) for i in stage] for stage in (program.once, program.each))
     total = [arrays.total(i) for i in program.total]
     results = arrays.read(list(program.results)) if program.results else None
-    sums = [address - program.rows for address in program.sums]
+    sums = np.array(program.sums, dtype=int) - program.rows
     constants = xp.asarray(program.constants, dtype=xp.float64).reshape(-1, 1)
 
     def run(n: int, rows: Array, captured: Array) -> tuple[Array, Array]:
@@ -44,7 +44,7 @@ def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array
             totals = [sums_of(blocks, n) for sums_of in total]
             none = blocks[1][:0, 0]
             table = xp.broadcast_to(results(blocks), (len(program.results), n)).T.reshape(-1) if results else none
-            return table, xp.concatenate(totals)[sums] if sums else none
+            return table, xp.concatenate(totals)[sums] if len(sums) else none
 
     return run
 
@@ -71,7 +71,7 @@ class _Arrays:
         indices = [offsets[block] + address for block, address in zip(found, addresses, strict=True)]
         step = indices[1] - indices[0] if len(indices) > 1 else 1
         regular = step > 0 and indices == list(range(indices[0], indices[0] + step * len(indices), step))
-        index: Any = slice(indices[0], indices[-1] + 1, step) if regular else indices
+        index: Any = slice(indices[0], indices[-1] + 1, step) if regular else np.array(indices)
 
         def joined(blocks: Blocks) -> Array:
             parts = [blocks[block] for block in touched]
@@ -161,6 +161,11 @@ def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
     return lambda _, *args: compute(*args)
 
 
+def _pow(xp: Any, x: Array, y: Array) -> Array:
+    y = y + xp.zeros_like(x)  # where all exponents are one 0.5, NumPy takes the square root: nan at -inf
+    return xp.power(x, y) if hasattr(xp, "power") else xp.pow(x, y)
+
+
 def _softplus(xp: Any, x: Array) -> Array:
     return xp.where(x <= 0, 0.0, x) + xp.log1p(xp.exp(-abs(x)))
 
@@ -192,7 +197,7 @@ FUNCTIONS: dict[Primitive, Callable[..., Array]] = {
     p.sum_: lambda xp, x: x.sum(2),         p.dot: _dot,
     p.add: lambda xp, x, y: x + y,          p.sub: lambda xp, x, y: x - y,
     p.mul: lambda xp, x, y: x * y,          p.div: lambda xp, x, y: x / y,
-    p.pow_: lambda xp, x, y: x ** y,        p.pow_const: lambda xp, x, y: x ** y,
+    p.pow_: _pow,                           p.pow_const: _pow,
     p.neg: lambda xp, x: -x,                p.detach: lambda xp, x: x,
     p.exp: lambda xp, x: xp.exp(x),         p.expm1: lambda xp, x: xp.expm1(x),
     p.log: lambda xp, x: xp.log(x),         p.log1p: lambda xp, x: xp.log1p(x),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from autograd_lite import primitives as p
+from autograd_lite.callsite import call_site
 from autograd_lite.compiler.simplify import rewrite
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import Value
@@ -34,7 +32,11 @@ class Symbol(Value):
         self.index = trace.made = trace.made + 1
 
     def _no_number(self, *_: Any) -> NoReturn:
-        raise TraceError(_explain())
+        raise TraceError(
+            f"{call_site()} needs the number of a traced Value, and there is none: the code is compiled once, for all "
+            "numbers. In place of a branch use where(condition, x, y), relu, maximum, minimum, abs, step; in place of "
+            "math's functions autograd_lite's; in place of .data, .detach()."
+        )
 
     data = grad = property(_no_number, _no_number)
     __bool__ = __float__ = __int__ = __index__ = backward = _no_number
@@ -133,18 +135,3 @@ _COMMUTATIVE = {p.add, p.mul}
 
 def _rank(x: Operand) -> int:
     return 0 if type(x) is float else x.index + (x.row << 60)
-
-
-def _explain() -> str:
-    """The line of the user's code that is running, and what to write there."""
-    package = str(Path(__file__).parent.parent)
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
-        frame = frame.f_back
-    file, line = frame.f_code.co_filename, frame.f_lineno
-    source = linecache.getline(file, line).strip()
-    return (
-        f'{file}:{line}: "{source}" needs the number of a traced Value, and there is none: the code is compiled once, '
-        "for all numbers. In place of a branch use where(condition, x, y), relu, maximum, minimum, abs or step; in "
-        "place of math's functions use autograd_lite's; use .detach() for a Value through which no gradient flows."
-    )

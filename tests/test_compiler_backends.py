@@ -1,0 +1,216 @@
+"""Every backend gives the eager numbers: on the whole table, on random graphs, with the same infinities and NaNs."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import autograd_lite as ag
+from autograd_lite import Value, gradients, jit
+from autograd_lite.compiler.backends import find_backends
+from autograd_lite.primitives import PRIMITIVES, Primitive
+
+BACKENDS = [backend.name for backend in find_backends("auto")]
+POINTS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -2.0,
+    3.0,
+    1e-200,
+    -1e-200,
+    1e5,
+    -1e5,
+    710.0,
+    -746.0,
+    math.inf,
+    -math.inf,
+    math.nan,
+]
+ARITY = {"sum": 3, "dot": 4, "where": 3}
+TABLE = [op for op in PRIMITIVES.values() if op.compute.__module__ in ("_operator", "math", "autograd_lite.ieee")]
+
+
+def arity(op: Primitive) -> int:
+    if op.name in ARITY:
+        return ARITY[op.name]
+    for n in (1, 2):
+        try:
+            op.compute(*[0.5] * n)
+        except TypeError:
+            continue
+        return n
+    raise AssertionError(f"how many arguments has {op.name}?")
+
+
+def same(x: float, y: float, scale: float = 0.0) -> bool:
+    """Equal to 1e-12 relative, or the same infinity, or both NaN."""
+    if math.isnan(x) or math.isnan(y):
+        return math.isnan(x) and math.isnan(y)
+    return x == y or abs(x - y) <= 1e-12 * max(abs(x), abs(y), scale)
+
+
+def eager_row(f: Callable[..., Any], numbers: tuple[float, ...]) -> list[float]:
+    """The number and the gradient, from the eager engine."""
+    xs = [Value(x) for x in numbers]
+    y = f(*xs)
+    y.backward()
+    return [y.data, *[x.grad for x in xs]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("op", TABLE, ids=lambda op: op.name)
+def test_the_table(op: Primitive, backend: str) -> None:
+    n = arity(op)
+    if op.name == "pow_const":
+        rows = [((x,), exponent) for x in POINTS for exponent in (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 2.5)]
+        for exponent in {e for _, e in rows}:
+            f = jit(lambda x, e=exponent: op(x, e), backend=backend)
+            check_rows(f, lambda x, e=exponent: op(x, e), [(x,) for x in POINTS])
+        return
+    points = POINTS if n < 3 else POINTS[::2]
+    rows = list(itertools.product(points, repeat=n)) if n < 4 else [tuple(points[i : i + 4]) for i in range(4)]
+    check_rows(jit(lambda *xs: op(*xs), backend=backend), op, rows)
+
+
+def check_rows(compiled: Any, f: Callable[..., Any], rows: list[tuple[float, ...]]) -> None:
+    columns = list(zip(*rows, strict=True))
+    got = compiled.map(*columns)
+    for row, y in zip(rows, got, strict=True):
+        want = eager_row(f, row)
+        assert same(y.data, want[0]), (row, y.data, want[0])
+        xs = [Value(x) for x in row]
+        z = compiled(*xs)
+        assert same(z.data, want[0]), (row, z.data, want[0])
+        z.backward()
+        for i, (x, dx) in enumerate(zip(xs, want[1:], strict=True)):
+            assert same(x.grad, dx), f"{row}: derivative {i} is {x.grad}, eager has {dx}"
+
+
+# --- Random graphs -----------------------------------------------------------------------------------------------
+
+UNARY = "neg exp log log1p sqrt sin cos tanh sigmoid softplus relu abs atan".split()
+BINARY = "add sub mul div maximum minimum".split()
+numbers = st.sampled_from([0.0, 1.0, -1.0, 0.5, 2.0]) | st.floats(-3, 3, allow_nan=False, width=32)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[list[float], list[float], list[tuple[str, tuple[int, ...]]]]:
+    """Captured numbers, input numbers, and steps (operation, indices of earlier results)."""
+    captured = draw(st.lists(numbers, min_size=1, max_size=3))
+    inputs = draw(st.lists(numbers, min_size=1, max_size=3))
+    size = len(captured) + len(inputs)
+    steps = []
+    for n in range(size, size + draw(st.integers(1, 14))):
+        name = draw(st.sampled_from(UNARY + 2 * BINARY + ["sum", "dot", "where", "detach"]))
+        arity = 1 if name in (*UNARY, "detach") else 2 if name in BINARY else 3 if name == "where" else 4
+        steps.append((name, tuple(draw(st.integers(max(0, n - 5), n - 1)) for _ in range(arity))))
+    return captured, inputs, steps
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(max_examples=150, deadline=None)
+@given(graph=graphs())
+def test_random_graphs(backend: str, graph: tuple[list[float], list[float], list[tuple[str, tuple[int, ...]]]]) -> None:
+    captured, inputs, steps = graph
+
+    def f(values: list[Value], xs: list[Any]) -> Value:
+        results = [*values, *xs]
+        for name, args in steps:
+            results.append(PRIMITIVES[name](*[results[i] for i in args]))
+        return results[-1] + results[-2] if isinstance(results[-1], Value) else Value(0.0)
+
+    values, xs = [Value(x) for x in captured], [Value(x) for x in inputs]
+    want = f(values, xs)
+    want.backward()
+    interior = ag.topological_order(want)
+    if not all(math.isfinite(z.data) and math.isfinite(z.grad) for z in interior):
+        return  # what becomes of an infinity depends on the order of sums; the table has those
+    scale = max(max(abs(z.data), abs(z.grad)) for z in interior)
+    compiled = jit(lambda xs: f(values, xs), backend=backend)
+    gradients_wanted = [x.grad for x in (*values, *xs)]
+    for x in (*values, *xs):
+        x.grad = 0.0
+    got = compiled(xs)
+    assert same(got.data, want.data, scale)
+    got.backward()
+    for x, dx in zip((*values, *xs), gradients_wanted, strict=True):
+        assert same(x.grad, dx, scale)
+    again = gradients(gradients(compiled(xs), values)[0], xs)[0]
+    assert same(again.data, gradients(gradients(want, values)[0], xs)[0].data, math.inf if scale > 1e3 else 1e6)
+
+
+# --- Array namespaces --------------------------------------------------------------------------------------------
+
+
+def network(seed: int) -> tuple[Callable[..., Any], list[Value]]:
+    """A small classifier's loss of one row, written without nn, and its parameters."""
+    import random
+
+    rng = random.Random(seed)
+    layers = [
+        [([Value(rng.gauss(0, 1)) for _ in range(n)], Value(rng.gauss(0, 1))) for _ in range(m)]
+        for n, m in ((3, 8), (8, 8), (8, 4))
+    ]
+
+    def loss(x: Any, target: Any) -> Any:
+        for n, layer in enumerate(layers):
+            x = [ag.dot(w, x) + b for w, b in layer]
+            x = [z.tanh() if n else z.relu() for z in x] if n < 2 else x
+        return -ag.dot(ag.log_softmax(x), target)
+
+    return loss, [p for layer in layers for w, b in layer for p in (*w, b)]
+
+
+ROWS = [[0.3, -1.2, 0.8], [1.5, 0.1, -0.4], [-0.7, 0.9, 2.0], [0.0, 0.0, 1.0], [2.2, -2.0, 0.5]]
+TARGETS = [[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0], [0.5, 0.5, 0, 0]]
+
+
+def eager_mean(loss: Callable[..., Any], parameters: list[Value]) -> tuple[float, list[float]]:
+    mean = ag.mean([loss(x, y) for x, y in zip(ROWS, TARGETS, strict=True)])
+    for p in parameters:
+        p.grad = 0.0
+    mean.backward()
+    return mean.data, [p.grad for p in parameters]
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "jax.numpy", "torch"])
+def test_a_network_on_every_backend(backend: str) -> None:
+    if backend == "jax.numpy":
+        pytest.importorskip("jax").config.update("jax_enable_x64", True)
+    module = backend if backend in BACKENDS else pytest.importorskip(backend)
+    loss, parameters = network(0)
+    number, gradient = eager_mean(loss, parameters)
+    compiled = jit(loss, backend=module)
+    mean = compiled.mean(ROWS, TARGETS)
+    assert compiled.backend == backend
+    assert same(mean.data, number)
+    for p in parameters:
+        p.grad = 0.0
+    mean.backward()
+    assert all(same(p.grad, g, 1.0) for p, g in zip(parameters, gradient, strict=True))
+    for z, x, y in zip(compiled.map(ROWS, TARGETS), ROWS, TARGETS, strict=True):
+        assert same(z.data, loss(x, y).data)
+
+
+def test_the_program_runs_under_jax_jit() -> None:
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    from autograd_lite.compiler.numpy import executor
+
+    loss, parameters = network(1)
+    number, gradient = eager_mean(loss, parameters)
+    compiled = jit(loss)
+    captured = compiled.mean(ROWS, TARGETS).args
+    run = executor(compiled.program, jax.numpy)
+    rows = jax.numpy.array([[*x, *y] for x, y in zip(ROWS, TARGETS, strict=True)])
+    _, sums = jax.jit(lambda rows, numbers: run(5, rows, numbers))(rows, jax.numpy.array([p.data for p in captured]))
+    want = dict(zip(parameters, gradient, strict=True))
+    assert same(float(sums[0]) / 5, number)
+    assert all(same(float(g) / 5, want[p], 1.0) for p, g in zip(captured, sums[1:], strict=True))
