@@ -231,10 +231,10 @@ def takes_one_number(function: Any) -> bool:
 def _inputs(what: str, x: Any, nin: int, bias: bool) -> tuple[Any, ...]:
     """The numbers in `x`, a number or a list of `nin`, with a 1 behind them for the bias."""
     x = as_list(x)
-    x = tuple(x) if isinstance(x, Iterable) else (x,)
+    x = [float(item) if type(item) is int else item for item in x] if isinstance(x, Iterable) else [x]
     if len(x) != nin:
         raise ValueError(f"{what} expects {nin} inputs, got {len(x)}")
-    return (*x, 1.0) if bias else x
+    return (*x, 1.0) if bias else tuple(x)
 
 
 def _numbers(what: str, given: Any, size: tuple[int, ...], rng: random.Random, nin: int, nout: int) -> Any:

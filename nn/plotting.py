@@ -1,0 +1,148 @@
+"""Pictures of data, trainings and networks, with matplotlib: blue is low, orange high, so that all eyes can tell them."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from nn.layers import Layer, Sequential, name_of
+from nn.training import History, Model, predict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, INK = "#0072B2", "#D55E00", "#222222"
+LIGHT_BLUE, LIGHT_ORANGE = "#73B1D6", "#EBA674"
+CYCLE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito 2008
+
+
+def plot_decision_boundary(
+    model: Model, X: Any, y: Any, threshold: float = 0.0, resolution: int = 100, ax: Axes | None = None
+) -> Axes:
+    """Draw the rows of X, points of the plane with classes y, over what `model` makes of the plane around them.
+
+    A model with one output is shown by its score, with a line where that is `threshold` (1/2 for probabilities); one
+    with an output for each class by the class with the largest. `resolution` is the number of points along each side.
+    """
+    if len(X[0]) != 2:
+        raise ValueError(f"plot_decision_boundary draws points of the plane, with 2 numbers in a row, got {len(X[0])}")
+    ax = _axes(ax, "plot_decision_boundary", size=(7.0, 5.6))
+    (left, right), (bottom, top) = (_around([float(row[k]) for row in X]) for k in (0, 1))
+    xs, ys = (
+        [low + (high - low) * i / (resolution - 1) for i in range(resolution)]
+        for low, high in ((left, right), (bottom, top))
+    )
+    outputs = predict(model, [[x, y] for y in ys for x in xs])
+    if isinstance(outputs[0], list):
+        classes = [max(range(len(scores)), key=scores.__getitem__) for scores in outputs]
+        levels = [k - 0.5 for k in range(len(outputs[0]) + 1)]
+        colors = [CYCLE[k % len(CYCLE)] for k in range(len(outputs[0]))]
+        ax.contourf(xs, ys, _rows_of(classes, resolution), levels=levels, colors=colors, alpha=0.3)
+        named = {k: (str(k), colors[k]) for k in range(len(outputs[0]))}
+    else:
+        from matplotlib.colors import LinearSegmentedColormap
+
+        reach = statistics.median(abs(score - threshold) for score in outputs) or 1.0  # the far corners saturate
+        scores = _rows_of(outputs, resolution)
+        shades = LinearSegmentedColormap.from_list("low to high", [LIGHT_BLUE, "#FFFFFF", LIGHT_ORANGE])
+        levels = [threshold + reach * (k / 8 - 1.0) for k in range(17)]
+        filled = ax.contourf(xs, ys, scores, levels=levels, cmap=shades, extend="both")
+        ax.contour(xs, ys, scores, levels=[threshold], colors=INK, linewidths=2.0)
+        bar = ax.figure.colorbar(filled, ax=ax, label="output", ticks=levels[::4], format="%.2g")
+        bar.outline.set_visible(False)
+        low, high = min(y), max(y)
+        named = {low: (f"{low:g}", BLUE), high: (f"{high:g}", ORANGE)}
+    for target, (name, color) in named.items():
+        points = [row for row, t in zip(X, y, strict=True) if t == target]
+        ax.scatter(
+            [row[0] for row in points], [row[1] for row in points],
+            s=42, color=color, edgecolor="white", linewidth=1.0, label=f"class {name}", zorder=3,
+        )  # fmt: skip
+    ax.set(xlim=(left, right), ylim=(bottom, top), xlabel="$x_1$", ylabel="$x_2$", title="Decision boundary")
+    ax.legend(framealpha=0.9)
+    return ax
+
+
+def plot_history(history: History, ax: Axes | None = None) -> Axes:
+    """Draw the losses over the epochs on the left axis, and the metrics on the right; dashed for the validation."""
+    if not history.rows:
+        raise ValueError("plot_history has no epoch to draw: the history is empty")
+    ax = _axes(ax, "plot_history", size=(7.0, 4.6))
+    names = [name for name in history.rows[0] if name not in ("epoch", "lr", "seconds")]
+    metrics = sorted({name.removeprefix("val_") for name in names} - {"loss"})
+    right = ax.twinx() if metrics else ax
+    for name in names:
+        kind = name.removeprefix("val_")
+        color = BLUE if kind == "loss" else CYCLE[1 + metrics.index(kind) % (len(CYCLE) - 1)]
+        style = "--" if name.startswith("val_") else "-"
+        side = ax if kind == "loss" else right
+        side.plot(history["epoch"], history[name], style, color=color, linewidth=2.0, label=name.replace("_", " "))
+    ax.set(xlabel="epoch", ylabel="loss", title="Training")
+    ax.grid(alpha=0.25)
+    if metrics:
+        right.set_ylabel(", ".join(metrics))
+    lines = [line for side in dict.fromkeys((ax, right)) for line in side.get_lines()]
+    ax.legend(lines, [str(line.get_label()) for line in lines], loc="center right", framealpha=0.9)
+    return ax
+
+
+def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
+    """Draw the Layers of `model` as columns of neurons, with a line for each weight.
+
+    A line is orange for a weight above 0, blue below, and the wider and darker the larger it is in its Layer.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, Layer)]
+    if not layers:
+        raise ValueError(f"plot_network draws the Layers of a Sequential or MLP, and this has none: {model!r}")
+    sizes = [layers[0].nin, *[layer.nout for layer in layers]]
+    ax = _axes(ax, "plot_network", size=(2.2 + 1.9 * len(sizes), 1.6 + 0.32 * min(max(sizes), 16)))
+    tall = max(sizes)
+
+    def height(column: int, i: int) -> float:
+        gap = tall / (sizes[column] + 1)
+        return tall / 2 + ((sizes[column] - 1) / 2 - i) * max(gap * 0.6, 1.0)
+
+    for column, layer in enumerate(layers):
+        largest = max(abs(w.data) for neuron in layer.neurons for w in neuron.w) or 1.0
+        for j, neuron in enumerate(layer.neurons):
+            for i, w in enumerate(neuron.w):
+                share = abs(w.data) / largest
+                ax.plot(
+                    [column, column + 1], [height(column, i), height(column + 1, j)],
+                    color=ORANGE if w.data > 0 else BLUE, linewidth=0.3 + 2.7 * share, alpha=0.08 + 0.85 * share,
+                    solid_capstyle="round", zorder=1,
+                )  # fmt: skip
+    for column, size in enumerate(sizes):
+        ax.scatter(
+            [column] * size, [height(column, i) for i in range(size)],
+            s=150, color="white", edgecolor=INK, linewidth=1.4, zorder=2,
+        )  # fmt: skip
+        layer = layers[column - 1]
+        kind = "inputs" if column == 0 else name_of(layer.activation) if layer.activation else "linear"
+        ax.text(column, -0.9, f"{size}\n{kind}", ha="center", va="top", color=INK, fontsize=11)
+    ax.set(xlim=(-0.4, len(sizes) - 0.6), ylim=(-2.6, tall + 0.4), title="Weights: orange above 0, blue below")
+    ax.axis("off")
+    return ax
+
+
+def _axes(ax: Axes | None, what: str, size: tuple[float, float]) -> Axes:
+    """`ax`, or the axes of a new figure."""
+    if ax is not None:
+        return ax
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(f"{what} draws with matplotlib: pip install 'autograd-lite[plot]'") from error
+    return plt.subplots(figsize=size, dpi=150, layout="constrained")[1]
+
+
+def _around(numbers: list[float]) -> tuple[float, float]:
+    """The range of `numbers`, with a margin."""
+    low, high = min(numbers), max(numbers)
+    margin = 0.15 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _rows_of(numbers: list[float], length: int) -> list[list[float]]:
+    """`numbers` cut into rows."""
+    return [numbers[i : i + length] for i in range(0, len(numbers), length)]
