@@ -73,6 +73,12 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     return Batch(n, rows[0], flat)
 
 
+def floats(buffer: Any) -> list[float]:
+    """The numbers of a flat buffer as Python floats."""
+    found: list[float] = buffer.tolist() if hasattr(buffer, "tolist") else list(buffer)
+    return found
+
+
 def hold_values(columns: Sequence[Any]) -> bool:
     """Whether there are Values in `columns`, to differentiate by."""
     return any(isinstance(x, Value) for column in columns if not _is_table(column) for x in tree_leaves(column))

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from autograd_lite.calculus import pull_back
-from autograd_lite.compiler.arguments import Batch, is_number
+from autograd_lite.compiler.arguments import Batch, floats, is_number
 from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.program import Program, UnknownPrimitiveError
 from autograd_lite.compiler.schedule import schedule
@@ -136,7 +136,7 @@ class Compiled:
             roots = self._gradients[n]
             if all(type(x) is float for x in given):
                 at = len(self.captured)
-                found: Any = self.gradient[n](1, array("d", given[at:]), array("d", given[:at]))[0]
+                found = floats(self.gradient[n](1, array("d", given[at:]), array("d", given[:at]))[0])
             else:
                 found = self._replayed(roots, given)
             return tuple([None if _is_zero(root) else x for root, x in zip(roots, found, strict=True)])
@@ -155,9 +155,9 @@ class Compiled:
         def partials(_: Any, *given: Any) -> tuple[Any, ...]:
             if all(type(x) is float for x in given):
                 _, sums = self.total(batch.n, batch.numbers, array("d", given))
-                return tuple([float(x) / batch.n for x in sums[1:]])
+                return tuple([x / batch.n for x in floats(sums)[1:]])
             width, roots = len(self._inputs), self._gradients[0][: len(given)]
-            rows = [[float(x) for x in batch.numbers[i * width : (i + 1) * width]] for i in range(batch.n)]
+            rows = [floats(batch.numbers[i * width : (i + 1) * width]) for i in range(batch.n)]
             each = [self._replayed(roots, (*given, *row)) for row in rows]
             return tuple([sum_(*terms) / float(batch.n) for terms in zip(*each, strict=True)])
 

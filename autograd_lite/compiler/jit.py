@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, overload
 
-from autograd_lite.compiler.arguments import batch, hold_values, numbers, structure, without_arrays
+from autograd_lite.compiler.arguments import batch, floats, hold_values, numbers, structure, without_arrays
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.program import Program
@@ -70,8 +70,8 @@ class Jitted:
         n, row, flat = batch(columns, "map")
         compiled = self.compiled((row, {}))
         results, _ = compiled.forward(n, flat, array("d", [x.data for x in compiled.captured]))
-        found = iter(_floats(results))
-        rest = iter(_floats(flat))
+        found = iter(floats(results))
+        rest = iter(floats(flat))
         width = len(numbers(row))
         rows = []
         for _ in range(n):
@@ -121,10 +121,6 @@ class Jitted:
 
 def _is_tracing() -> bool:
     return getattr(current.get(), "fresh", None) is not None
-
-
-def _floats(xs: Any) -> list[float]:
-    return [float(x) for x in xs.tolist()] if hasattr(xs, "tolist") else xs
 
 
 def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:

@@ -95,8 +95,8 @@ class _Arrays:
         reads = [self.operand(instruction, n) for n in range(len(instruction.operands))]
         if instruction.op not in REDUCTIONS:
             return None, reads
-        first = next(instruction.addresses(0))
-        nothing = isinstance(instruction.operands[0], Strided) and repr(self.constants[first : first + 1]) == "(-0.0,)"
+        starts = {repr(self.constants[n : n + 1]) for n in instruction.addresses(0)}
+        nothing = starts == {"(-0.0,)"}
         return None if nothing else reads[0], reads[1:]
 
     def block(self, instruction: Instruction) -> Read:
