@@ -1,6 +1,7 @@
 """Neurons, layers and multi-layer perceptrons of Values, and what it takes to train them."""
 
 from nn import init
+from nn.history import History
 from nn.layers import MLP, Embedding, Layer, Linear, Neuron, Sequential
 from nn.losses import (
     accuracy,
@@ -29,7 +30,7 @@ from nn.optim import (
     clip_grad_value_,
 )
 from nn.plotting import plot_decision_boundary, plot_history, plot_network
-from nn.training import DivergenceError, History, evaluate, fit, predict
+from nn.training import DivergenceError, evaluate, fit, predict
 
 __all__ = [
     "MLP",

@@ -1,12 +1,13 @@
-"""Pictures of data, trainings and networks, with matplotlib: blue is low, orange high, so that all eyes can tell them."""
+"""Pictures of data, trainings and networks, with matplotlib: blue is low and orange high, for all eyes to tell."""
 
 from __future__ import annotations
 
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from nn.history import History
 from nn.layers import Layer, Sequential, name_of
-from nn.training import History, Model, predict
+from nn.training import Model, predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,6 +144,6 @@ def _around(numbers: list[float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _rows_of(numbers: list[float], length: int) -> list[list[float]]:
+def _rows_of(numbers: list[Any], length: int) -> list[list[Any]]:
     """`numbers` cut into rows."""
     return [numbers[i : i + length] for i in range(0, len(numbers), length)]
