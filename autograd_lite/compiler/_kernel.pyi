@@ -1,0 +1,20 @@
+from array import array
+from typing import Any, TypeAlias
+
+Buffer: TypeAlias = Any  # whatever has the buffer protocol
+OPCODES: dict[str, int]
+LANES: list[int]
+
+class Program:
+    def __new__(
+        cls,
+        layout: array[int],
+        code: array[int],
+        tables: array[int],
+        results: array[int],
+        sums: array[int],
+        constants: array[float],
+        threads: int = 1,
+        lanes: int = 0,
+    ) -> Program: ...
+    def run_into(self, n: int, rows: Buffer, captured: Buffer, results: Buffer, sums: Buffer, /) -> None: ...

@@ -1,0 +1,835 @@
+/* The executor in C: runs a program (program.py) with a block of rows side by side in the lanes of SIMD registers.
+
+   It knows numbers and addresses, and no derivatives: those are instructions like any other. In order of appearance:
+
+       the table         each primitive's number from numbers
+       the program       what `Program.encode` gives, checked, with each instruction planned: see `Form`
+       the interpreter   kernel_lanes.h, once for each width of SIMD register
+       a call            memory to work in, threads, and which interpreter
+       Python            Program(...).run_into(n, rows, captured, results, sums)
+
+   A number depends on the numbers it is made from, and not on its lane. It is what primitives.py has, to a few units in
+   the last place; infinities, nans and the signs of zeros are the same. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if !defined(_WIN32)
+#define HAS_THREADS
+#include <pthread.h>
+#endif
+#define MAX_THREADS 256
+
+/* --- The table ---------------------------------------------------------------------------------------------------- */
+
+/* ieee.py in the terms of kernel_lanes.h: a formula in x, in x and y, or in c, x and y. */
+#define PRIMITIVES(ONE, TWO, THREE)                                                                                    \
+    TWO(add, x + y)                                                                                                    \
+    TWO(sub, x - y)                                                                                                    \
+    TWO(mul, x * y)                                                                                                    \
+    TWO(div, x / y)                                                                                                    \
+    ONE(neg, -x)                                                                                                       \
+    TWO(pow_const, N(pow)(x, y))                                                                                       \
+    TWO(pow, N(pow)(x, y))                                                                                             \
+    ONE(exp, N(exp)(x))                                                                                                \
+    ONE(log, N(log)(x))                                                                                                \
+    ONE(log1p, N(log1p)(x))                                                                                            \
+    ONE(expm1, N(expm1)(x))                                                                                            \
+    ONE(sqrt, SQRT(x))                                                                                                 \
+    ONE(sin, N(sin)(x))                                                                                                \
+    ONE(cos, N(cos)(x))                                                                                                \
+    ONE(tan, N(tan)(x))                                                                                                \
+    ONE(asin, N(asin)(x))                                                                                              \
+    ONE(acos, N(acos)(x))                                                                                              \
+    ONE(atan, N(atan)(x))                                                                                              \
+    ONE(sinh, N(sinh)(x))                                                                                              \
+    ONE(cosh, N(cosh)(x))                                                                                              \
+    ONE(tanh, N(tanh)(x))                                                                                              \
+    ONE(sigmoid, N(sigmoid)(x))                                                                                        \
+    ONE(softplus, N(softplus)(x))                                                                                      \
+    ONE(relu, SELECT(x <= 0, SPLAT(0.0), x))                                                                           \
+    ONE(step, SELECT(x <= 0, SPLAT(0.0), SPLAT(1.0)))                                                                  \
+    ONE(sign, SELECT(x > 0, SPLAT(1.0), SELECT(x < 0, SPLAT(-1.0), x)))                                                \
+    ONE(abs, N(fabs)(x))                                                                                               \
+    TWO(maximum, SELECT((x > y) | (x != x), x, y))                                                                     \
+    TWO(minimum, SELECT((x < y) | (x != x), x, y))                                                                     \
+    TWO(share, SELECT(x == y, SPLAT(0.5), SELECT(x < y, SPLAT(0.0), SPLAT(1.0))))                                      \
+    THREE(where, SELECT(c != 0, x, y))                                                                                 \
+    ONE(detach, x)
+
+/* The two that reduce, with the number of their operands: kernel_lanes.h has a room for them. */
+#define REDUCTIONS(ROW) ROW(sum, 2) ROW(dot, 3)
+
+#define OPCODE(name, _) OP_##name,
+typedef enum { PRIMITIVES(OPCODE, OPCODE, OPCODE) REDUCTIONS(OPCODE) OPCODES } Opcode;
+#undef OPCODE
+
+#define ONE(name, _) {#name, 1, false},
+#define TWO(name, _) {#name, 2, false},
+#define THREE(name, _) {#name, 3, false},
+#define ROW(name, arity) {#name, arity, true},
+static const struct {
+    const char *name;
+    int arity;
+    bool reduces;
+} TABLE[] = {PRIMITIVES(ONE, TWO, THREE) REDUCTIONS(ROW)};
+#undef ONE
+#undef TWO
+#undef THREE
+#undef ROW
+
+/* --- The program -------------------------------------------------------------------------------------------------- */
+
+/* The address of an operand within the shared numbers or the numbers of a row: the nth of `table`, or
+   start + j * outer + i * inner + k * depth. If it is `flat`, that is start + (j * I + i) * step + k * depth. */
+typedef struct {
+    const int32_t *table;
+    bool shared, flat;
+    ptrdiff_t start, outer, inner, depth, step;
+} Operand;
+
+/* How an instruction is run. */
+typedef enum {
+    POINTWISE,      /* one number from one number of each operand */
+    REDUCTION,      /* sum and dot */
+    MATRIX_PRODUCT, /* a dot whose x depends on j and k only, and whose y, in rows, on i and k only */
+    OUTER           /* the total over rows of products of such an x and y, both in rows */
+} Form;
+
+/* Writes at dst + j * dj + i * di. The last two forms may have j and i, and x and y, the other way round than the program
+   has them, and always have x and y in operands 1 and 2; `init_I` is I as operand 0 has it. */
+typedef struct {
+    Opcode opcode;
+    Form form;
+    int arity;
+    ptrdiff_t dst, J, I, K, width, dj, di, init_I;
+    ptrdiff_t at, pitch; /* of a total: where its sums are in Desk.sums, and of OUTER the length of a line of them */
+    ptrdiff_t lanes_at;  /* where they are lane by lane in Desk.lanes, unless OUTER */
+    Operand operands[3];
+} Instruction;
+
+typedef struct {
+    ptrdiff_t constants, captured, inputs, once, each, total; /* how many there are, as in Program.encode */
+    ptrdiff_t shared, rows, size;                             /* where the regions end, as in program.py */
+    Instruction *instructions;
+    int32_t **tables; /* three for each instruction, NULL where there is none */
+    double *numbers;  /* the constants */
+    int32_t *results; /* addresses */
+    ptrdiff_t *sums;  /* positions in Desk.sums */
+    ptrdiff_t results_count, sums_count;
+    ptrdiff_t terms_size, lanes_size, sums_size, pitch; /* sizes of the parts of a Desk; the longest pitch */
+    bool outer;                                         /* whether there is an OUTER */
+    int threads, lanes;
+} Program;
+
+/* What instructions read. */
+typedef struct {
+    const double *shared;
+    double *rows;
+} Numbers;
+
+/* What one thread works on: the numbers of its block and the totals so far. */
+typedef struct {
+    double *rows;   /* of a block */
+    double *terms;  /* of a total, for each row of a block */
+    double *lanes;  /* totals so far, lane by lane */
+    double *sums;   /* totals so far, in one number, and in the end all of them */
+    double *turned; /* an operand of an OUTER with a line for each row */
+} Desk;
+
+/* --- Loading ------------------------------------------------------------------------------------------------------ */
+
+static bool malformed(const char *what, ptrdiff_t n) {
+    PyErr_Format(PyExc_ValueError, "malformed program: %s %zd", what, (Py_ssize_t)n);
+    return false;
+}
+
+/* Room for `count` things of `size` bytes, zeroed; NULL and a MemoryError if there is none. */
+static void *allocate(int64_t count, size_t size) {
+    void *memory = count < PY_SSIZE_T_MAX / 2 / (int64_t)size ? PyMem_Calloc((size_t)count + !count, size) : NULL;
+    if (!memory)
+        PyErr_NoMemory();
+    return memory;
+}
+
+/* What a program is read from: its encoding. */
+typedef struct {
+    const int32_t *layout, *code, *tables, *results, *sums;
+    const double *constants;
+    ptrdiff_t layout_count, code_count, tables_count, results_count, sums_count, constants_count;
+} Encoding;
+
+enum { LAYOUT = 7, RECORD = 20 }; /* numbers in `layout`, and in `code` for an instruction */
+
+/* Let `x` be the operand that `record` describes, of the loop nest `points`. A table of its own is left in `own`. */
+static bool resolve(const Program *program, const Encoding *encoding, const int32_t *record, const int64_t *points,
+                    int64_t defined, ptrdiff_t n, Operand *x, int32_t **own) {
+    const int32_t *addresses = encoding->tables + record[0];
+    int64_t low, high, count = points[0] * points[1] * points[2];
+    bool listed = record[0] >= 0;
+    if (record[0] < -1 || (listed && (record[1] || record[2] || record[3] || record[4])))
+        return malformed("an operand that is neither listed nor strided, in instruction", n);
+    if (listed) {
+        if (count > encoding->tables_count - record[0])
+            return malformed("an operand beyond the tables, in instruction", n);
+        low = high = addresses[0];
+        for (int64_t p = 1; p < count; p++) {
+            low = addresses[p] < low ? addresses[p] : low;
+            high = addresses[p] > high ? addresses[p] : high;
+        }
+    } else {
+        low = high = record[1];
+        for (int axis = 0; axis < 3; axis++) {
+            int64_t reach = record[2 + axis] * (points[axis] - 1);
+            low += reach < 0 ? reach : 0;
+            high += reach > 0 ? reach : 0;
+        }
+    }
+    if (low < 0 || high >= defined)
+        return malformed("an operand that is not there yet, in instruction", n);
+    if (low < program->shared && high >= program->shared)
+        return malformed("an operand on both sides of the first input, in instruction", n);
+    x->shared = high < program->shared;
+    int32_t base = x->shared ? 0 : (int32_t)program->shared;
+    if (listed) {
+        *own = allocate(count, sizeof(int32_t));
+        if (!*own)
+            return false;
+        for (int64_t p = 0; p < count; p++)
+            (*own)[p] = addresses[p] - base;
+        x->table = *own;
+        return true;
+    }
+    x->start = record[1] - base;
+    x->outer = points[0] > 1 ? record[2] : 0;
+    x->inner = points[1] > 1 ? record[3] : 0;
+    x->depth = points[2] > 1 ? record[4] : 0;
+    x->step = points[1] > 1 ? x->inner : x->outer;
+    x->flat = points[0] == 1 || points[1] == 1 || x->outer == x->inner * points[1];
+    return true;
+}
+
+/* Let the strided operand list its addresses. */
+static bool list(const Instruction *q, Operand *x, int32_t **own) {
+    int32_t *next = *own = allocate((int64_t)q->width * q->K, sizeof(int32_t));
+    if (!next)
+        return false;
+    for (ptrdiff_t j = 0; j < q->J; j++)
+        for (ptrdiff_t i = 0; i < q->I; i++)
+            for (ptrdiff_t k = 0; k < q->K; k++)
+                *next++ = (int32_t)(x->start + j * x->outer + i * x->inner + k * x->depth);
+    x->table = *own;
+    return true;
+}
+
+static void exchange_operands(Instruction *q) {
+    Operand x = q->operands[1];
+    q->operands[1] = q->operands[2];
+    q->operands[2] = x;
+}
+
+/* Take j for i, and x for y. */
+static void transpose(Instruction *q) {
+    ptrdiff_t J = q->J, dj = q->dj;
+    q->J = q->I, q->dj = q->di;
+    q->I = J, q->di = dj;
+    for (Operand *x = q->operands + 1; x < q->operands + 3; x++) {
+        ptrdiff_t outer = x->outer;
+        x->outer = x->inner;
+        x->inner = outer;
+    }
+    exchange_operands(q);
+}
+
+/* Whether x, which is operand 1, can be had to depend on j and not on i, and y on i and not on j. */
+static bool is_product(Instruction *q) {
+    const Operand *x = q->operands + 1, *y = q->operands + 2;
+    if (x->inner || y->outer)
+        exchange_operands(q);
+    return !x->table && !y->table && !x->inner && !y->outer;
+}
+
+static bool is_zero(const Program *program, const Operand *x) {
+    return x->shared && !x->table && !x->outer && !x->inner && x->start < program->constants &&
+           program->numbers[x->start] == 0;
+}
+
+static ptrdiff_t in_eights(ptrdiff_t n) {
+    return (n + 7) / 8 * 8;
+}
+
+/* Whether the total is of the form OUTER: then it is made so. */
+static bool make_outer(const Program *program, Instruction *q) {
+    Instruction made = *q;
+    if (q->opcode == OP_mul) {
+        made.operands[1] = q->operands[0];
+        made.operands[2] = q->operands[1];
+    } else if (q->opcode != OP_dot || !is_zero(program, q->operands)) {
+        return false;
+    }
+    if (made.operands[1].shared || made.operands[2].shared || !is_product(&made))
+        return false;
+    if (made.J * in_eights(made.I) > made.I * in_eights(made.J))
+        transpose(&made);
+    if (made.I < 4)
+        return false;
+    made.form = OUTER;
+    made.pitch = in_eights(made.I);
+    *q = made;
+    return true;
+}
+
+/* Choose the form of an instruction whose operands are resolved. */
+static bool choose_form(const Program *program, Instruction *q, bool total, int32_t **own) {
+    Operand *x = q->operands + 1, *y = q->operands + 2;
+    q->form = POINTWISE;
+    if ((total && make_outer(program, q)) || !TABLE[q->opcode].reduces)
+        return true;
+    q->form = REDUCTION;
+    if (q->opcode == OP_sum)
+        return true;
+    if (!(x->shared && y->shared) && is_product(q)) {
+        q->form = MATRIX_PRODUCT;
+        if (y->shared || (!x->shared && q->J < q->I))
+            transpose(q);
+        return true;
+    }
+    if (y->shared && !x->shared)
+        exchange_operands(q);
+    if (x->table && !y->table)
+        return list(q, y, own);
+    return !y->table || x->table || list(q, x, own);
+}
+
+/* Read instruction `n`, which is to write at `next`. */
+static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff_t n, int64_t next, int64_t end) {
+    const int32_t *record = encoding->code + n * RECORD;
+    Instruction *q = program->instructions + n;
+    int32_t **tables = program->tables + 4 * n; /* one for each operand, and one for `list` */
+    bool once = n < program->once, total = n >= program->once + program->each;
+    if (record[0] < 0 || record[0] >= OPCODES)
+        return malformed("an unknown opcode, in instruction", n);
+    q->opcode = (Opcode)record[0];
+    q->arity = TABLE[q->opcode].arity;
+    bool reduces = TABLE[q->opcode].reduces;
+    if (record[2] < 1 || record[3] < 1 || record[4] < 1 || (record[4] > 1 && !reduces))
+        return malformed("the loop nest of instruction", n);
+    if (record[1] != next || (int64_t)record[2] * record[3] > end - next)
+        return malformed("the addresses to write of instruction", n);
+    q->J = record[2], q->I = q->init_I = q->dj = record[3], q->K = record[4];
+    q->di = 1;
+    q->width = q->J * q->I;
+    q->dst = (ptrdiff_t)(next - (once ? 0 : total ? program->rows : program->shared));
+    for (int a = 0; a < 3; a++) {
+        const int32_t *described = record + 5 + 5 * a;
+        int64_t points[3] = {q->J, q->I, reduces && a ? q->K : 1};
+        if (a < q->arity) {
+            int64_t defined = total ? program->rows : next;
+            if (!resolve(program, encoding, described, points, defined, n, q->operands + a, tables + a))
+                return false;
+        } else if (described[0] != -1 || described[1] || described[2] || described[3] || described[4]) {
+            return malformed("too many operands of instruction", n);
+        }
+    }
+    return choose_form(program, q, total, tables + 3);
+}
+
+/* Give the sums of each total a place on a Desk; `places` is where each address of the region is then. */
+static void place_totals(Program *program, ptrdiff_t *places) {
+    Instruction *q = program->instructions + program->once + program->each, *end = q + program->total;
+    for (; q < end; q++) {
+        q->at = program->sums_size;
+        if (q->form == OUTER) {
+            program->outer = true;
+            program->sums_size += q->J * q->pitch;
+            program->pitch = q->pitch > program->pitch ? q->pitch : program->pitch;
+        } else {
+            q->lanes_at = program->lanes_size;
+            program->lanes_size += q->width;
+            program->sums_size += in_eights(q->width);
+            program->terms_size = q->width > program->terms_size ? q->width : program->terms_size;
+        }
+        for (ptrdiff_t j = 0; j < q->J; j++)
+            for (ptrdiff_t i = 0; i < q->I; i++) {
+                ptrdiff_t p = j * q->dj + i * q->di;
+                places[q->dst + p] = q->at + (q->form == OUTER ? j * q->pitch + i : p);
+            }
+    }
+}
+
+/* Read the whole of it; false, and a ValueError or MemoryError, if that cannot be. */
+static bool read_program(Program *program, const Encoding *encoding) {
+    const int32_t *layout = encoding->layout;
+    if (encoding->layout_count != LAYOUT)
+        return malformed("the length of the layout,", encoding->layout_count);
+    for (int n = 0; n < LAYOUT; n++)
+        if (layout[n] < 0)
+            return malformed("a negative number in the layout,", layout[n]);
+    int64_t instructions = (int64_t)layout[3] + layout[4] + layout[5];
+    if (layout[0] != encoding->constants_count)
+        return malformed("the number of constants,", encoding->constants_count);
+    if (encoding->code_count % RECORD || encoding->code_count / RECORD != instructions)
+        return malformed("the length of the code,", encoding->code_count);
+    program->constants = layout[0], program->captured = layout[1], program->inputs = layout[2];
+    program->once = layout[3], program->each = layout[4], program->total = layout[5];
+    program->size = layout[6];
+    program->instructions = allocate(instructions, sizeof(Instruction));
+    program->tables = allocate(4 * instructions, sizeof(int32_t *));
+    program->numbers = allocate(layout[0], sizeof(double));
+    if (!program->instructions || !program->tables || !program->numbers)
+        return false;
+    memcpy(program->numbers, encoding->constants, layout[0] * sizeof(double));
+
+    /* Where the regions end, before an instruction is read: `shared` tells one kind of operand from the other. */
+    int64_t ends[3], next = (int64_t)layout[0] + layout[1];
+    ptrdiff_t n = 0;
+    for (int stage = 0; stage < 3; stage++) {
+        for (ptrdiff_t last = n + layout[3 + stage]; n < last; n++) {
+            const int32_t *shape = encoding->code + n * RECORD + 2;
+            if (shape[0] < 1 || shape[1] < 1 || (int64_t)shape[0] * shape[1] > layout[6])
+                return malformed("the loop nest of instruction", n);
+            next += (int64_t)shape[0] * shape[1];
+        }
+        ends[stage] = next;
+        next += stage == 0 ? layout[2] : 0;
+    }
+    if (ends[2] != layout[6])
+        return malformed("the size,", layout[6]);
+    program->shared = (ptrdiff_t)ends[0], program->rows = (ptrdiff_t)ends[1];
+    next = (int64_t)layout[0] + layout[1];
+    for (n = 0; n < instructions; n++) {
+        next += n == program->once ? program->inputs : 0;
+        if (!read_instruction(program, encoding, n, next, program->size))
+            return false;
+        next += program->instructions[n].width;
+    }
+
+    program->results_count = encoding->results_count, program->sums_count = encoding->sums_count;
+    ptrdiff_t *places = allocate(program->size - program->rows, sizeof(ptrdiff_t));
+    program->results = allocate(program->results_count, sizeof(int32_t));
+    program->sums = allocate(program->sums_count, sizeof(ptrdiff_t));
+    bool read = places && program->results && program->sums;
+    if (read)
+        place_totals(program, places);
+    for (n = 0; read && n < program->results_count; n++) {
+        program->results[n] = encoding->results[n];
+        if (program->results[n] < 0 || program->results[n] >= program->rows)
+            read = malformed("an address out of range, that of result", n);
+    }
+    for (n = 0; read && n < program->sums_count; n++) {
+        if (encoding->sums[n] < program->rows || encoding->sums[n] >= program->size)
+            read = malformed("an address out of range, that of sum", n);
+        else
+            program->sums[n] = places[encoding->sums[n] - program->rows];
+    }
+    PyMem_Free(places);
+    return read;
+}
+
+/* --- The interpreter, for each width of SIMD register ------------------------------------------------------------- */
+
+#define PASTE_(name, lanes) name##_##lanes
+#define PASTE(name, lanes) PASTE_(name, lanes)
+#define ROUTINE static TARGET
+#define UNROLL
+
+/* log(2) in two parts, the first of which times an integer is exact; and the bits of sqrt(1/2). */
+#define LOG2_E 1.4426950408889634
+#define LOG_2_HIGH 6.93147180369123816490e-01
+#define LOG_2_LOW 1.90821492927058770002e-10
+#define SQRT_HALF 0x3FE6A09E667F3BCD
+
+/* (expm1(x) - x) / x^2 for |x| <= log(2) / 2, and (2 atanh(s) / s - 2) / s^2 in s^2 for s <= (sqrt(2) - 1) / (sqrt(2) + 1),
+   both interpolated at the Chebyshev points, to 4e-17 and 5e-18 of the function. */
+static const double EXPM1[] = {0.5000000000000001,     0.16666666666666669,    0.041666666666623824,  0.008333333333330039,
+                               0.0013888888917367081,  0.00019841269863171557, 2.4801521057868204e-05,
+                               2.7557268276905696e-06, 2.7620201591031547e-07, 2.5100472505694996e-08};
+static const double ATANH[] = {0.666666666666667,  0.3999999999989889,  0.28571428626253836, 0.22222211089379496,
+                               0.1818289243253687, 0.15331611722055008, 0.14617807153417325};
+
+#define LANES 1
+#define TARGET
+#include "kernel_lanes.h"
+
+/* The rest is for compilers with vectors in the language, and machines that do not compute in a wider format. */
+#if defined(__GNUC__) && FLT_EVAL_METHOD == 0
+#define HAS_VECTORS
+#undef UNROLL
+#define UNROLL _Pragma("GCC unroll 8")
+#pragma GCC diagnostic ignored "-Wpsabi" /* no vector is an argument in the end, for all is inlined */
+
+#define LANES 2
+#define TARGET
+#ifdef __aarch64__
+#include <arm_neon.h>
+#define FMA(x, y, z) vfmaq_f64(z, x, y)
+#define SQRT(x) vsqrtq_f64(x)
+#endif
+#include "kernel_lanes.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+#define LANES 4
+#define TARGET __attribute__((target("avx2,fma")))
+#define FMA(x, y, z) _mm256_fmadd_pd(x, y, z)
+#define SQRT(x) _mm256_sqrt_pd(x)
+#define ANY(mask) _mm256_movemask_pd((__m256d)(mask))
+#include "kernel_lanes.h"
+
+#define LANES 8
+#define TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma")))
+#define FMA(x, y, z) _mm512_fmadd_pd(x, y, z)
+#define SQRT(x) _mm512_sqrt_pd(x)
+#define ANY(mask) _mm512_movepi64_mask((__m512i)(mask))
+#include "kernel_lanes.h"
+#endif
+#endif
+
+typedef void Interpreter(const Program *, const Numbers *, const double *, double *, ptrdiff_t, Desk *);
+
+/* The interpreter of so many lanes; NULL if there is none or this machine cannot run it. */
+static Interpreter *interpreter(int lanes) {
+    switch (lanes) {
+    case 1:
+        return run_rows_1;
+#ifdef HAS_VECTORS
+    case 2:
+        return run_rows_2;
+#ifdef __x86_64__
+    case 4:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? run_rows_4 : NULL;
+    case 8:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                       __builtin_cpu_supports("avx512vl") && interpreter(4)
+                   ? run_rows_8
+                   : NULL;
+#endif
+#endif
+    default:
+        return NULL;
+    }
+}
+
+/* --- A call ------------------------------------------------------------------------------------------------------- */
+
+/* Memory for one call: the shared numbers, and a Desk for each thread. Those of a program wait here between calls. */
+typedef struct Room {
+    struct Room *next;
+    void *memory;
+    double *shared;
+    Desk desks[];
+} Room;
+
+static void free_room(Room *room) {
+    free(room->memory);
+    PyMem_Free(room);
+}
+
+/* A part of `size` doubles of the memory from *top on, where a cache line begins. */
+static double *part(double **top, int64_t size) {
+    double *begin = *top;
+    *top += (size + 7) / 8 * 8;
+    return begin;
+}
+
+/* A room for the program, with the constants in it; NULL and a MemoryError if there is no memory. */
+static Room *make_room(const Program *program) {
+    const int64_t lanes = program->lanes;
+    int64_t sizes[5] = {(program->rows - program->shared) * lanes, program->terms_size * lanes,
+                        program->lanes_size * lanes, program->sums_size, program->pitch * lanes};
+    int64_t desk = 0;
+    for (int n = 0; n < 5; n++)
+        desk += sizes[n] + 8;
+    int64_t doubles = 8 + program->shared + 8 + program->threads * desk;
+    Room *room = PyMem_Calloc(1, sizeof(Room) + program->threads * sizeof(Desk));
+    void *memory = doubles < PY_SSIZE_T_MAX / 8 ? malloc((size_t)doubles * sizeof(double)) : NULL;
+    if (!room || !memory) {
+        PyMem_Free(room);
+        free(memory);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    double *top = (double *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
+    room->memory = memory;
+    room->shared = part(&top, program->shared);
+    memcpy(room->shared, program->numbers, program->constants * sizeof(double));
+    for (int t = 0; t < program->threads; t++) {
+        Desk *desk = room->desks + t;
+        desk->rows = part(&top, sizes[0]);
+        desk->terms = part(&top, sizes[1]);
+        desk->lanes = part(&top, sizes[2]);
+        desk->sums = part(&top, sizes[3]);
+        desk->turned = part(&top, sizes[4]);
+    }
+    return room;
+}
+
+/* What a thread does: some of the rows, at a desk. */
+typedef struct {
+    Interpreter *run;
+    const Program *program;
+    Numbers numbers;
+    const double *input;
+    double *output;
+    ptrdiff_t n;
+    Desk *desk;
+} Job;
+
+static void *work(void *argument) {
+    const Job *job = argument;
+    job->run(job->program, &job->numbers, job->input, job->output, job->n, job->desk);
+    return NULL;
+}
+
+/* Do the jobs, each in a thread of its own, the first in this one; and whatever no thread can be had for. */
+static void in_parallel(Job *jobs, int count) {
+#ifdef HAS_THREADS
+    pthread_t threads[MAX_THREADS];
+    bool started[MAX_THREADS];
+    for (int t = 1; t < count; t++)
+        started[t] = !pthread_create(threads + t, NULL, work, jobs + t);
+    work(jobs);
+    for (int t = 1; t < count; t++)
+        if (started[t])
+            pthread_join(threads[t], NULL);
+        else
+            work(jobs + t);
+#else
+    for (int t = 0; t < count; t++)
+        work(jobs + t);
+#endif
+}
+
+/* Run the program on n rows, n > 0, in at most as many threads as it has. Does not touch Python. */
+static void run(const Program *program, Room *room, ptrdiff_t n, const double *input, const double *captured,
+                double *results, double *sums) {
+    memcpy(room->shared + program->constants, captured, program->captured * sizeof(double));
+    run_once(program, room->shared);
+    int lanes = program->lanes;
+    while (lanes / 2 >= n && interpreter(lanes / 2))
+        lanes /= 2;
+    ptrdiff_t blocks = (n + lanes - 1) / lanes;
+    int threads = blocks < program->threads ? (int)blocks : program->threads;
+    Job jobs[MAX_THREADS];
+    for (int t = 0; t < threads; t++) {
+        ptrdiff_t first = blocks * t / threads * lanes, last = blocks * (t + 1) / threads * lanes;
+        jobs[t] = (Job){interpreter(lanes), program, {room->shared, room->desks[t].rows}, input + first * program->inputs,
+                        results + first * program->results_count, (last < n ? last : n) - first, room->desks + t};
+    }
+    in_parallel(jobs, threads);
+    for (ptrdiff_t s = 0; s < program->sums_count; s++) {
+        sums[s] = 0;
+        for (int t = 0; t < threads; t++)
+            sums[s] += room->desks[t].sums[program->sums[s]];
+    }
+}
+
+/* --- Python ------------------------------------------------------------------------------------------------------- */
+
+/* A Program in Python. */
+typedef struct {
+    PyObject_HEAD
+    Program program;
+    Room *rooms; /* those that no call is in: concurrent calls have one each */
+} PyProgram;
+
+enum { INTS = 'i', FLOATS = 'd' };
+
+/* The buffer of an object: contiguous, of ints or float64. False and a ValueError that says what `name` is if it is not. */
+static bool get_buffer(PyObject *object, const char *name, char format, bool writable, Py_buffer *view) {
+    int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(object, view, flags) < 0)
+        return false;
+    const char *given = view->format ? view->format : "B";
+    given += *given == '@' || *given == '=';
+    if (given[0] == format && !given[1] && view->itemsize == (format == INTS ? 4 : 8))
+        return true;
+    PyErr_Format(PyExc_ValueError, "%s: a buffer of %s is needed, and this one is of format '%s'", name,
+                 format == INTS ? "int32" : "float64", given);
+    PyBuffer_Release(view);
+    return false;
+}
+
+static void free_program(Program *program) {
+    for (ptrdiff_t n = 0; program->tables && n < 4 * (program->once + program->each + program->total); n++)
+        PyMem_Free(program->tables[n]);
+    PyMem_Free(program->instructions);
+    PyMem_Free(program->tables);
+    PyMem_Free(program->numbers);
+    PyMem_Free(program->results);
+    PyMem_Free(program->sums);
+}
+
+static void program_dealloc(PyProgram *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    for (Room *room = self->rooms, *next; room; room = next) {
+        next = room->next;
+        free_room(room);
+    }
+    free_program(&self->program);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *program_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"layout", "code", "tables", "results", "sums", "constants", "threads", "lanes", NULL};
+    static const char formats[] = {INTS, INTS, INTS, INTS, INTS, FLOATS};
+    PyObject *objects[6];
+    int threads = 1, lanes = 0, got = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOO|ii", names, objects, objects + 1, objects + 2, objects + 3,
+                                     objects + 4, objects + 5, &threads, &lanes))
+        return NULL;
+    if (threads < 1 || threads > MAX_THREADS)
+        return PyErr_Format(PyExc_ValueError, "threads: 1 to %d, got %d", MAX_THREADS, threads);
+    for (int wide = 8; !lanes; wide /= 2)
+        lanes = interpreter(wide) ? wide : 0;
+    if (!interpreter(lanes))
+        return PyErr_Format(PyExc_ValueError, "lanes: this machine cannot run %d side by side", lanes);
+    PyProgram *self = (PyProgram *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!self)
+        return NULL;
+    self->program.threads = threads;
+    self->program.lanes = lanes;
+    Py_buffer views[6];
+    while (got < 6 && get_buffer(objects[got], names[got], formats[got], false, views + got))
+        got++;
+    bool read = false;
+    if (got == 6) {
+        Encoding encoding = {
+            views[0].buf,     views[1].buf,     views[2].buf,     views[3].buf,     views[4].buf,     views[5].buf,
+            views[0].len / 4, views[1].len / 4, views[2].len / 4, views[3].len / 4, views[4].len / 4, views[5].len / 8,
+        };
+        read = read_program(&self->program, &encoding);
+    }
+    while (got)
+        PyBuffer_Release(views + --got);
+    if (read)
+        return (PyObject *)self;
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* Whether `view` has n lines of `width` numbers; else a ValueError. */
+static bool has_length(const Py_buffer *view, const char *name, Py_ssize_t n, ptrdiff_t width) {
+    Py_ssize_t count = view->len / (Py_ssize_t)sizeof(double);
+    if (width ? count % width == 0 && count / width == n : count == 0)
+        return true;
+    PyErr_Format(PyExc_ValueError, "%s has %zd numbers, and %zd times %zd are needed", name, count, n, (Py_ssize_t)width);
+    return false;
+}
+
+static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssize_t count) {
+    static const char *names[] = {"rows", "captured", "results", "sums"};
+    Program *program = &self->program;
+    if (count != 5)
+        return PyErr_Format(PyExc_TypeError, "run_into takes n, rows, captured, results and sums, got %zd arguments", count);
+    Py_ssize_t n = PyLong_AsSsize_t(args[0]);
+    if (n == -1 && PyErr_Occurred())
+        return NULL;
+    if (n < 0)
+        return PyErr_Format(PyExc_ValueError, "n: %zd rows", n);
+    const Py_ssize_t lines[] = {n, 1, n, 1};
+    const ptrdiff_t widths[] = {program->inputs, program->captured, program->results_count, program->sums_count};
+    Py_buffer views[4];
+    int got = 0;
+    bool right = true;
+    while (right && got < 4 && get_buffer(args[1 + got], names[got], FLOATS, got >= 2, views + got)) {
+        right = has_length(views + got, names[got], lines[got], widths[got]);
+        got++;
+    }
+    Room *room = NULL;
+    if (right && got == 4 && n == 0) {
+        memset(views[3].buf, 0, views[3].len);
+    } else if (right && got == 4) {
+        room = self->rooms;
+        if (room)
+            self->rooms = room->next;
+        else
+            room = make_room(program);
+        right = room != NULL;
+        if (room) {
+            Py_BEGIN_ALLOW_THREADS;
+            run(program, room, n, views[0].buf, views[1].buf, views[2].buf, views[3].buf);
+            Py_END_ALLOW_THREADS;
+            room->next = self->rooms;
+            self->rooms = room;
+        }
+    }
+    bool done = right && got == 4;
+    while (got)
+        PyBuffer_Release(views + --got);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef program_methods[] = {
+    {"run_into", (PyCFunction)(void (*)(void))program_run_into, METH_FASTCALL,
+     "run_into(n, rows, captured, results, sums)\n--\n\n"
+     "Run on n rows of `inputs` float64 and `captured` of them, and write the results of each row and the sums into the\n"
+     "last two buffers. The interpreter lock is not held meanwhile."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot program_slots[] = {
+    {Py_tp_doc, "A program that is loaded and checked, from the buffers of its encoding: a ValueError if they are malformed."},
+    {Py_tp_new, program_new},
+    {Py_tp_dealloc, program_dealloc},
+    {Py_tp_methods, program_methods},
+    {0, NULL},
+};
+
+static PyType_Spec program_spec = {
+    .name = "autograd_lite.compiler._kernel.Program",
+    .basicsize = sizeof(PyProgram),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = program_slots,
+};
+
+/* Add Program, OPCODES and LANES. */
+static int module_exec(PyObject *module) {
+    PyObject *type = PyType_FromModuleAndSpec(module, &program_spec, NULL);
+    int failed = PyModule_AddObjectRef(module, "Program", type);
+    Py_XDECREF(type);
+    PyObject *opcodes = PyDict_New();
+    for (int op = 0; opcodes && op < OPCODES; op++) {
+        PyObject *number = PyLong_FromLong(op);
+        failed |= !number || PyDict_SetItemString(opcodes, TABLE[op].name, number) < 0;
+        Py_XDECREF(number);
+    }
+    failed |= PyModule_AddObjectRef(module, "OPCODES", opcodes) < 0;
+    Py_XDECREF(opcodes);
+    PyObject *widths = PyList_New(0);
+    for (int lanes = 1; widths && lanes <= 8; lanes *= 2)
+        if (interpreter(lanes)) {
+            PyObject *number = PyLong_FromLong(lanes);
+            failed |= !number || PyList_Append(widths, number) < 0;
+            Py_XDECREF(number);
+        }
+    failed |= PyModule_AddObjectRef(module, "LANES", widths) < 0;
+    Py_XDECREF(widths);
+    return failed ? -1 : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_kernel",
+    .m_doc = "Runs programs: see kernel.c.",
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) {
+    return PyModuleDef_Init(&module);
+}
