@@ -200,7 +200,11 @@ def _names_of_inputs(f: Callable[..., Any], tree: Tree) -> list[str]:
 def _identifier(label: str, taken: set[str]) -> str:
     """`label` as a Python name that is not `taken`, and is from now on."""
     name = re.sub(r"\W+", "_", label).strip("_") or "x"
-    if name[0].isdigit() or keyword.iskeyword(name) or re.fullmatch(r"[cstvx]?\d*|n|i|rows|captured|results|run", name):
+    if (
+        name[0].isdigit()
+        or keyword.iskeyword(name)
+        or re.fullmatch(r"[stv]\d+|n|i|rows|captured|results|inf|nan|_", name)
+    ):
         name = "_" + name
     while name in taken:
         name += "_"

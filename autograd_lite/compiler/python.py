@@ -57,7 +57,8 @@ def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
         lines += [f"        {line}" for line in _lines(instruction, names, "=")]
     for instruction in program.total:
         lines += [f"        {line}" for line in _lines(instruction, names, "+=")]
-    lines.append(f"        results += [{', '.join([names[address] for address in program.results])}]")
+    if program.results:
+        lines.append(f"        results += [{', '.join([names[address] for address in program.results])}]")
     lines.append(f"    return results, [{', '.join([names[address] for address in program.sums])}]")
     return "\n".join(lines) + "\n"
 

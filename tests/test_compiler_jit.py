@@ -1,0 +1,272 @@
+"""A compiled function is used like the function it was made from, and is one node in the graph around it."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import autograd_lite as ag
+from autograd_lite import Value, gradients, hessian, jit
+
+
+def gradient_of(y: Value, xs: list[Value]) -> list[float]:
+    for x in xs:
+        x.grad = 0.0
+    y.backward()
+    return [x.grad for x in xs]
+
+
+def model() -> tuple[Callable[..., Any], list[Value]]:
+    w, b = [Value(0.5), Value(-1.5)], Value(0.25)
+    return (lambda x, y: ((ag.dot(w, x) + b).tanh() - y) ** 2), [*w, b]
+
+
+X, Y = [[0.3, -1.0], [2.0, 0.7], [-0.4, 0.1]], [1.0, -1.0, 0.5]
+
+
+def test_a_call_is_one_node_with_the_eager_number_and_gradients() -> None:
+    f, parameters = model()
+    want = f(X[0], Y[0])
+    got = jit(f)(X[0], Y[0])
+    assert set(got.args) == {*parameters, *X[0], Y[0]}
+    assert got.data == pytest.approx(want.data, rel=1e-14)
+    assert gradient_of(got, parameters) == pytest.approx(gradient_of(want, parameters), rel=1e-14)
+
+
+def test_gradients_flow_on_to_the_eager_graph_on_both_sides() -> None:
+    a, b = Value(0.7), Value(-0.3)
+    c = a * b  # captured, with a history of its own
+    f = jit(lambda x: x.tanh() * c)
+    y, z = f(a + 1.0).exp(), ((a + 1.0).tanh() * (a * b)).exp()
+    assert gradient_of(y, [a, b]) == pytest.approx(gradient_of(z, [a, b]), rel=1e-14)
+
+
+def test_captured_values_are_read_at_every_call() -> None:
+    w = Value(2.0)
+    f = jit(lambda x: w * x)
+    assert f(3.0).data == 6.0
+    w.data = 5.0
+    assert f(3.0).data == 15.0
+    assert f.mean([1.0, 3.0]).data == 10.0
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (lambda x: (x[0] * x[1], {"sum": x[0] + x[1]}), ([2.0, 3.0],)),
+        (lambda p: p["w"][0] * p["w"][1] + p["b"], ({"w": (2.0, 3.0), "b": 1.0},)),
+        (lambda x, scale=2.0: x * scale, (3.0,)),
+        (lambda x, kind: x.exp() if kind == "exp" else x.log(), (3.0, "exp")),
+        (lambda x: [x, 1.5, None, "name"], (3.0,)),
+        (lambda x: x**0, (3.0,)),
+        (lambda *xs: sum(xs), (1.0, 2.0, 3.0)),
+    ],
+)
+def test_arguments_and_results_of_any_shape(f: Any, args: tuple[Any, ...]) -> None:
+    def numbers(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {key: numbers(x) for key, x in tree.items()}
+        if isinstance(tree, list | tuple):
+            return type(tree)(numbers(x) for x in tree)
+        return tree.data if isinstance(tree, Value) else tree
+
+    def values(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {key: values(x) for key, x in tree.items()}
+        if isinstance(tree, list | tuple):
+            return type(tree)(values(x) for x in tree)
+        return Value(tree) if isinstance(tree, float) else tree
+
+    args = values(args)
+    assert numbers(jit(f)(*args)) == numbers(f(*args))
+
+
+def test_numbers_alone_give_numbers() -> None:
+    assert jit(lambda x, y: x * y + 1)(2.0, 3) == 7.0
+    assert jit(lambda x: 4)(2.0) == 4
+
+
+def test_keyword_arguments() -> None:
+    assert jit(lambda x, y: x - y)(y=Value(1.0), x=3.0).data == 2.0
+
+
+def test_a_new_structure_is_a_new_program() -> None:
+    f = jit(lambda xs: ag.sum([x * x for x in xs]))
+    w = [Value(1.0), Value(2.0), Value(3.0)]
+    assert [f(w).data, f(w[:2]).data, f(tuple(w)).data, f(w).data] == [14.0, 5.0, 14.0, 14.0]
+    assert len(f._compiled) == 3
+
+
+def test_map_and_mean() -> None:
+    np = pytest.importorskip("numpy")
+    f, parameters = model()
+    g = jit(f)
+    each = [f(x, y) for x, y in zip(X, Y, strict=True)]
+    want = ag.mean(each)
+    for columns in ((X, Y), (np.array(X), np.array(Y)), (X, np.array(Y))):
+        assert [z.data for z in g.map(*columns)] == pytest.approx([z.data for z in each], rel=1e-13)
+        mean = g.mean(*columns)
+        assert mean.data == pytest.approx(want.data, rel=1e-13)
+        assert gradient_of(mean, parameters) == pytest.approx(gradient_of(want, parameters), rel=1e-13)
+        total = ag.sum(g.map(*columns)) / 3
+        assert gradient_of(total, parameters) == pytest.approx(gradient_of(want, parameters), rel=1e-13)
+    integers = np.array([[1, 2], [3, 4]])
+    assert g.mean(integers, [True, False]).data == pytest.approx(ag.mean([f([1, 2], 1), f([3, 4], 0)]).data)
+
+
+def test_mean_of_values_differentiates_by_them() -> None:
+    x = [Value(1.0), Value(2.0)]
+    mean = jit(lambda x: x**3).mean(x)
+    assert gradient_of(mean, x) == [1.5, 6.0]
+
+
+def test_any_order_of_derivatives() -> None:
+    f, parameters = model()
+    g = jit(f)
+    x = [Value(0.3), Value(-0.8)]
+    for compiled, eager in (
+        (hessian(lambda x: g(x, 1.0))(x), hessian(lambda x: f(x, 1.0))(x)),
+        (jit(hessian(lambda x: g(x, 1.0)))(x), hessian(lambda x: f(x, 1.0))(x)),
+    ):
+        flat = [[z.data for z in row] for row in compiled]
+        assert flat == [pytest.approx([z.data for z in row], rel=1e-12) for row in eager]
+    third = [g.mean(X, Y), ag.mean([f(x, y) for x, y in zip(X, Y, strict=True)])]
+    for _ in range(3):
+        third = [gradients(y, parameters[:1])[0] for y in third]
+    assert third[0].data == pytest.approx(third[1].data, rel=1e-12)
+
+
+def test_jvp_and_grad_of_a_compiled_function() -> None:
+    f = jit(lambda x, y: (x * y).sin())
+    assert ag.grad(f)(0.5, 2.0) == pytest.approx(ag.grad(lambda x, y: ag.sin(x * y))(0.5, 2.0), rel=1e-14)
+    assert jit(ag.grad(lambda x: x**3))(2.0) == pytest.approx(12.0)
+    assert ag.jvp(f, (0.5, 2.0), (1.0, 1.0))[1] == pytest.approx(math.cos(1.0) * 2.5, rel=1e-14)
+
+
+def test_compiled_functions_inside_one_another_are_one_program() -> None:
+    w = Value(1.5)
+    inner = jit(lambda x: w * x)
+    outer = jit(lambda x: inner(x).exp() + inner.mean([x, 2.0 * x]))
+    y, z = outer(0.5), (w * 0.5).exp() + (w * 0.5 + w * 1.0) / 2
+    assert gradient_of(y, [w]) == pytest.approx(gradient_of(z, [w]))
+    assert len(y.args) == 2
+
+
+def test_detach_and_no_grad() -> None:
+    w = Value(2.0)
+    y = jit(lambda x: (w * x).detach() * w)(3.0)
+    assert gradient_of(y, [w]) == [6.0]
+    f, _ = model()
+    with ag.no_grad():
+        assert jit(f)(X[0], Y[0]).op is None
+        assert jit(f).mean(X, Y).op is None
+        assert jit(f).map(X, Y)[0].op is None
+
+
+def test_a_primitive_of_the_users_own() -> None:
+    @ag.primitive(partials=lambda z, x: (3.0 * x * x,))
+    def jit_cube(x: float) -> float:
+        return x * x * x
+
+    f = jit(lambda x: jit_cube(x) + 1.0)
+    x = Value(2.0)
+    assert f(x).data == 9.0
+    assert gradient_of(f(x), [x]) == [12.0]
+    assert jit(lambda x: jit_cube(x), backend="python").mean([x]).data == 8.0
+    del ag.primitives.PRIMITIVES["jit_cube"]
+
+
+def test_source_and_program_can_be_read() -> None:
+    w, x = Value(2.0, label="weight"), 3.0
+    f = jit(lambda x, target: (w * x - target) ** 2)
+    f.mean([x], [1.0])
+    assert "v1 = v0 - target" in f.source
+    assert "weight * x" in f.source
+    namespace: dict[str, Any] = {}
+    exec(f.source, namespace)
+    assert namespace["run"](1, [x, 1.0], [2.0]) == ([], [25.0, 30.0])
+    assert re.search(r"total mul .* from ", str(f.program))
+
+
+# --- What bad input gets -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x if x > 0 else -x,
+        lambda x: x * x.data,
+        lambda x: max(x, 0.0),
+        lambda x: float(x),
+        lambda x: math.exp(x),
+        lambda x: [1.0, 2.0][x],
+        lambda x: x * 1 if x else x,
+        lambda x: f"{x:.2f}",
+        lambda x: x.backward(),
+        lambda x: x.grad,
+        lambda x: setattr(x, "data", 1.0),
+    ],
+)
+def test_code_that_needs_a_number_is_told_where_and_what_instead(f: Any) -> None:
+    with pytest.raises(TypeError, match=r"test_compiler_jit\.py:\d+: lambda x: .*traced Value.*where\("):
+        jit(f)(2.0)
+
+
+def test_a_traced_value_must_not_outlive_its_trace() -> None:
+    kept = []
+    jit(lambda x: kept.append(x) or x * 1)(2.0)  # type: ignore[func-returns-value]
+    with pytest.raises(TypeError, match="another trace"):
+        jit(lambda x: x + kept[0])(1.0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        (([], []), ValueError, "empty batch"),
+        (([[1.0, 2.0]], [1.0, 2.0]), ValueError, "1, 2 rows"),
+        (([[1.0, 2.0], [1.0]], [1.0, 2.0]), ValueError, "row 1 has another structure than row 0"),
+        (([[1.0, 2.0], [1.0, 1j]], [1.0, 2.0]), ValueError, "row 1 has another structure"),
+    ],
+)
+def test_batches_that_are_none(columns: tuple[Any, ...], error: type[Exception], message: str) -> None:
+    f, _ = model()
+    for method in (jit(f).mean, jit(f).map):
+        with pytest.raises(error, match=message):
+            method(*columns)
+
+
+def test_arrays_of_a_wrong_dtype() -> None:
+    np = pytest.importorskip("numpy")
+    f, _ = model()
+    with pytest.raises(TypeError, match="dtype complex128"):
+        jit(f).mean(np.array(X) * 1j, np.array(Y))
+    with pytest.raises(TypeError, match="dtype <U"):
+        jit(f).mean(np.array([["a", "b"]]), np.array([1.0]))
+
+
+def test_functions_and_backends_that_are_none() -> None:
+    with pytest.raises(TypeError, match="jit takes a function, got int"):
+        jit(3)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match=r"no backend 'fast': it is auto, native, numpy, python"):
+        jit(abs, backend="fast")
+    with pytest.raises(TypeError, match="got int"):
+        jit(abs, backend=3)
+    with pytest.raises(TypeError, match="one Value"):
+        jit(lambda x: (x, x)).mean([1.0])
+    with pytest.raises(TypeError, match=r"numbers.*got set"):
+        jit(lambda x: 1.0)({1.0})
+    with pytest.raises(RuntimeError, match="call the function once"):
+        _ = jit(abs).source
+
+
+def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autograd_lite.compiler import backends
+
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if "kernel" in name else True)
+    with pytest.raises(ImportError, match="'native' is not installed"):
+        jit(abs, backend="native")
+    assert jit(abs).backend == "numpy"
+    monkeypatch.setattr(backends, "find_spec", lambda name: True if name == "sys" else None)
+    assert jit(abs).backend == "python"
