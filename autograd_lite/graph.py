@@ -1,7 +1,7 @@
 """Walking a recorded graph. Knows how a node holds its arguments, nothing of numbers or derivatives. Imports nothing.
 
-A node's `args` are nodes and plain floats. Where there are two of them they sit in the node's own `_x` and `_y`;
-any other number is a tuple in `_x`, and `_y` is None: most nodes are then one object in memory, and a walk is quick.
+A node's `args` are nodes and plain floats. One sits in the node's own `_x`, two in `_x` and `_y`, any other number is a
+tuple in `_x`; what is not there is None. Most nodes are so one object in memory, and a walk is quick.
 """
 
 from typing import Any, TypeVar
@@ -28,13 +28,19 @@ def topological_order(*roots: N) -> list[N]:
             push(node)
             push(None)
             x, y = node._x, node._y
-            if y is None:
-                for arg in reversed(x):
-                    if type(arg) is not float and arg not in seen:
-                        push(arg)
-            else:
-                if type(y) is not float and y not in seen:
-                    push(y)
-                if type(x) is not float and x not in seen:
-                    push(x)
+            if type(x) is tuple:
+                if not seen.issuperset(x):
+                    for arg in reversed(x):
+                        if type(arg) is not float and arg not in seen:
+                            push(arg)
+                continue
+            if y is not None and type(y) is not float and y not in seen:
+                push(y)
+            if type(x) is not float and x not in seen:
+                push(x)
     return order
+
+
+def slots(args: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The `_x` and `_y` that hold `args`."""
+    return args if len(args) == 2 else (args[0], None) if len(args) == 1 else (args, None)

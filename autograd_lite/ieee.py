@@ -1,6 +1,6 @@
 """Numbers from numbers as IEEE 754 has them, where Python's `math` raises. Imports nothing of ours.
 
-Nothing here raises, nothing is complex, and a nan that goes in comes out (but nan**0 and 1**nan are 1, as in C).
+Nothing here raises, nothing is complex, and a nan that goes in comes out (but nan**0, 1**nan and step(nan) are 1).
 """
 
 import math
@@ -69,8 +69,8 @@ def relu(x: float) -> float:
 
 
 def step(x: float) -> float:
-    """1 for x > 0, else 0."""
-    return 1.0 if x > 0 else x if x != x else 0.0
+    """0 for x <= 0, else 1; so 1 at nan, where PyTorch's derivative of relu is 1 too."""
+    return 0.0 if x <= 0 else 1.0
 
 
 def sign(x: float) -> float:

@@ -8,7 +8,7 @@ primitive is saved by its name.
 import copyreg
 from typing import Any
 
-from autograd_lite.graph import topological_order
+from autograd_lite.graph import slots, topological_order
 from autograd_lite.primitives import PRIMITIVES, Primitive
 from autograd_lite.value import Value
 
@@ -38,7 +38,7 @@ def _restore(rows: list[Value | Row]) -> Value:
         node: Value = Value.__new__(Value)
         node.op, args, node.data, node.grad, node.label = row
         args = tuple([nodes[x] if type(x) is int else x for x in args])
-        node._x, node._y = args if len(args) == 2 else (args, None)
+        node._x, node._y = slots(args)
         nodes.append(node)
     return nodes[-1]
 

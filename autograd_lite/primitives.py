@@ -30,15 +30,13 @@ class Primitive:
 
     def __call__(self, *args: Any) -> Any:
         """A float of real numbers; where any of `args` is a Value, what that records."""
+        plain = True
         for arg in args:
             if type(arg) is not float:
-                break
-        else:
-            return self.compute(*args)
-        recorder = next((arg for arg in args if hasattr(arg, "record")), None)
-        if recorder is not None:
-            return recorder.record(self, args)
-        return self.compute(*[to_float(arg, self.name) for arg in args])
+                if hasattr(arg, "record"):
+                    return arg.record(self, args)
+                plain = False
+        return self.compute(*(args if plain else [to_float(arg, self.name) for arg in args]))
 
     def __repr__(self) -> str:
         return self.name
@@ -85,7 +83,7 @@ cosh      = Primitive("cosh",      ieee.cosh,      lambda z, x: (sinh(x),))
 tanh      = Primitive("tanh",      ieee.tanh,      lambda z, x: (1.0 - z * z,))
 sigmoid   = Primitive("sigmoid",   ieee.sigmoid,   lambda z, x: (z * (1.0 - z),))
 softplus  = Primitive("softplus",  ieee.softplus,  lambda z, x: (sigmoid(x),))
-relu      = Primitive("relu",      ieee.relu,      lambda z, x: (where(step(x), 1.0, 0.0),), selects=True)
+relu      = Primitive("relu",      ieee.relu,      lambda z, x: (step(x),), selects=True)
 step      = Primitive("step",      ieee.step,      lambda z, x: (None,))
 sign      = Primitive("sign",      ieee.sign,      lambda z, x: (None,))
 abs_      = Primitive("abs",       operator.abs,   lambda z, x: (sign(x),))

@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, NoReturn
 
 from autograd_lite import primitives as p
-from autograd_lite.graph import topological_order
+from autograd_lite.graph import slots, topological_order
 from autograd_lite.primitives import Primitive, to_float
 from autograd_lite.recording import current, installed
 
@@ -19,7 +19,7 @@ def new_node(op: Primitive, args: tuple[Any, ...]) -> Value:
     z.data = op.compute(*[x if type(x) is float else x.data for x in args])
     z.grad = 0.0
     z.op = op
-    z._x, z._y = args if len(args) == 2 else (args, None)
+    z._x, z._y = slots(args)
     z.label = ""
     return z
 
@@ -57,7 +57,7 @@ def _is_operand(x: Any) -> bool:
 
 def _method(op: Primitive) -> Callable[[Value], Value]:
     def method(x: Value) -> Value:
-        return x.record(op, (x,))
+        return x.record(op, (x,)) if installed else new_node(op, (x,))
 
     method.__doc__ = f"`{op.name}` of this Value, recorded."
     return method
@@ -94,11 +94,14 @@ class Value:
     @property
     def args(self) -> tuple[Any, ...]:
         """What this was made from: a tuple of Values and floats, empty for a leaf."""
-        return self._x if self._y is None else (self._x, self._y)
+        return (self._x, self._y) if self._y is not None else self._x if type(self._x) is tuple else (self._x,)
 
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
         """`op` on `args`, Values and real numbers: a new node, or what the recorder in force makes of it."""
-        args = tuple([x if type(x) is float or isinstance(x, Value) else to_float(x, op.name) for x in args])
+        for x in args:
+            if type(x) is not Value and type(x) is not float:
+                args = tuple([x if isinstance(x, Value) else to_float(x, op.name) for x in args])
+                break
         recorder = current.get() if installed else None
         return new_node(op, args) if recorder is None else recorder(op, args)
 
@@ -116,39 +119,36 @@ class Value:
         self.grad = 1.0
         for node in reversed(order):
             x, y, op = node._x, node._y, node.op
-            if y is None or op.selects:  # type: ignore[union-attr]  # a leaf has no _y
-                node._pull_back()
+            if op is None:
                 continue
-            # What _pull_back does, written out for two arguments: most nodes are such, and a call costs as much again.
-            partials = op.partials  # type: ignore[union-attr]
-            if type(x) is float:
-                _, dy = partials(node.data, x, y.data)
-                if dy is not None:
-                    y.grad += node.grad * dy
+            g = node.grad
+            if type(x) is tuple or op.selects:
+                args = node.args
+                partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
+                if op.selects:
+                    partials = [dx or None for dx in partials]
+                for x, dx in zip(args, partials, strict=True):
+                    if dx is not None and type(x) is not float:
+                        x.grad += g * dx
+                continue
+            # The same, written out for one argument and for two: most nodes are such, and it takes half the time.
+            if y is None:
+                dx, dy = *op.partials(node.data, x.data), None
+            elif type(x) is float:
+                dx, dy = None, op.partials(node.data, x, y.data)[1]
             elif type(y) is float:
-                dx, _ = partials(node.data, x.data, y)
-                if dx is not None:
-                    x.grad += node.grad * dx
+                dx, dy = op.partials(node.data, x.data, y)[0], None
             else:
-                dx, dy = partials(node.data, x.data, y.data)
-                if dx is not None:
-                    x.grad += node.grad * dx
-                if dy is not None:
-                    y.grad += node.grad * dy
+                dx, dy = op.partials(node.data, x.data, y.data)
+            if dx is not None:
+                x.grad += g * dx
+            if dy is not None:
+                y.grad += g * dy
         for leaf, grad in before:
             leaf.grad += grad
         watch = getattr(current.get(), "watch_backward", None) if installed else None
         if watch is not None:
             watch(order)
-
-    def _pull_back(self) -> None:
-        """Add `self.grad` times each partial to the `grad` of the argument that it belongs to."""
-        op, g, args = self.op, self.grad, self.args
-        if op is not None:
-            partials = op.partials(self.data, *[x if type(x) is float else x.data for x in args])
-            for x, dx in zip(args, partials, strict=True):
-                if type(x) is not float and dx is not None and (dx or not op.selects):
-                    x.grad += g * dx
 
     # fmt: off
     __add__, __radd__         = _operator(p.add)

@@ -134,8 +134,8 @@ def test_arithmetic_gives_a_float_and_never_raises(op: Primitive) -> None:
 
 @pytest.mark.parametrize("op", BUILT_IN, ids=repr)
 def test_a_nan_stays_visible(op: Primitive) -> None:
-    if op.name == "share":
-        return
+    if op.name in ("share", "step"):
+        return  # 1, as the derivatives of maximum and relu are in PyTorch
     for xs in points(op, HOSTILE):
         powers = op.name in ("pow", "pow_const") and (xs[1] == 0 or xs[0] == 1)
         unread = op.name == "where" and (xs[1] if xs[0] else xs[2]) == (xs[1] if xs[0] else xs[2])
