@@ -8,6 +8,7 @@ module, under JAX's names, turns functions into graphs for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
@@ -128,11 +129,20 @@ def _values(xs: Iterable[Scalar]) -> list[Value]:
 
 
 def _value(x: Scalar) -> Value:
-    return x if isinstance(x, Value) else Value(x)
+    if isinstance(x, Value):
+        return x
+    constant = Value(x)
+    _forget([constant])
+    return constant
+
+
+# ---- the arguments and the results of a derivative
+
+_enclosing: ContextVar[_Inputs | None] = ContextVar("the inputs of the derivative under way", default=None)
 
 
 class _Inputs:
-    """What a function is differentiated by: a tree with a fresh node in the place of each number.
+    """What a function is differentiated by: `given`, with a new node in the place of each number.
 
     A number becomes a leaf. A Value becomes a node that equals it and that nothing else uses: derivatives flow on to
     the Value, but what the function makes of the Value by other ways stays apart (no perturbation confusion).
@@ -143,25 +153,44 @@ class _Inputs:
             return p.sum_(x) if isinstance(x, Value) else Value(x)
 
         traced = getattr(current.get(), "fresh", None)  # how a tracer, which takes equal nodes for one, makes another
-        self.tree = tree_map(lambda x: (traced or fresh)(_scalar(x, what)), given)
-        self.nodes: list[Value] = tree_leaves(self.tree)
+        self.what = what
+        self.structure = tree_map(lambda x: (traced or fresh)(_scalar(x, what)), given)
+        self.nodes: list[Value] = tree_leaves(self.structure)
         self.are_numbers = traced is None and not _values(tree_leaves(given))
+        self.constants = set(self.nodes)  # leaves that cannot vary any more, once the function has returned
+
+    def tree(self, leaves: Sequence[Scalar] | None = None) -> Tree:
+        """A new tree of the nodes, or of other leaves: the function may change it as it likes."""
+        return tree_like(self.structure, self.nodes if leaves is None else leaves)
+
+    def call(self, f: Function, args: Sequence[Any], options: dict[str, Any]) -> Tree:
+        """f's result, made of Values and floats."""
+        token = _enclosing.set(self)
+        try:
+            y = f(*args, **options)
+        finally:
+            _enclosing.reset(token)
+        return tree_map(lambda leaf: _scalar(leaf, f"the result under {self.what}"), y)
 
     def results(self, tree: Tree) -> Tree:
-        """`tree` as floats, if the inputs were numbers and its graph has no other leaves than they; else as Values."""
+        """`tree` as floats, if the inputs were numbers and nothing in its graph can vary any more; else as Values."""
+        _forget(self.constants)
         if self.are_numbers:
-            order, inputs = topological_order(*_values(tree_leaves(tree))), set(self.nodes)
-            if all(node.op is not None or node in inputs for node in order):
+            order = topological_order(*_values(tree_leaves(tree)))
+            if all(node.op is not None or node in self.constants for node in order):
                 return tree_map(lambda z: z.data if isinstance(z, Value) else z, tree)
         return tree_map(_value if is_kept() else lambda z: _value(z).detach(), tree)
 
 
+def _forget(leaves: Iterable[Value]) -> None:
+    """Tell the derivative that is under way around this that it need not mind `leaves`: they cannot vary."""
+    enclosing = _enclosing.get()
+    if enclosing is not None:
+        enclosing.constants.update(leaves)
+
+
 def _scalar(x: Any, what: str) -> Scalar:
     return x if isinstance(x, Value) else p.to_float(x, what)
-
-
-def _outputs(y: Tree, what: str) -> Tree:
-    return tree_map(lambda leaf: _scalar(leaf, f"the result under {what}"), y)
 
 
 def _leaves_like(tree: Tree, given: Tree, what: str) -> list[Scalar]:
@@ -186,9 +215,8 @@ def _call(f: Function, argnums: Argnums, what: str, args: tuple[Any, ...], optio
     if len(set(places)) < len(places):
         raise ValueError(f"{what}: argnums {argnums} picks an argument twice")
     inputs = _Inputs(args[argnums] if isinstance(argnums, int) else tuple([args[i] for i in places]), what)
-    trees = dict(zip(places, [inputs.tree] if isinstance(argnums, int) else inputs.tree, strict=True))
-    y = f(*[trees.get(i, arg) for i, arg in enumerate(args)], **options)
-    return inputs, _outputs(y, what)
+    trees = dict(zip(places, [inputs.tree()] if isinstance(argnums, int) else inputs.tree(), strict=True))
+    return inputs, inputs.call(f, [trees.get(i, arg) for i, arg in enumerate(args)], options)
 
 
 def _differentiate(
@@ -199,15 +227,15 @@ def _differentiate(
         inputs, y = _call(f, argnums, what, args, options)
         if not isinstance(y, Value | float):
             raise TypeError(f"{what} needs a function that returns one number, got {type(y).__name__}: see jacobian")
-        return inputs, y, tree_like(inputs.tree, pull_back([y], [1.0], inputs.nodes))
+        return inputs, y, inputs.tree(pull_back([y], [1.0], inputs.nodes))
 
 
 def grad(f: Function, argnums: Argnums = 0) -> Function:
     """The function that gives the gradient of f, in the structure of the argument that `argnums` says.
 
     f takes numbers, and nested lists, tuples and dicts of numbers, and returns one number. With several `argnums`
-    the result is a tuple. It is made of floats where the argument is, and f meets no Value of its own on the way;
-    else of Values, which can be differentiated again by anything they depend on. So it is with all that follow.
+    the result is a tuple. Of plain numbers it is made of floats, unless it depends on a leaf that f meets or makes
+    itself; else of Values, to be differentiated by all they depend on. So it is with the functions that follow.
     """
     what = f"grad of {_name(f)}"
 
@@ -239,7 +267,7 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
     def rows(*args: Any, **options: Any) -> Tree:
         with with_history():
             inputs, ys = _call(f, argnums, what, args, options)
-            tree = tree_map(lambda y: tree_like(inputs.tree, pull_back([y], [1.0], inputs.nodes)), ys)
+            tree = tree_map(lambda y: inputs.tree(pull_back([y], [1.0], inputs.nodes)), ys)
         return inputs.results(tree)
 
     return _named(rows, f"jacobian({_name(f)})")
@@ -260,7 +288,7 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
     with with_history():
         directions = _leaves_like(primals, tangents, f"{what}: tangents")
         inputs = _Inputs(primals, what)
-        ys = _outputs(f(*inputs.tree), what)
+        ys = inputs.call(f, inputs.tree(), {})
         derivative = tree_like(ys, push_forward(tree_leaves(ys), inputs.nodes, directions))
     return inputs.results(ys), inputs.results(derivative)
 
@@ -273,12 +301,12 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree,
     what = f"vjp of {_name(f)}"
     with with_history():
         inputs = _Inputs(primals, what)
-        ys = _outputs(f(*inputs.tree), what)
+        ys = inputs.call(f, inputs.tree(), {})
 
     def pullback(cotangents: Tree) -> tuple[Tree, ...]:
         with with_history():
             weights = _leaves_like(ys, cotangents, f"{what}: cotangents")
-            products = tree_like(inputs.tree, pull_back(tree_leaves(ys), weights, inputs.nodes))
+            products = inputs.tree(pull_back(tree_leaves(ys), weights, inputs.nodes))
         results: tuple[Tree, ...] = inputs.results(products)
         return results
 

@@ -1,0 +1,112 @@
+"""`no_grad` and `detach`: numbers without history, in threads, as a decorator, and around derivatives."""
+
+import threading
+
+import pytest
+
+import autograd_lite as al
+from autograd_lite import Value, grad, gradients, jvp, no_grad, vjp
+from autograd_lite.recording import installed
+
+
+def test_no_history_is_recorded_inside_and_all_of_it_outside() -> None:
+    x = Value(2.0)
+    with no_grad():
+        y = al.exp(x * x) + x.tanh()
+        with no_grad():
+            z = 3 * x
+        w = x**2 + 1
+    assert [v.op for v in (y, z, w)] == [None, None, None]
+    assert (z.data, w.data) == (6.0, 5.0)
+    assert (x * x).op is al.primitives.mul
+    assert not installed
+
+
+def test_it_decorates_a_function_which_may_call_itself() -> None:
+    @no_grad()
+    def power(x: Value, n: int) -> Value:
+        """x to the n."""
+        return x * power(x, n - 1) if n > 1 else x * 1.0
+
+    x = Value(3.0)
+    assert (power(x, 4).data, power(x, 4).op, power.__doc__) == (81.0, None, "x to the n.")
+    assert (x * x).op is not None
+
+
+def test_it_ends_when_an_error_leaves_it() -> None:
+    with pytest.raises(ValueError, match="out"), no_grad():
+        raise ValueError("out")
+    assert (Value(1.0) * 2).op is not None
+    assert not installed
+
+
+def test_threads_do_not_disturb_one_another() -> None:
+    rounds, found = threading.Barrier(2), {}
+
+    def work(name: str, without: bool) -> None:
+        x = Value(2.0)
+        for i in range(50):
+            rounds.wait()
+            if without:
+                with no_grad():
+                    rounds.wait()
+                    y = x * x + i
+            else:
+                rounds.wait()
+                y = x * x + i
+            rounds.wait()
+            found[name, i] = y.op is None
+
+    threads = [threading.Thread(target=work, args=args) for args in [("without", True), ("with", False)]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found["without", i] and not found["with", i] for i in range(50))
+
+
+def test_a_new_thread_records_though_its_parent_does_not() -> None:
+    found = []
+    with no_grad():
+        thread = threading.Thread(target=lambda: found.append((Value(1.0) * 2).op))
+        thread.start()
+        thread.join()
+    assert found == [al.primitives.mul]
+
+
+def test_derivatives_inside_are_right_and_have_no_history() -> None:
+    x = Value(3.0)
+    with no_grad():
+        assert grad(lambda x: x * x)(3.0) == 6.0
+        assert jvp(lambda x: x * x, (3.0,), (1.0,)) == (9.0, 6.0)
+        results = [grad(lambda x: x * x)(x), *jvp(lambda x: x * x, (x,), (1.0,)), *vjp(lambda x: x * x, x)[1](1.0)]
+    assert [y.data for y in results] == [6.0, 9.0, 6.0, 6.0]
+    assert all(y.op is None for y in results)
+
+
+def test_a_derivative_does_not_see_through_a_no_grad_of_its_function() -> None:
+    def f(x: Value) -> Value:
+        with no_grad():
+            c = x * x
+        return c * x
+
+    assert f(Value(2.0)).data == 8.0
+    assert grad(f)(Value(2.0)).data == 4.0
+
+
+def test_a_graph_from_outside_is_differentiated_inside() -> None:
+    x = Value(3.0)
+    y = x**3
+    with no_grad():
+        (dy,) = gradients(y, [x])
+        y.backward()
+    assert (dy.data, dy.op, x.grad) == (27.0, None, 27.0)
+
+
+def test_detach_cuts_the_gradient_in_every_mode() -> None:
+    x = Value(3.0)
+    y = x * (x * x).detach()
+    y.backward()
+    assert (x.grad, gradients(y, [x])[0].data) == (9.0, 9.0)
+    assert (x * x).detach().args == ()
+    assert jvp(lambda x: x * x.detach(), (3.0,), (1.0,))[1].data == 3.0

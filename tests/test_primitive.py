@@ -1,0 +1,96 @@
+"""A user's own primitive: a function of floats and its partials, which then works in every mode."""
+
+import copy
+import math
+import pickle
+from typing import Any
+
+import pytest
+
+import autograd_lite as al
+from autograd_lite import Value, check_grads, grad, hessian, jvp, primitive
+from autograd_lite.primitives import PRIMITIVES
+
+
+@primitive(partials=lambda z, x: (3 * x**2,))
+def cube(x: float) -> float:
+    return x * x * x
+
+
+@primitive(partials=lambda z, x, y: (x / z, y / z))
+def hypotenuse(x: float, y: float) -> float:
+    return math.hypot(x, y)
+
+
+@primitive(partials=lambda z, x, scale: (scale * al.cos(x), None))
+def wave(x: float, scale: float) -> float:
+    return scale * math.sin(x)
+
+
+def test_it_works_on_floats_and_on_values() -> None:
+    assert (cube(2), type(cube(2))) == (8.0, float)
+    x = Value(2.0)
+    y = cube(x) + 1
+    y.backward()
+    assert (y.data, x.grad) == (9.0, 12.0)
+
+
+def test_it_works_to_any_order_and_forwards() -> None:
+    assert grad(grad(grad(cube)))(2.0) == 6.0
+    assert jvp(cube, (2.0,), (0.5,)) == (8.0, 6.0)
+    assert hessian(lambda x: hypotenuse(*x))([3.0, 4.0])[0] == pytest.approx([16 / 125, -12 / 125], rel=1e-14)
+
+
+def test_an_argument_marked_none_lets_nothing_through() -> None:
+    assert grad(wave, (0, 1))(0.0, 2.0) == (2.0, 0.0)
+
+
+@pytest.mark.parametrize("f", [cube, hypotenuse, lambda x: wave(x, 2.0)])
+def test_check_grads_takes_it_in_one_call(f: Any) -> None:
+    check_grads(f, *[0.7, 1.3][: 2 if f is hypotenuse else 1])
+
+
+def test_check_grads_catches_a_wrong_rule() -> None:
+    @primitive(partials=lambda z, x: (2 * x**2,))
+    def wrong_cube(x: float) -> float:
+        return x * x * x
+
+    with pytest.raises(AssertionError, match=r"the rule of wrong_cube is wrong: at wrong_cube\(2.0\) its partial 0"):
+        check_grads(lambda x: 1 + wrong_cube(x) * x, 2.0)
+    del PRIMITIVES["wrong_cube"]
+
+
+def test_its_graphs_are_copied_and_pickled() -> None:
+    y = cube(Value(2.0)) * 2
+    assert copy.deepcopy(y).data == pickle.loads(pickle.dumps(y)).data == 16.0
+
+
+def test_the_same_module_may_define_it_again() -> None:
+    for power in (4.0, 5.0):
+
+        @primitive(partials=lambda z, x, power=power: (power * x ** (power - 1),))
+        def again(x: float, power: float = power) -> float:
+            return x**power
+
+        assert grad(again)(1.0) == power
+    del PRIMITIVES["again"]
+
+
+def define(name: str, partials: Any, function: Any = lambda x: x) -> Any:
+    function.__name__ = name
+    op = primitive(partials=partials)(function)
+    del PRIMITIVES[name]
+    return op
+
+
+def test_bad_primitives_are_named() -> None:
+    with pytest.raises(TypeError, match=r"primitive takes partials=a function of \(z, \*args\), got tuple"):
+        primitive(partials=(1.0,))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="there is a primitive 'tanh' already: choose another name"):
+        define("tanh", lambda z, x: (1.0,))
+    with pytest.raises(TypeError, match="the partials of flat must be a tuple of 1, one per argument, got 2"):
+        grad(define("flat", lambda z, x: 2.0))(1.0)
+    with pytest.raises(TypeError, match="the partials of many must be a tuple of 1, one per argument, got"):
+        define("many", lambda z, x: (1.0, 2.0))(Value(1.0)).backward()
+    with pytest.raises(TypeError, match="the result of nothing takes real numbers, got NoneType None"):
+        define("nothing", lambda z, x: (1.0,), lambda x: None)(Value(1.0))
