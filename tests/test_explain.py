@@ -1,0 +1,102 @@
+"""`explain`: the paths that a derivative is the sum of."""
+
+import math
+import random
+
+import pytest
+
+import autograd_lite as al
+from autograd_lite import Value, explain
+
+
+def test_paths_are_listed_by_the_size_of_their_product() -> None:
+    a, b = Value(2.0, label="a"), Value(-3.0, label="b")
+    y = a * b + 5 * a + al.relu(b) * a
+    found = explain(y, a)
+    assert [path.product for path in found.paths] == [5.0, -3.0, 0.0]
+    assert (found.total, found.count) == (2.0, 3)
+    assert [node.op and node.op.name for node in found.paths[0].nodes] == [None, "mul", "add", "add"]
+    assert found.paths[0].partials == (5.0, 1.0, 1.0)
+
+
+def test_a_repeated_argument_is_two_paths() -> None:
+    x = Value(3.0)
+    assert [path.product for path in explain(x * x, x).paths] == [3.0, 3.0]
+
+
+def test_no_path_leads_through_what_lets_nothing_pass() -> None:
+    x = Value(-1.0)
+    y = al.relu(x) + x.detach() * 2 + al.step(x) + al.where(x, 0.0, x)
+    assert (explain(y, x).total, explain(y, x).count, explain(y, x).paths) == (0.0, 0, ())
+    assert explain(x, x).paths[0].nodes == (x,)
+    assert explain(x, x).total == 1.0
+
+
+def test_the_total_is_the_gradient_and_the_paths_are_all_there_are() -> None:
+    rng = random.Random(0)
+    for _ in range(30):
+        x = Value(rng.uniform(-2, 2))
+        nodes = [x, Value(rng.uniform(-2, 2))]
+        for _ in range(8):
+            u, v = rng.choices(nodes, k=2)
+            nodes.append(rng.choice([u * v, u + v, u - 2 * v, al.sin(u), al.relu(u), al.dot([u, v], [v, 1.5])]))
+        y = nodes[-1]
+        y.backward()
+        found = explain(y, x, k=10_000)
+        products = [path.product for path in found.paths]
+        assert found.total == pytest.approx(x.grad, rel=1e-12, abs=1e-12)
+        assert math.fsum(products) == pytest.approx(x.grad, rel=1e-12, abs=1e-12)
+        assert len(products) == found.count
+        sizes = [abs(product) for product in products]
+        assert sizes == pytest.approx(sorted(sizes, reverse=True), rel=1e-12)
+        assert [path.product for path in explain(y, x, k=2).paths] == products[:2]
+
+
+def test_a_graph_with_more_paths_than_could_ever_be_listed() -> None:
+    x = y = Value(1.0)
+    for _ in range(5000):
+        y = y * 0.5 + y * 0.25 + 0.0
+    found = explain(y, x, k=3)
+    assert [len(path.nodes) for path in found.paths] == [15001] * 3
+    assert found.count == math.inf
+    assert "more than 1e308" in str(found)
+    assert explain(y.args[0], x, k=0).paths == ()
+
+
+def test_what_spoils_the_sum_comes_first() -> None:
+    x = Value(0.0)
+    y = 1000 * x + al.sqrt(x) * 0.0 + al.sqrt(x)
+    products = [path.product for path in explain(y, x).paths]
+    assert sorted(map(str, products[:2])) == ["inf", "nan"]
+    assert products[2] == 1000.0
+
+
+def test_it_prints_as_a_table() -> None:
+    w, x = Value(2.0, label="w"), Value(0.5, label="x")
+    loss = (w * x + w * w) * 4
+    loss.label = "loss"
+    found = explain(loss, w, k=2)
+    assert repr(found) == str(found)
+    assert str(found).splitlines() == [
+        "d loss / d w = 18, the sum over 3 paths",
+        "     product    share  path",
+        "           8    44.4%  w -[2]-> mul=4 -[1]-> add=5 -[4]-> loss",
+        "           8    44.4%  w -[2]-> mul=4 -[1]-> add=5 -[4]-> loss",
+        "           2    11.1%  all other paths",
+    ]
+
+
+def test_a_long_path_prints_its_two_ends() -> None:
+    x = y = Value(1.0, label="x")
+    for _ in range(100):
+        y = -y
+    text = str(explain(y, x).paths[0])
+    assert text.startswith("x -[-1]-> neg=-1 -[-1]->")
+    assert "... 93 more ..." in text
+
+
+def test_bad_input() -> None:
+    with pytest.raises(TypeError, match="explain takes two Values, got float"):
+        explain(Value(1.0), 2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="explain lists k >= 0 paths, got k=-1"):
+        explain(Value(1.0), Value(1.0), k=-1)
