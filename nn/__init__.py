@@ -30,6 +30,7 @@ from nn.optim import (
     clip_grad_value_,
 )
 from nn.plotting import plot_decision_boundary, plot_history, plot_network
+from nn.serialization import load, save
 from nn.training import DivergenceError, evaluate, fit, predict
 
 __all__ = [
@@ -64,10 +65,12 @@ __all__ = [
     "hinge",
     "huber",
     "init",
+    "load",
     "mae",
     "mse",
     "plot_decision_boundary",
     "plot_history",
     "plot_network",
     "predict",
+    "save",
 ]

@@ -152,7 +152,9 @@ class _Trainer:
 
         self.optimizer, self.clip = optimizer, clip
         self.X, self.y = X, y
-        self.mean = lambda X, y: ag.mean([one(x, target) for x, target in zip(X, y, strict=True)])
+        self.mean: Callable[[Any, Any], Any] = lambda X, y: ag.mean(
+            [one(x, target) for x, target in zip(X, y, strict=True)]
+        )
         self.compiled: Any = None
         if jit:
             if loss is cross_entropy and shape(y[0]) == ():
