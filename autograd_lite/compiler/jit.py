@@ -12,6 +12,7 @@ from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.program import Program
 from autograd_lite.compiler.python import source
+from autograd_lite.graph import slots
 from autograd_lite.history import is_kept
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import current
@@ -128,5 +129,5 @@ def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
     z = Value(number)
     if is_kept():
         z.op = op
-        z._x, z._y = args if len(args) == 2 else (args, None)
+        z._x, z._y = slots(args)
     return z

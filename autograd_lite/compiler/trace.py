@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 from autograd_lite import primitives as p
 from autograd_lite.callsite import call_site
 from autograd_lite.compiler.simplify import rewrite
+from autograd_lite.graph import slots
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import Value
 
@@ -114,7 +115,7 @@ class Trace:
     def _node(self, op: Primitive, args: tuple[Operand, ...]) -> Symbol:
         z = Symbol.__new__(Symbol)
         z.op = op
-        z._x, z._y = args if len(args) == 2 else (args, None)
+        z._x, z._y = slots(args)
         z.label = ""
         z.row = False
         for x in args:
