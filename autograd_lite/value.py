@@ -126,7 +126,7 @@ class Value:
                 args = node.args
                 partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
                 if op.selects:
-                    partials = [dx or None for dx in partials]
+                    partials = tuple([dx or None for dx in partials])
                 for x, dx in zip(args, partials, strict=True):
                     if dx is not None and type(x) is not float:
                         x.grad += g * dx

@@ -1,0 +1,54 @@
+"""A built wheel, unpacked far from the checkout, imports both packages, without anything that is optional."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("setuptools")
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("autograd_lite", "nn"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", out, source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_the_wheel_has_both_packages_typed_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"autograd_lite", "nn"}
+    assert {"autograd_lite/py.typed", "nn/py.typed", "autograd_lite/drawing/page.html"} <= set(names)
+
+
+LEAN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import autograd_lite, nn
+from autograd_lite import Value
+assert sys.argv[1] in autograd_lite.__file__ and sys.argv[1] in nn.__file__
+model = nn.MLP(2, [4, 1])
+y = model([1.0, Value(2.0)])
+y.backward()
+print(autograd_lite.to_text(y).splitlines()[0] != "")
+optional = {"numpy", "graphviz", "pygraphviz", "matplotlib", "tqdm", "safetensors", "sklearn", "torch"}
+print(sorted(optional & set(sys.modules)))
+"""
+
+
+def test_the_wheel_works_outside_the_checkout_and_imports_nothing_optional(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    command = [sys.executable, "-I", "-S", "-c", LEAN, tmp_path]  # -S: no site-packages at all
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout == "True\n[]\n", done.stderr
