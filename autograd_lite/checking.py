@@ -107,7 +107,7 @@ def _difference(f: Callable[[list[float]], list[float]], point: list[float], i: 
     """The derivative of each result of f by the i-th number.
 
     Steps on the scale of the number, and on the scale of 1, each halved and extrapolated (Richardson); of all these
-    the one is taken whose halving changed it least, rounding included. So nobody has to choose a step.
+    the one is taken that halving changes least, rounding included. So nobody has to choose a step.
     """
 
     def slopes(h: float) -> list[_Difference]:
@@ -128,12 +128,16 @@ def _difference(f: Callable[[list[float]], list[float]], point: list[float], i: 
                 _Difference((4 * fine.estimate - wide.estimate) / 3, abs(fine.estimate - wide.estimate) + fine.error)
                 for wide, fine in zip(slopes(h), slopes(h / 2), strict=True)
             ]
-            best = [min(pair, key=_certainty) for pair in zip(best or steps, steps, strict=True)]
+            best = [min(pair, key=_doubt) for pair in zip(best or steps, steps, strict=True)]
     return best
 
 
-def _certainty(difference: _Difference) -> float:
-    return difference.error if difference.error == difference.error else math.inf
+def _doubt(difference: _Difference) -> tuple[float, float]:
+    """How far it may be off, in parts of itself; among those that say nothing, or 0, how far at all."""
+    estimate, error = difference
+    if error != error:
+        return 1.0, math.inf
+    return (min(1.0, error / abs(estimate)) if estimate else 1.0), error
 
 
 def _first_wrong_rule(f: ListFunction, point: list[float]) -> str:
@@ -236,7 +240,7 @@ def _placed(z: Value) -> _Placed:
 
 def _described(node: Value) -> str:
     if node.op is None:
-        return f"the leaf {node.label or node.data!r}"
+        return f"the leaf {node.label or node.data}"
     place = node.site if isinstance(node, _Placed) else "a line outside detect_anomaly"
     return f"{_expression(node)} = {node.data!r}, recorded at {place}"
 

@@ -1,0 +1,297 @@
+"""`check_grads` finds every wrong rule and no right one; `detect_anomaly` points at the line that made the nan."""
+
+import copy
+import math
+import threading
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+import autograd_lite as al
+from autograd_lite import Value, check_grads, detect_anomaly, grad, no_grad
+from autograd_lite import primitives as p
+from autograd_lite.recording import installed
+
+# ---- check_grads
+
+ONE = [-0.7, 0.4]
+POSITIVE = [0.3, 2.0]
+FUNCTIONS = {
+    **{name: (getattr(al, name), ONE) for name in "exp expm1 sin cos tan atan sinh cosh tanh sigmoid softplus".split()},
+    **{name: (getattr(al, name), ONE) for name in "relu step abs sign asin acos silu gelu elu leaky_relu".split()},
+    **{name: (getattr(al, name), POSITIVE) for name in "log log1p sqrt".split()},
+    **{name: (getattr(al, name), [[0.3, -1.2, 2.0]]) for name in "sum mean norm logsumexp softmax log_softmax".split()},
+    "maximum": (lambda x: al.maximum(*x), [[0.3, -1.2], [-2.0, 1.0]]),
+    "minimum": (lambda x: al.minimum(*x), [[0.3, -1.2], [-2.0, 1.0]]),
+    "where": (lambda x: al.where(*x), [[0.3, -1.2, 2.0]]),
+    "dot": (lambda x: al.dot(x[0], x[1]), [[[0.3, -1.2], [2.0, 0.5]]]),
+    "operators": (lambda x: (x[0] + 2) * x[1] / (3 - x[0]) - x[1] ** 3 + x[0] ** x[1] + 2 ** x[1], [[0.5, 1.5]]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_passes_to_second_order(name: str) -> None:
+    f, points = FUNCTIONS[name]
+    for x in points:
+        check_grads(f, x)
+
+
+def test_every_function_is_checked() -> None:
+    functions = {
+        name for name in al.__all__ if getattr(getattr(al, name), "__module__", "") == "autograd_lite.functions"
+    }
+    primitives = {name for name in al.__all__ if isinstance(getattr(al, name), p.Primitive)}
+    assert functions | primitives == {*FUNCTIONS, "primitive"} - {"operators"}
+
+
+ARGUMENTS = {"where": (0.7, 0.4, 0.6), "sum": (0.7, 0.4, 0.6), "dot": (0.7, 0.4, 0.6, 0.3)} | dict.fromkeys(
+    ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "share"], (0.7, 0.4)
+)
+BUILT_IN = [op for op in p.PRIMITIVES.values() if op.compute.__module__ in ("autograd_lite.ieee", "_operator", "math")]
+
+
+@pytest.mark.parametrize("op", [op for op in BUILT_IN if op is not p.detach], ids=str)
+@pytest.mark.parametrize("mode", ["rev", "fwd"])
+def test_a_wrong_rule_is_caught_and_named(op: p.Primitive, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right, args = op.partials, ARGUMENTS.get(op.name, (0.7,))
+    f = (lambda x: op(x, 2.5)) if op is p.pow_const else op
+    for wrong in range(len(args)):
+
+        def partials(z: Any, *xs: Any, wrong: int = wrong) -> tuple[Any, ...]:
+            return tuple(
+                dx if i != wrong else 0.001 if dx is None else dx * 1.0001 + 0.001 for i, dx in enumerate(right(z, *xs))
+            )
+
+        with monkeypatch.context() as patch:
+            patch.setattr(op, "partials", partials)
+            with pytest.raises(AssertionError, match=rf"the rule of {op} is wrong: at {op}\(.* its partial {wrong} is"):
+                check_grads(f, *args, order=1, modes=[mode])
+
+
+def test_a_wrong_second_derivative_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(p.cos, "partials", lambda z, x: (p.sin(x),))
+    check_grads(al.sin, 0.5, order=1)
+    with pytest.raises(
+        AssertionError, match=r"check_grads of sin, rev, rev: .*the rule of cos is wrong: at cos\(0.5\)"
+    ):
+        check_grads(al.sin, 0.5)
+    with pytest.raises(AssertionError, match="check_grads of sin, fwd, fwd"):
+        check_grads(al.sin, 0.5, modes=["fwd"])
+
+
+def test_the_first_wrong_rule_and_the_argument_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(p.tanh, "partials", lambda z, x: (1.0 - z,))
+
+    def f(a: float, b: dict[str, list[float]]) -> float:
+        return al.exp(al.tanh(b["w"][1]) * a)
+
+    message = (
+        r"check_grads of f, rev: the derivative of result 0 by args\[1\]\['w'\]\[1\] = 0.5 is 0.18.*, differences "
+    )
+    with pytest.raises(
+        AssertionError, match=message + r"give 0.27.*; the rule of tanh is wrong: at tanh\(0.5\)"
+    ) as error:
+        check_grads(f, 0.3, {"w": [9.0, 0.5]})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (lambda x: x * x * 1e8, 1e5),
+        (lambda x: x * 1e-8 + 1e3, 1e5),
+        (al.log, 1e-200),
+        (al.sqrt, 1e-9),
+        (lambda x: 5 + x, 1e-200),
+        (lambda x: al.exp(100 * x), 1.0),
+        (lambda x: al.sin(50 * x), 30.0),
+        (lambda x: 1 / x, -1e-7),
+        (lambda _: 3.0, 2.0),
+    ],
+)
+def test_the_tolerance_fits_the_scale(f: Any, x: float) -> None:
+    check_grads(f, x)
+    with pytest.raises(AssertionError):
+        check_grads(lambda x: f(x) + 1e-3 * (f(x) + x).detach() if isinstance(x, Value) else f(x), x, order=1)
+
+
+def test_a_function_of_many_numbers() -> None:
+    check_grads(lambda x: sum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in pairwise(x)), [0.3] * 5)
+
+
+def test_where_no_rule_is_wrong_the_message_says_what_else_it_may_be() -> None:
+    with pytest.raises(AssertionError, match=r"every rule .* agrees .*: f has a kink here, or cuts a gradient"):
+        check_grads(lambda x: x * x.detach(), 1.5)
+    with pytest.raises(AssertionError, match=r"the rule of relu is wrong: at relu\(0.0\) its partial 0 is 0.0, differ"):
+        check_grads(al.relu, 0.0)
+
+
+def test_bad_input_to_check_grads() -> None:
+    with pytest.raises(ValueError, match="check_grads takes order >= 1, got 0"):
+        check_grads(al.exp, 1.0, order=0)
+    with pytest.raises(ValueError, match="check_grads takes modes 'rev' and 'fwd', got 'forward'"):
+        check_grads(al.exp, 1.0, modes=["forward"])
+    with pytest.raises(ValueError, match="check_grads of exp: there is no number among the arguments"):
+        check_grads(al.exp)
+    with pytest.raises(TypeError, match="check_grads of exp takes real numbers, got str"):
+        check_grads(al.exp, "1.0")
+
+
+# ---- detect_anomaly
+
+
+def message(run: Any) -> str:
+    with pytest.raises(FloatingPointError) as error:
+        run()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_forward_the_operation_its_numbers_and_its_line_are_named() -> None:
+    def run() -> None:
+        x = Value(2.0)
+        with detect_anomaly():
+            y = x * 3.0
+            al.log(6.0 - y)  # the line
+
+    text = message(run)
+    assert text.startswith("log(0.0) is -inf, at ")
+    assert text.endswith(": al.log(6.0 - y)  # the line")
+    assert f"{__file__}:{run.__code__.co_firstlineno + 4}: " in text
+
+
+def test_backward_the_partial_the_line_and_the_path_are_named() -> None:
+    def run() -> None:
+        with detect_anomaly():
+            x = Value(0.0, label="x")
+            distance = al.sqrt(x * x)
+            loss = 3.0 * distance + 1.0
+            loss.backward()
+
+    first, name = run.__code__.co_firstlineno, __file__.rpartition("/")[2]
+    assert message(run) == (
+        f"backward: the gradient 3.0 of sqrt(0.0) = 0.0, recorded at {__file__}:{first + 3}: "
+        "distance = al.sqrt(x * x), times its partial inf by 0.0, is inf; from the loss: "
+        f"add ({name}:{first + 4}) -> mul ({name}:{first + 4}) -> sqrt ({name}:{first + 3})"
+    )
+
+
+def test_backward_through_what_was_recorded_before() -> None:
+    x = Value(0.0)
+    y = al.sqrt(x)
+
+    def run() -> None:
+        with detect_anomaly():
+            y.backward()
+
+    assert "sqrt(0.0) = 0.0, recorded at a line outside detect_anomaly, times its partial inf" in message(run)
+
+
+def test_backward_sum_that_overflows() -> None:
+    def run() -> None:
+        with detect_anomaly():
+            x = Value(0.0, label="x")
+            al.dot([x, x], [1.7e308, 1.7e308]).backward()
+
+    assert message(run).startswith(
+        "backward: the gradient of the leaf x is inf, though every contribution to it is fini"
+    )
+
+
+def test_a_long_way_from_the_loss_is_shortened() -> None:
+    def run() -> None:
+        with detect_anomaly():
+            y = al.sqrt(Value(0.0))
+            for _ in range(100):
+                y = y * 1.0
+            y.backward()
+
+    assert "-> ... 91 more ... ->" in message(run)
+
+
+def test_a_derivative_that_is_a_graph_is_watched_too() -> None:
+    with detect_anomaly():
+        assert grad(lambda x: x * x)(3.0) == 6.0
+    assert message(lambda: detect_anomaly()(grad(al.sqrt))(0.0)).startswith("div(0.5, 0.0) is inf, at ")
+
+
+def test_what_is_finite_passes_unchanged() -> None:
+    def loss(x: Value) -> Value:
+        return al.softmax([x, 2 * x])[0] * al.relu(-x) + x.detach() ** 2
+
+    x, y = Value(0.5), Value(0.5)
+    with detect_anomaly():
+        watched = loss(x)
+        watched.backward()
+    plain = loss(y)
+    plain.backward()
+    assert (watched.data, x.grad) == (plain.data, y.grad)
+    assert not installed
+    assert type(x * 1.0) is Value
+    assert copy.deepcopy(watched).data == plain.data
+
+
+def test_with_no_grad_in_either_order() -> None:
+    def inside() -> None:
+        with detect_anomaly(), no_grad():
+            assert (Value(1.0) * 2.0).op is None
+            al.log(Value(-1.0))
+
+    def outside() -> None:
+        with no_grad(), detect_anomaly():
+            assert (Value(1.0) * 2.0).op is None
+            al.log(Value(-1.0))
+
+    assert message(inside).startswith("log(-1.0) is nan, at ")
+    assert message(outside).startswith("log(-1.0) is nan, at ")
+    y = al.sqrt(Value(0.0))
+
+    def backward_inside() -> None:
+        with detect_anomaly(), no_grad():
+            y.backward()
+
+    assert message(backward_inside).startswith("backward: ")
+
+
+def test_nodes_die_with_their_graph_while_it_is_open() -> None:
+    import gc
+
+    gc.disable()
+    try:
+        with detect_anomaly():
+            before = len(gc.get_objects())
+            for _ in range(20):
+                y = Value(1.0)
+                for _ in range(500):
+                    y = y * 1.0
+                y.backward()
+            assert len(gc.get_objects()) - before < 2000
+    finally:
+        gc.enable()
+
+
+def test_threads_have_their_own() -> None:
+    rounds, found = threading.Barrier(2), {}
+
+    def watch() -> None:
+        with detect_anomaly():
+            rounds.wait()
+            try:
+                al.log(Value(0.0))
+            except FloatingPointError as error:
+                found["watched"] = str(error)
+            rounds.wait()
+
+    def free() -> None:
+        rounds.wait()
+        found["free"] = al.log(Value(0.0)).data
+        rounds.wait()
+
+    threads = [threading.Thread(target=watch), threading.Thread(target=free)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found["free"] == -math.inf
+    assert found["watched"].startswith("log(0.0) is -inf")
