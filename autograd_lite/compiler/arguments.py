@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ from autograd_lite.value import Value
 
 
 class Batch(NamedTuple):
-    """`n` rows of numbers, one after the other, each with the structure of `row`."""
+    """`n` rows of numbers, one after the other. `row` is one of that `structure`, as (args, kwargs) of a call."""
 
     n: int
     row: Tree
+    structure: Hashable
     numbers: Any
 
 
@@ -59,18 +61,29 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     if all(_is_array(column) for column in columns):
         import numpy as np
 
-        tables = [_table(np, np.asarray(column), what) for column in columns]
+        tables = [_table(np.asarray(column), what) for column in columns]
         joined = np.concatenate(tables, axis=1) if len(tables) > 1 else np.ascontiguousarray(tables[0])
-        return Batch(n, tuple([column[0].tolist() for column in columns]), joined.reshape(-1))
-    rows = list(zip(*[without_arrays(column) for column in columns], strict=True))
-    rows = [without_arrays(row) for row in rows]
+        return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), joined.reshape(-1))
+    rows: list[Tree] = [(without_arrays(row), {}) for row in zip(*map(without_arrays, columns), strict=True)]
     first = structure(rows[0])
     flat = array("d")
     for i, row in enumerate(rows):
         if structure(row) != first:
-            raise ValueError(f"{what}: row {i} has another structure than row 0: {str(row)[:60]}, {str(rows[0])[:60]}")
+            text, first_text = str(row[0])[:60], str(rows[0][0])[:60]
+            raise ValueError(f"{what}: row {i} has another structure than row 0: {text}, {first_text}")
         flat.extend(numbers(row))
-    return Batch(n, rows[0], flat)
+    return Batch(n, rows[0], first, flat)
+
+
+@lru_cache
+def _row_of_arrays(*shapes: tuple[int, ...]) -> tuple[Tree, Hashable]:
+    """A row of arrays of these shapes, as lists, and its structure."""
+
+    def nested(shape: tuple[int, ...]) -> Tree:
+        return [nested(shape[1:]) for _ in range(shape[0])] if shape else 0.0
+
+    row: Tree = tuple(map(nested, shapes)), {}
+    return row, structure(row)
 
 
 def floats(buffer: Any) -> list[float]:
@@ -92,7 +105,9 @@ def _is_table(x: Any) -> bool:
     return _is_array(x) and getattr(getattr(x, "dtype", None), "kind", "f") != "O"
 
 
-def _table(np: Any, column: Any, what: str) -> Any:
+def _table(column: Any, what: str) -> Any:
     if column.dtype.kind not in "biuf":
         raise TypeError(f"{what} takes arrays of real numbers, got dtype {column.dtype}")
-    return column.reshape(len(column), -1).astype(float, copy=False)
+    if column.ndim != 2:
+        column = column.reshape(len(column), -1)
+    return column if column.dtype == float else column.astype(float)

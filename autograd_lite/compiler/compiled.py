@@ -9,6 +9,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from autograd_lite.calculus import pull_back
@@ -59,6 +60,11 @@ class Compiled:
         self.ops = [Primitive(self.name, self._number(n), self._partials(n)) for n in range(len(self.roots))]
         self._last: tuple[tuple[float, ...], Sequence[float]] = (), ()
         self.backend = backends[0].name
+
+    @property
+    def width(self) -> int:
+        """How many numbers there are in the arguments."""
+        return len(self._inputs)
 
     def result(self, nodes: Iterable[Any]) -> Tree:
         """What the function gives, with `nodes` in place of the Values."""
@@ -156,8 +162,8 @@ class Compiled:
             if all(type(x) is float for x in given):
                 _, sums = self.total(batch.n, batch.numbers, array("d", given))
                 return tuple([x / batch.n for x in floats(sums)[1:]])
-            width, roots = len(self._inputs), self._gradients[0][: len(given)]
-            rows = [floats(batch.numbers[i * width : (i + 1) * width]) for i in range(batch.n)]
+            inputs, roots = iter(floats(batch.numbers)), self._gradients[0][: len(given)]
+            rows = [[*islice(inputs, self.width)] for _ in range(batch.n)]
             each = [self._replayed(roots, (*given, *row)) for row in rows]
             return tuple([sum_(*terms) / float(batch.n) for terms in zip(*each, strict=True)])
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import update_wrapper
+from itertools import islice
 from typing import Any, overload
 
 from autograd_lite.compiler.arguments import batch, floats, hold_values, numbers, structure, without_arrays
@@ -60,7 +61,7 @@ class Jitted:
         if _is_tracing():
             return self._f(*args, **kwargs)
         tree = without_arrays((args, kwargs))
-        compiled = self.compiled(tree)
+        compiled = self.compiled(tree, structure(tree))
         given = (*compiled.captured, *numbers(tree))
         return compiled.result([op(*given) for op in compiled.ops])
 
@@ -68,17 +69,15 @@ class Jitted:
         """`f` of each row: a list of what it gives. A column is an array, or a list with one item per row."""
         if _is_tracing() or hold_values(columns):
             return [self(*row) for row in zip(*columns, strict=True)]
-        n, row, flat = batch(columns, "map")
-        compiled = self.compiled((row, {}))
-        results, _ = compiled.forward(n, flat, array("d", [x.data for x in compiled.captured]))
-        found = iter(floats(results))
-        rest = iter(floats(flat))
-        width = len(numbers(row))
-        rows = []
-        for _ in range(n):
-            given = (*compiled.captured, *[next(rest) for _ in range(width)])
-            rows.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
-        return rows
+        rows = batch(columns, "map")
+        compiled = self.compiled(rows.row, rows.structure)
+        results, _ = compiled.forward(rows.n, rows.numbers, array("d", [x.data for x in compiled.captured]))
+        found, inputs = iter(floats(results)), iter(floats(rows.numbers))
+        each = []
+        for _ in range(rows.n):
+            given = (*compiled.captured, *islice(inputs, compiled.width))
+            each.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
+        return each
 
     def mean(self, *columns: Any) -> Any:
         """The mean of `f` over the rows, as one node made from the captured Values."""
@@ -86,15 +85,14 @@ class Jitted:
             each = self.map(*columns)
             return sum(each) / len(each)
         rows = batch(columns, "mean")
-        compiled = self.compiled((rows.row, {}))
+        compiled = self.compiled(rows.row, rows.structure)
         return compiled.mean(rows)(*compiled.captured)
 
-    def compiled(self, tree: Tree) -> Compiled:
-        """The function compiled for arguments of the structure of `tree`, which is (args, kwargs)."""
-        key = structure(tree)
-        found = self._compiled.get(key)
+    def compiled(self, tree: Tree, structure: Hashable) -> Compiled:
+        """The function compiled for arguments of the `structure` of `tree`, which is (args, kwargs)."""
+        found = self._compiled.get(structure)
         if found is None:
-            found = self._compiled[key] = Compiled(self._f, tree, self._backends)
+            found = self._compiled[structure] = Compiled(self._f, tree, self._backends)
         self._latest = found
         return found
 
