@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from autograd_lite.calculus import flows
@@ -97,12 +97,12 @@ def explain(y: Value, x: Value, k: int = 10) -> Explanation:
     if y not in reach:
         return Explanation(y, x, 0.0, 0, ())
     total, paths, _ = reach[y]
-    largest = tuple(path for path, _ in zip(_largest_first(y, x, reach), range(k), strict=False))
+    largest = tuple(islice(_largest_first(y, x, reach), k))
     return Explanation(y, x, total, int(paths) if paths < 2**53 else paths, largest)
 
 
 class _Reach(NamedTuple):
-    """From x to one node: its derivative, how many paths, and the size of the largest product."""
+    """From x to one node: its derivative, the number of paths, and the size of the largest product."""
 
     total: float
     paths: float
