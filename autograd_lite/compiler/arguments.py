@@ -9,12 +9,17 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 from autograd_lite.primitives import to_float
-from autograd_lite.trees import Tree, tree_leaves, tree_map
+from autograd_lite.trees import Tree, tree_map
 from autograd_lite.value import Value
+
+PLAIN = {float, int, bool}
 
 
 class Batch(NamedTuple):
-    """`n` rows of numbers, one after the other. `row` is one of that `structure`, as (args, kwargs) of a call."""
+    """`n` rows of numbers, one after the other. `row` is one of that `structure`, as (args, kwargs) of a call.
+
+    `numbers` is None if there are Values among them.
+    """
 
     n: int
     row: Tree
@@ -27,27 +32,36 @@ def is_number(x: Any) -> bool:
     return isinstance(x, Real | Value) or type(x).__name__ in ("bool", "bool_")
 
 
-def numbers(tree: Tree) -> list[Any]:
-    """The leaves of `tree` that are numbers: floats and Values."""
-    return [x if isinstance(x, Value) else to_float(x, "jit") for x in tree_leaves(tree) if is_number(x)]
+def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
+    """Add the numbers in `tree` to the list; what `tree` has in common with others that differ in their numbers only.
+
+    An array counts as the lists that it is made of.
+    """
+    if type(tree) is float:
+        numbers.append(tree)
+        return Real
+    if isinstance(tree, list | tuple):
+        kind: type = type(tree)
+        if PLAIN.issuperset(map(type, tree)):
+            numbers += tree
+            return kind, len(tree)
+        branches = [flatten(branch, numbers) for branch in tree]
+        return (kind, len(tree)) if all(branch is Real for branch in branches) else (kind, tuple(branches))
+    if isinstance(tree, dict):
+        return dict, tuple(tree), tuple([flatten(branch, numbers) for branch in tree.values()])
+    if _is_array(tree):
+        return flatten(tree.tolist(), numbers)
+    if is_number(tree):
+        numbers.append(tree if isinstance(tree, Value) else to_float(tree, "jit"))
+        return Real
+    if isinstance(tree, Hashable):
+        return tree
+    raise TypeError(f"jit takes numbers, and lists, tuples, dicts and arrays of them; got {type(tree).__name__}")
 
 
 def without_arrays(tree: Tree) -> Tree:
     """`tree` with lists in place of arrays."""
     return tree_map(lambda x: x.tolist() if _is_array(x) else x, tree)
-
-
-def structure(tree: Tree) -> Hashable:
-    """What two trees have in common if they differ in their numbers only."""
-    if isinstance(tree, dict):
-        return dict, tuple(tree), tuple([structure(branch) for branch in tree.values()])
-    if isinstance(tree, list | tuple):
-        return type(tree), tuple([structure(branch) for branch in tree])
-    if is_number(tree):
-        return Real
-    if isinstance(tree, Hashable):
-        return tree
-    raise TypeError(f"jit takes numbers, and lists, tuples, dicts and arrays of them; got {type(tree).__name__}")
 
 
 def batch(columns: Sequence[Any], what: str) -> Batch:
@@ -58,21 +72,23 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     if len(set(lengths)) > 1:
         raise ValueError(f"{what} takes columns of one length, got {', '.join(map(str, lengths))} rows")
     n = lengths[0]
-    if all(_is_array(column) for column in columns):
+    if all(_is_array(column) and column.dtype != object for column in columns):
         import numpy as np
 
         tables = [_table(np.asarray(column), what) for column in columns]
         joined = np.concatenate(tables, axis=1) if len(tables) > 1 else np.ascontiguousarray(tables[0])
-        return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), joined.reshape(-1))
-    rows: list[Tree] = [(without_arrays(row), {}) for row in zip(*map(without_arrays, columns), strict=True)]
-    first = structure(rows[0])
-    flat = array("d")
-    for i, row in enumerate(rows):
-        if structure(row) != first:
-            text, first_text = str(row[0])[:60], str(rows[0][0])[:60]
+        return Batch(n, *_row_of_arrays(*[tuple(column.shape[1:]) for column in columns]), joined.reshape(-1))
+    numbers: list[Any] = []
+    first: Hashable = None
+    for i, row in enumerate(zip(*columns, strict=True)):
+        structure = flatten((row, {}), numbers)
+        if i and structure != first:
+            text, first_text = str(row)[:60], str(tuple([column[0] for column in columns]))[:60]
             raise ValueError(f"{what}: row {i} has another structure than row 0: {text}, {first_text}")
-        flat.extend(numbers(row))
-    return Batch(n, rows[0], first, flat)
+        first = structure
+    has_values = any(issubclass(kind, Value) for kind in set(map(type, numbers)))
+    row = tuple([column[0] for column in columns])
+    return Batch(n, (row, {}), first, None if has_values else array("d", numbers))
 
 
 @lru_cache
@@ -83,7 +99,7 @@ def _row_of_arrays(*shapes: tuple[int, ...]) -> tuple[Tree, Hashable]:
         return [nested(shape[1:]) for _ in range(shape[0])] if shape else 0.0
 
     row: Tree = tuple(map(nested, shapes)), {}
-    return row, structure(row)
+    return row, flatten(row, [])
 
 
 def floats(buffer: Any) -> list[float]:
@@ -92,17 +108,8 @@ def floats(buffer: Any) -> list[float]:
     return found
 
 
-def hold_values(columns: Sequence[Any]) -> bool:
-    """Whether there are Values in `columns`, to differentiate by."""
-    return any(isinstance(x, Value) for column in columns if not _is_table(column) for x in tree_leaves(column))
-
-
 def _is_array(x: Any) -> bool:
     return hasattr(x, "tolist") and getattr(x, "shape", ()) != ()
-
-
-def _is_table(x: Any) -> bool:
-    return _is_array(x) and getattr(getattr(x, "dtype", None), "kind", "f") != "O"
 
 
 def _table(column: Any, what: str) -> Any:

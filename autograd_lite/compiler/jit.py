@@ -8,7 +8,7 @@ from functools import update_wrapper
 from itertools import islice
 from typing import Any, overload
 
-from autograd_lite.compiler.arguments import batch, floats, hold_values, numbers, structure, without_arrays
+from autograd_lite.compiler.arguments import PLAIN, batch, flatten, floats, without_arrays
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.program import Program
@@ -60,16 +60,17 @@ class Jitted:
         """What the function gives; a Value in it is one node, made from the captured Values and the arguments."""
         if _is_tracing():
             return self._f(*args, **kwargs)
-        tree = without_arrays((args, kwargs))
-        compiled = self.compiled(tree, structure(tree))
-        given = (*compiled.captured, *numbers(tree))
+        numbers: list[Any] = []
+        structure = flatten((args, kwargs), numbers)
+        compiled = self.compiled((args, kwargs), structure)
+        given = (*compiled.captured, *[float(x) if type(x) in PLAIN else x for x in numbers])
         return compiled.result([op(*given) for op in compiled.ops])
 
     def map(self, *columns: Any) -> list[Any]:
         """`f` of each row: a list of what it gives. A column is an array, or a list with one item per row."""
-        if _is_tracing() or hold_values(columns):
-            return [self(*row) for row in zip(*columns, strict=True)]
         rows = batch(columns, "map")
+        if rows.numbers is None or _is_tracing():
+            return [self(*row) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure)
         results, _ = compiled.forward(rows.n, rows.numbers, array("d", [x.data for x in compiled.captured]))
         found, inputs = iter(floats(results)), iter(floats(rows.numbers))
@@ -81,10 +82,10 @@ class Jitted:
 
     def mean(self, *columns: Any) -> Any:
         """The mean of `f` over the rows, as one node made from the captured Values."""
-        if _is_tracing() or hold_values(columns):
-            each = self.map(*columns)
-            return sum(each) / len(each)
         rows = batch(columns, "mean")
+        if rows.numbers is None or _is_tracing():
+            each = [self(*row) for row in zip(*columns, strict=True)]
+            return sum(each) / len(each)
         compiled = self.compiled(rows.row, rows.structure)
         return compiled.mean(rows)(*compiled.captured)
 
@@ -92,7 +93,7 @@ class Jitted:
         """The function compiled for arguments of the `structure` of `tree`, which is (args, kwargs)."""
         found = self._compiled.get(structure)
         if found is None:
-            found = self._compiled[structure] = Compiled(self._f, tree, self._backends)
+            found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self._backends)
         self._latest = found
         return found
 
