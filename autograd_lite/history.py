@@ -23,11 +23,13 @@ class _Forgetful:
         self.fresh = getattr(outer, "fresh", None)
 
     def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
-        if self.outer is None and not _kept.get():
-            return Value(op.compute(*[x if type(x) is float else x.data for x in args]))
         record = self.outer or new_node
         z: Value = record(op, args)
-        return z if _kept.get() else record(p.detach, (z,))
+        if not _kept.get():
+            if self.fresh is not None:  # a tracer's node is not ours to change
+                return record(p.detach, (z,))
+            z.op, z._x, z._y = None, (), None
+        return z
 
 
 @contextmanager
