@@ -6,6 +6,7 @@ over all examples, as PyTorch's losses do with `reduction="mean"`. Names and con
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -45,11 +46,14 @@ def hinge(prediction: Any, target: Any) -> Scalar:
 def binary_cross_entropy(prediction: Any, target: Any) -> Scalar:
     """-(t * log(p) + (1 - t) * log(1 - p)) for a probability p; a logarithm counts as -100 at least, as in PyTorch.
 
-    Beyond that its gradient is 0: of a score that may be any number, use binary_cross_entropy_with_logits.
+    Beyond that its gradient is 0: for a score that may be any number, use binary_cross_entropy_with_logits.
     """
 
+    def log(x: Scalar) -> Scalar:
+        return ag.log(ag.maximum(x, math.exp(-100.0)))
+
     def one(p: Scalar, t: Scalar) -> Scalar:
-        return -(t * ag.maximum(ag.log(p), -100.0) + (1.0 - t) * ag.maximum(ag.log1p(-p), -100.0))
+        return -(t * log(p) + (1.0 - t) * log(1.0 - p))
 
     return _mean("binary_cross_entropy", prediction, target, one)
 

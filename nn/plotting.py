@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from nn.data import examples_of
 from nn.history import History
 from nn.layers import Layer, Sequential, name_of
 from nn.training import Model, predict
@@ -25,6 +26,7 @@ def plot_decision_boundary(
     A model with one output is shown by its score, with a line where that is `threshold` (1/2 for probabilities); one
     with an output for each class by the class with the largest. `resolution` is the number of points along each side.
     """
+    X, y = examples_of("plot_decision_boundary", X, y)
     if len(X[0]) != 2:
         raise ValueError(f"plot_decision_boundary draws points of the plane, with 2 numbers in a row, got {len(X[0])}")
     ax = _axes(ax, "plot_decision_boundary", size=(7.0, 5.6))
@@ -92,7 +94,14 @@ def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
 
     A line is orange for a weight above 0, blue below, and the wider and darker the larger it is in its Layer.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, Layer)]
+    layers: list[Layer] = []
+    captions: list[list[str]] = []  # of each Layer its own activation, and the functions behind it
+    for layer in model.layers:
+        if isinstance(layer, Layer):
+            layers.append(layer)
+            captions.append([name_of(layer.activation)] if layer.activation else [])
+        elif layers:
+            captions[-1].append(name_of(layer))
     if not layers:
         raise ValueError(f"plot_network draws the Layers of a Sequential or MLP, and this has none: {model!r}")
     sizes = [layers[0].nin, *[layer.nout for layer in layers]]
@@ -118,8 +127,7 @@ def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
             [column] * size, [height(column, i) for i in range(size)],
             s=150, color="white", edgecolor=INK, linewidth=1.4, zorder=2,
         )  # fmt: skip
-        layer = layers[column - 1]
-        kind = "inputs" if column == 0 else name_of(layer.activation) if layer.activation else "linear"
+        kind = "inputs" if column == 0 else ", ".join(captions[column - 1]) or "linear"
         ax.text(column, -0.9, f"{size}\n{kind}", ha="center", va="top", color=INK, fontsize=11)
     ax.set(xlim=(-0.4, len(sizes) - 0.6), ylim=(-2.6, tall + 0.4), title="Weights: orange above 0, blue below")
     ax.axis("off")

@@ -150,7 +150,10 @@ def _in_short(described: Any) -> str:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The description and the numbers in the file; a ValueError if it is damaged."""
-    if _suffix(path, "load") == ".json":
+    suffix = _suffix(path, "load")
+    if not path.exists():
+        raise FileNotFoundError(f"load: there is no {path}")
+    if suffix == ".json":
         try:
             description = json.loads(path.read_text())
         except ValueError as error:
@@ -159,8 +162,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError(f"load: {path} was not written by nn.save")
         return description, description["state"]
     _, safetensors = _safetensors("load")
-    if not path.exists():
-        raise FileNotFoundError(f"load: there is no {path}")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             description = json.loads((file.metadata() or {}).get(FORMAT, "{}"))

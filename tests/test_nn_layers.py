@@ -1,0 +1,241 @@
+"""Modules: what they compute, what their parameters are called, where these start, and what bad input gets."""
+
+import copy
+import math
+import pickle
+import random
+import statistics
+
+import pytest
+
+import nn
+from autograd_lite import Value, relu, softmax, tanh, topological_order
+
+
+def test_a_neuron_is_one_dot_and_an_activation():
+    neuron = nn.Neuron(2, "tanh", weight=[0.5, -2.0], bias=0.25)
+    output = neuron([3.0, 1.0])
+    assert output.data == math.tanh(0.5 * 3 - 2 + 0.25)
+    assert [node.op.name for node in topological_order(output) if node.op] == ["dot", "tanh"]
+    assert [w.data for w in neuron.w] == [0.5, -2.0]
+    assert neuron.b.data == 0.25
+    assert repr(neuron) == "Neuron(2, activation='tanh')"
+
+
+def test_a_layer_gives_a_list_and_one_neuron_gives_its_number():
+    layer = nn.Layer(2, 3, weight=[[1, 0], [0, 1], [1, 1]], bias=[0, 0, 0.5])
+    assert [z.data for z in layer([2, 3])] == [2, 3, 5.5]
+    assert isinstance(nn.Layer(2, 1, seed=0)([1.0, 2.0]), Value)
+    assert nn.Layer(1, 1, weight=[[3.0]], bias=False)(2.0).data == 6.0
+    assert nn.Linear is nn.Layer
+
+
+def test_an_mlp_is_what_micrograd_calls_so():
+    model = nn.MLP(2, [16, 16, 1], seed=1)
+    assert len(model.parameters()) == 337
+    assert isinstance(model([1.0, -2.0]), Value)
+    assert isinstance(model.layers[0].neurons[0].w[0], Value)
+    assert [layer.activation for layer in model.layers] == [relu, relu, None]
+    assert repr(model) == "MLP(Layer(2, 16, activation='relu'), Layer(16, 16, activation='relu'), Layer(16, 1))"
+
+
+def test_the_gradient_of_a_weight_is_a_finite_difference():
+    model = nn.MLP(2, [5, 4, 2], activation="gelu", output="sigmoid", seed=3)
+    x, h = [0.3, -0.8], 1e-6
+    model.zero_grad()
+    nn.mse(model(x), [1.0, 0.0]).backward()
+    for p in random.Random(0).sample(model.parameters(), 10):
+        losses = []
+        for shift in (h, -2 * h):
+            p.data += shift
+            losses.append(nn.mse(model(x), [1.0, 0.0]).data)
+        p.data += h
+        assert p.grad == pytest.approx((losses[0] - losses[1]) / (2 * h), rel=1e-5, abs=1e-9)
+
+
+def test_zero_grad_zeroes_every_parameter():
+    model = nn.MLP(2, [3, 1], seed=0)
+    model([1.0, 1.0]).backward()
+    assert any(p.grad for p in model.parameters())
+    model.zero_grad()
+    assert not any(p.grad for p in model.parameters())
+
+
+def test_sequential_takes_any_callables():
+    first = nn.Layer(2, 3, seed=0)
+    model = nn.Sequential(first, relu, lambda xs: [*xs, 1.0], nn.Layer(4, 2, seed=1), softmax)
+    hidden = [max(0.0, z.data) for z in first([1.0, 2.0])]
+    scores = model.layers[3]([*hidden, 1.0])
+    assert [p.data for p in model([1.0, 2.0])] == pytest.approx([p.data for p in softmax(scores)], rel=1e-15)
+    assert nn.Sequential(tanh)(0.5) == math.tanh(0.5)
+
+
+def test_names_and_shapes_are_those_of_pytorch():
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(2, 4),
+        torch.nn.ReLU(),
+        torch.nn.Linear(4, 3, bias=False),
+        torch.nn.Tanh(),
+        torch.nn.Linear(3, 1),
+    ).double()
+    apart = nn.Sequential(nn.Linear(2, 4), relu, nn.Linear(4, 3, bias=False), tanh, nn.Linear(3, 1))
+    together = nn.Sequential(nn.Layer(2, 4, "relu"), nn.Layer(4, 3, "tanh", bias=False), nn.Layer(3, 1))
+    for ours in (apart, together):
+        assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+        ours.load_state_dict(theirs.state_dict())
+        state = {name: torch.tensor(array, dtype=torch.float64) for name, array in ours.state_dict().items()}
+        theirs.load_state_dict(state)
+        assert ours([0.3, -0.7]).data == pytest.approx(
+            theirs(torch.tensor([0.3, -0.7], dtype=torch.float64)).item(), rel=1e-12
+        )
+
+
+def test_parameters_are_found_wherever_a_module_keeps_them():
+    class Mixture(nn.Module):
+        def __init__(self):
+            self.parts_of_speech = nn.Embedding(3, 2, seed=0)
+            self.experts = [nn.Layer(2, 1, seed=0), nn.Layer(2, 1, seed=1)]
+            self.scale = Value(2.0)
+            self.tied = self.scale
+            self.by_name = {"shift": Value(1.0)}
+            self.last = self.scale * 3  # no leaf, so no parameter
+
+        def __call__(self, word):
+            x = self.parts_of_speech(word)
+            return self.scale * sum(expert(x) for expert in self.experts) + self.by_name["shift"]
+
+    model = Mixture()
+    names = [name for name, _ in model.named_parameters()]
+    assert names == [
+        "parts_of_speech.weight", "experts.0.weight", "experts.0.bias", "experts.1.weight", "experts.1.bias",
+        "scale", "tied", "by_name.shift",
+    ]  # fmt: skip
+    assert len(model.parameters()) == 6 + 3 + 3 + 1 + 1  # what is tied counts once
+    before = model(1).data
+    model.load_state_dict(model.state_dict())
+    assert model(1).data == before
+
+
+def test_a_model_survives_copying_and_pickling():
+    model = nn.MLP(2, [3, 1], seed=0)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.state_dict() == model.state_dict()
+        assert set(twin.parameters()).isdisjoint(model.parameters())
+
+
+def test_summary_is_a_table_of_layers():
+    model = nn.Sequential(nn.Layer(2, 16, "relu"), nn.Linear(16, 3), softmax)
+    assert model.summary() == (
+        "place  layer      shape  activation  parameters\n"
+        "-----------------------------------------------\n"
+        "0      Layer    2 -> 16  relu                48\n"
+        "2      Layer    16 -> 3                      51\n"
+        "3      softmax                                0\n"
+        "total                                        99"
+    )
+
+
+def test_a_seed_fixes_the_start():
+    assert nn.MLP(2, [3, 1], seed=7).state_dict() == nn.MLP(2, [3, 1], seed=7).state_dict()
+    assert nn.MLP(2, [3, 1], seed=7).state_dict() != nn.MLP(2, [3, 1], seed=8).state_dict()
+    random.seed(5)
+    first = nn.MLP(2, [3, 1]).state_dict()
+    random.seed(5)
+    assert nn.MLP(2, [3, 1]).state_dict() == first
+
+
+def drawn(initializer, nin=50, nout=200):
+    return [w for row in nn.Layer(nin, nout, weight=initializer, seed=0).state_dict()["weight"] for w in row]
+
+
+@pytest.mark.parametrize(
+    ("initializer", "bound"),
+    [
+        (nn.init.uniform(-0.5, 0.5), 0.5),
+        (nn.init.xavier_uniform(), math.sqrt(6 / 250)),
+        (nn.init.kaiming_uniform(), math.sqrt(6 / 50)),
+        (nn.init.linear, 1 / math.sqrt(50)),
+    ],
+)
+def test_uniform_initialisers_fill_their_range(initializer, bound):
+    weights = drawn(initializer)
+    assert max(map(abs, weights)) <= bound
+    assert max(weights) > 0.99 * bound
+    assert min(weights) < -0.99 * bound
+    assert statistics.pstdev(weights) == pytest.approx(bound / math.sqrt(3), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("initializer", "deviation"),
+    [
+        (nn.init.normal(1.0, 0.5), 0.5),
+        (nn.init.xavier_normal(), math.sqrt(2 / 250)),
+        (nn.init.kaiming_normal(), math.sqrt(2 / 50)),
+    ],
+)
+def test_normal_initialisers_have_their_deviation(initializer, deviation):
+    assert statistics.pstdev(drawn(initializer)) == pytest.approx(deviation, rel=0.02)
+
+
+def test_initialisers_have_the_bounds_of_torch():
+    torch = pytest.importorskip("torch")
+    names = ("xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")
+    for name in names:
+        torch.manual_seed(0)
+        theirs = getattr(torch.nn.init, name + "_")(torch.empty(200, 50, dtype=torch.float64))
+        assert statistics.pstdev(drawn(getattr(nn.init, name)())) == pytest.approx(theirs.std().item(), rel=0.03)
+
+
+def test_numbers_may_be_given():
+    layer = nn.Layer(2, 2, weight=[[1, 2], [3, 4]], bias=nn.init.constant(0.5))
+    assert layer.state_dict() == {"weight": [[1, 2], [3, 4]], "bias": [0.5, 0.5]}
+
+
+def test_embedding_gives_a_row():
+    table = nn.Embedding(3, 2, weight=[[1, 2], [3, 4], [5, 6]])
+    assert [x.data for x in table(1)] == [3, 4]
+    assert list(table.state_dict()) == ["weight"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda: nn.Layer(3, 2)([1.0, 2.0]), ValueError, "Layer expects 3 inputs, got 2"),
+        (lambda: nn.Neuron(3)([1.0, 2.0]), ValueError, "Neuron expects 3 inputs, got 2"),
+        (lambda: nn.Layer(2, 2)(["a", 1.0]), TypeError, "dot takes real numbers, got str a"),
+        (lambda: nn.Layer(0, 2), ValueError, r"at least 1 input and 1 output, got Layer\(0, 2\)"),
+        (lambda: nn.MLP(2, []), ValueError, r"MLP\(2, \[\]\) has no layers"),
+        (lambda: nn.Sequential(), ValueError, "Sequential has no layers"),
+        (lambda: nn.Sequential(nn.Layer(2, 2), "relu"), TypeError, "Sequential takes callables .* got 'relu'"),
+        (lambda: nn.Layer(2, 2, "reul"), ValueError, "no activation is called 'reul': choose from elu, gelu"),
+        (lambda: nn.Layer(2, 2, 3), TypeError, "an activation is a name, a function of one number or None, got 3"),
+        (lambda: nn.Layer(2, 2, weight=[[1, 2]]), ValueError, r"Layer weight has shape \(2, 2\), .* shape \(1, 2\)"),
+        (lambda: nn.Layer(2, 2, bias=[1]), ValueError, r"Layer bias has shape \(2,\), got numbers of shape \(1,\)"),
+        (lambda: nn.Neuron(2, weight=[1]), ValueError, r"Neuron weight has shape \(2,\), got numbers of shape \(1,\)"),
+        (lambda: nn.Embedding(3, 2)(3), IndexError, "Embedding has rows 0 to 2, got 3"),
+        (lambda: nn.Module()(1), NotImplementedError, "Module does not say what it computes"),
+        (lambda: nn.Layer(2, 1).load_state_dict({"bias": [0]}), ValueError, "the state has no weight; it has bias"),
+        (
+            lambda: nn.Layer(2, 1).load_state_dict({"weight": [[0, 0]], "bias": [0], "gain": 1}),
+            ValueError,
+            "there is no gain here; there is weight, bias",
+        ),
+        (
+            lambda: nn.Layer(2, 1).load_state_dict({"weight": [[0, 0, 0]], "bias": [0]}),
+            ValueError,
+            r"weight has shape \(1, 2\), got \(1, 3\)",
+        ),
+    ],
+)
+def test_bad_input_is_named(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
+
+
+def test_a_refused_state_changes_nothing():
+    layer = nn.Layer(2, 1, seed=0)
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match="bias has shape"):
+        layer.load_state_dict({"weight": [[9, 9]], "bias": [9, 9]})
+    assert layer.state_dict() == before

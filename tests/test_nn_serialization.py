@@ -1,0 +1,212 @@
+"""Saving and loading: the same numbers, PyTorch's names, resuming bit for bit, refusals, and nothing lost."""
+
+import json
+import sys
+
+import pytest
+
+import nn
+from autograd_lite import softmax, tanh
+
+X = [[0.1 * i, -0.3 * i + 1] for i in range(20)]
+Y = [0.5 * a * b for a, b in X]
+SUFFIXES = ["model.safetensors", "model.json"]
+
+
+@pytest.fixture(params=SUFFIXES)
+def path(request, tmp_path):
+    if request.param.endswith("safetensors"):
+        pytest.importorskip("safetensors")
+    return tmp_path / request.param
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.MLP(2, [4, 3, 1], "tanh", "sigmoid", seed=1),
+        nn.Sequential(nn.Linear(2, 3, seed=1), tanh, nn.Layer(3, 2, "gelu", bias=False, seed=2), softmax),
+        nn.Layer(2, 3, "relu", seed=3),
+        nn.Neuron(2, "sin", seed=4),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_is_loaded_is_what_was_saved(model, path):
+    nn.save(model, path)
+    loaded = nn.load(path)
+    assert type(loaded) is type(model)
+    assert repr(loaded) == repr(model)
+    assert loaded.state_dict() == model.state_dict()
+    assert nn.predict(loaded, X) == nn.predict(model, X)
+
+
+def test_an_embedding_is_loaded_too(path):
+    table = nn.Embedding(3, 2, seed=0)
+    nn.save(table, path)
+    assert nn.load(path).state_dict() == table.state_dict()
+
+
+def test_pytorch_loads_the_same_file(tmp_path):
+    torch, safetensors = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+    model = nn.MLP(2, [4, 1], "relu", "sigmoid", seed=1)
+    nn.save(model, tmp_path / "model.safetensors", nn.Adam(model.parameters()), nn.History())
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1), torch.nn.Sigmoid()
+    ).double()
+    theirs.load_state_dict(safetensors.load_file(tmp_path / "model.safetensors"))  # strict: no key more, none less
+    assert theirs(torch.tensor(X, dtype=torch.float64))[:, 0].tolist() == pytest.approx(nn.predict(model, X), rel=1e-12)
+
+
+def test_json_can_be_read(tmp_path):
+    nn.save(nn.MLP(2, [2, 1], seed=1), tmp_path / "model.json")
+    text = (tmp_path / "model.json").read_text()
+    found = json.loads(text)
+    assert (found["format"], found["version"]) == ("autograd-lite", 1)
+    layer = {"class": "Layer", "nin": 2, "nout": 2, "activation": "relu", "bias": True}
+    assert found["architecture"]["layers"][0] == layer
+    assert list(found["state"]) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert '    "2.bias": [' in text.splitlines()[-3]
+
+
+@pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adam", "AdamW"])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(kind, path):
+    def start():
+        model = nn.MLP(2, [4, 1], seed=1)
+        optimizer = getattr(nn, kind)(model.parameters(), lr=0.01, weight_decay=0.01)
+        return model, optimizer, nn.CosineAnnealingLR(optimizer, 9)
+
+    def go_on(model, optimizer, schedule, epochs, history):
+        return nn.fit(
+            model, X, Y, nn.mse, optimizer, epochs, 3, schedule=schedule, history=history, seed=5,
+            validation_split=0.2, callbacks=[lambda history: nn.save(model, path, optimizer, history)],
+        )  # fmt: skip
+
+    whole, optimizer, schedule = start()
+    expected = go_on(whole, optimizer, schedule, 9, nn.History())
+
+    go_on(*start(), 4, nn.History())
+    model, optimizer, schedule = start()
+    history = nn.History()
+    nn.load(path, model, optimizer, history)
+    assert len(history) == 4
+    go_on(model, optimizer, schedule, 9, history)
+
+    assert model.state_dict() == whole.state_dict()
+    assert [row["val_loss"] for row in history.rows] == expected["val_loss"]
+
+
+def test_a_class_of_your_own_is_loaded_into(path):
+    class Net(nn.Module):
+        def __init__(self, width):
+            self.hidden, self.out = nn.Layer(2, width, "relu", seed=0), nn.Layer(width, 1, seed=1)
+
+        def __call__(self, x):
+            return self.out(self.hidden(x))
+
+    model, twin = Net(3), Net(3)
+    model.parameters()[0].data = 7.0
+    nn.save(model, path)
+    assert nn.load(path, twin) is twin
+    assert twin.state_dict() == model.state_dict()
+    with pytest.raises(ValueError, match="load cannot make a Net, a class of your own"):
+        nn.load(path)
+    with pytest.raises(ValueError, match=r"another architecture, Net\(\), than the model, Net\(\)"):
+        nn.load(path, Net(4))
+
+
+def test_a_function_of_your_own_is_named(path):
+    model = nn.Sequential(nn.Layer(2, 2, seed=0), lambda xs: xs)
+    nn.save(model, path)
+    with pytest.raises(ValueError, match="load cannot make the function <lambda>, one of your own"):
+        nn.load(path)
+    assert nn.load(path, model) is model
+
+
+def test_what_is_refused_changes_nothing(path):
+    model, other = nn.MLP(2, [4, 1], seed=1), nn.MLP(2, [5, 1], seed=2)
+    nn.save(model, path, nn.SGD(model.parameters()))
+    before = other.state_dict()
+    with pytest.raises(
+        ValueError, match=r"another architecture, MLP\(Layer\(2, 4, relu\).* than .*Layer\(2, 5, relu\)"
+    ):
+        nn.load(path, other)
+    assert other.state_dict() == before
+    twin = nn.MLP(2, [4, 1], seed=3)
+    before = twin.state_dict()
+    with pytest.raises(ValueError, match="the state is of the optimizer SGD, this is Adam"):
+        nn.load(path, twin, nn.Adam(twin.parameters()))
+    with pytest.raises(ValueError, match="has no history: it was saved without"):
+        nn.load(path, twin, history=nn.History())
+    assert twin.state_dict() == before
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_refused(path, part):
+    nn.save(nn.MLP(2, [4, 1], seed=1), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(ValueError, match="is damaged or no"):
+        nn.load(path)
+
+
+def test_another_version_is_refused(tmp_path):
+    path = tmp_path / "model.json"
+    nn.save(nn.MLP(2, [1], seed=1), path)
+    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
+    with pytest.raises(ValueError, match="has version 99, this is version 1"):
+        nn.load(path)
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"format": "other", "state": {}}'])
+def test_another_format_is_refused(tmp_path, content):
+    path = tmp_path / "model.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"was not written by nn.save"):
+        nn.load(path)
+
+
+def test_a_safetensors_file_of_others_is_refused(tmp_path):
+    pytest.importorskip("safetensors")
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({"0.weight": np.zeros((1, 2))}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"was not written by nn.save"):
+        nn.load(tmp_path / "model.safetensors")
+
+
+def test_errors_name_the_path_and_the_remedy(tmp_path):
+    model = nn.MLP(2, [1], seed=1)
+    with pytest.raises(ValueError, match=r"save knows .safetensors and .json files, got .*model.pkl"):
+        nn.save(model, tmp_path / "model.pkl")
+    with pytest.raises(FileNotFoundError, match=r"save: cannot write .*nowhere.*No such file"):
+        nn.save(model, tmp_path / "nowhere" / "model.json")
+    for name in SUFFIXES:
+        with pytest.raises(FileNotFoundError, match=rf"load: there is no .*{name}"):
+            nn.load(tmp_path / name)
+    model.parameters()[0].data = float("nan")
+    with pytest.raises(ValueError, match=r"save: 0.weight is not finite: nothing was written"):
+        nn.save(model, tmp_path / "model.json")
+
+
+@pytest.mark.parametrize("failing", ["fsync", "write"])
+def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, failing):
+    path = tmp_path / "model.json"
+    old = nn.MLP(2, [1], seed=1)
+    nn.save(old, path)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync" if failing == "fsync" else "pathlib.Path.replace", full)
+    with pytest.raises(OSError, match=r"No space left on device; it is as it was before"):
+        nn.save(nn.MLP(2, [1], seed=2), path)
+    monkeypatch.undo()
+    assert [file.name for file in tmp_path.iterdir()] == ["model.json"]
+    assert nn.load(path).state_dict() == old.state_dict()
+
+
+def test_without_safetensors_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r"pip install 'autograd-lite\[save\]', or use .json"):
+        nn.save(nn.MLP(2, [1]), tmp_path / "model.safetensors")
+    nn.save(nn.MLP(2, [1]), tmp_path / "model.json")

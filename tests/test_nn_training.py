@@ -1,0 +1,298 @@
+"""fit, predict, evaluate: they learn, report, and keep what there was; a compiled training is the eager one."""
+
+import math
+import warnings
+
+import pytest
+
+import nn
+from autograd_lite import tanh
+
+X = [[0.1 * i, math.sin(i)] for i in range(24)]
+Y = [1.0 if x - y > 1 else -1.0 for x, y in X]
+LABELS = [i % 3 for i in range(24)]
+
+
+def moons_model(seed=1):
+    return nn.MLP(2, [6, 1], seed=seed)
+
+
+def train(model=None, optimizer=None, loss=nn.hinge, y=Y, **settings):
+    model = model or moons_model()
+    optimizer = optimizer or nn.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    history = nn.fit(model, X, y, loss, optimizer, **{"epochs": 6, "batch_size": 5, "verbose": False} | settings)
+    return model, history
+
+
+def losses(history):
+    return [{name: x for name, x in row.items() if name != "seconds"} for row in history.rows]
+
+
+def test_it_learns():
+    model, history = train(epochs=60, metrics=[nn.accuracy])
+    assert history["accuracy"][-1] == 1.0
+    assert history["loss"][-1] < 0.1 * history["loss"][0]
+    assert nn.evaluate(model, X, Y, nn.hinge, [nn.accuracy])["accuracy"] == 1.0
+    assert all((p > 0) == (t > 0) for p, t in zip(nn.predict(model, X), Y, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "y"),
+    [
+        (lambda: nn.MLP(2, [6, 1], seed=1), nn.hinge, Y),
+        (lambda: nn.MLP(2, [5, 3], "tanh", seed=1), nn.cross_entropy, LABELS),
+        (lambda: nn.MLP(2, [5, 1], "gelu", "sigmoid", seed=1), nn.binary_cross_entropy, [(t + 1) / 2 for t in Y]),
+        (lambda: nn.Sequential(nn.Layer(2, 3, seed=1), tanh, nn.Layer(3, 2, seed=2)), nn.huber, [[t, -t] for t in Y]),
+    ],
+    ids=["hinge", "cross_entropy", "binary_cross_entropy", "huber"],
+)
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1, "clip_value": 0.05}], ids=["", "clipped"])
+def test_a_compiled_training_is_the_eager_one(model, loss, y, settings):
+    runs = []
+    for jit in (True, False):
+        trained = model()
+        optimizer = nn.Adam(trained.parameters(), lr=0.01)
+        _, history = train(trained, optimizer, loss, y, jit=jit, validation_split=0.25, **settings)
+        numbers = [p.data for p in trained.parameters()]
+        runs.append((numbers, history["loss"], history["val_loss"], optimizer.state["exp_avg"], optimizer.steps))
+    for fast, slow in zip(*runs, strict=True):
+        assert fast == pytest.approx(slow, rel=1e-10, abs=1e-13)
+
+
+def test_its_steps_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    model = moons_model()
+    theirs = torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.ReLU(), torch.nn.Linear(6, 1)).double()
+    theirs.load_state_dict({k: torch.tensor(v, dtype=torch.float64) for k, v in model.state_dict().items()})
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.5)
+    for _ in range(100):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(
+            theirs(torch.tensor(X, dtype=torch.float64))[:, 0], torch.tensor(Y, dtype=torch.float64)
+        ).backward()
+        optimizer.step()
+    train(model, loss=nn.mse, batch_size=None, epochs=100)
+    assert [p.data for p in model.parameters()] == pytest.approx(
+        [number for p in theirs.parameters() for number in p.flatten().tolist()], rel=1e-10
+    )
+
+
+def test_a_loss_that_cannot_be_compiled_is_trained_eagerly_with_one_warning():
+    def loss(p, t):
+        return nn.mse(p, t) if p > t else nn.mae(p, t)
+
+    with pytest.warns(
+        UserWarning, match=r"fit trains eagerly, and slowly, as the loss cannot be compiled: .*"
+    ) as caught:
+        _, history = train(loss=loss)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert losses(train(loss=loss, jit=False)[1]) == losses(history)
+
+
+def test_a_seed_fixes_the_order_and_the_split():
+    first, again, other = (train(seed=seed, validation_split=0.25)[1] for seed in (3, 3, 4))
+    assert losses(first) == losses(again)
+    assert losses(first) != losses(other)
+    assert losses(train(shuffle=False)[1]) == losses(train(shuffle=False, seed=9)[1])
+
+
+def test_validation_rows_are_not_trained_on():
+    held = ([[9.0, 9.0]], [1.0])
+    model, history = train(validation_data=held, metrics=[nn.accuracy])
+    assert list(history.rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    assert losses(history)[-1]["loss"] == losses(train()[1])[-1]["loss"]
+    assert history["val_loss"][-1] == nn.evaluate(model, *held, nn.hinge)["loss"]
+
+
+def test_a_schedule_sets_the_rate_of_each_epoch():
+    model = moons_model()
+    optimizer = nn.SGD(model.parameters(), lr=0.8)
+    _, history = train(model, optimizer, schedule=nn.ExponentialLR(optimizer, 0.5))
+    assert history["lr"] == [0.8, 0.4, 0.2, 0.1, 0.05, 0.025]
+
+
+def test_early_stopping_restores_the_best_parameters():
+    model, best = moons_model(), {}
+
+    def remember(history):
+        if history["val_loss"][-1] == min(history["val_loss"]):
+            best.update(model.state_dict())
+
+    optimizer = nn.SGD(model.parameters(), lr=0.6)
+    _, history = train(model, optimizer, epochs=200, validation_split=0.3, patience=4, callbacks=[remember])
+    assert len(history) < 200
+    assert history.stopped.startswith("no better loss for 4 epochs: back to epoch")
+    assert len(history) - 4 == 1 + history["val_loss"].index(min(history["val_loss"]))
+    assert model.state_dict() == best
+
+
+def test_a_callback_may_end_the_training():
+    seen = []
+    _, history = train(callbacks=[seen.append, lambda history: len(history) == 3])
+    assert len(seen) == len(history) == 3
+    assert history.stopped == "ended by a callback in epoch 3"
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_ctrl_c_keeps_parameters_and_history(jit):
+    def interrupt(history):
+        if len(history) == 4:
+            raise KeyboardInterrupt
+
+    model, history = train(epochs=9, jit=jit, callbacks=[interrupt])
+    assert len(history) == 4
+    assert history.stopped == "interrupted in epoch 5"
+    assert model.state_dict() == train(epochs=4, jit=jit)[0].state_dict()
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_ctrl_c_in_the_middle_of_an_epoch_keeps_the_steps_that_were_made(jit, monkeypatch):
+    from nn import training
+
+    step, calls = training._Trainer.step, []
+
+    def interrupted(self, rows):
+        calls.append(rows)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return step(self, rows)
+
+    monkeypatch.setattr(training._Trainer, "step", interrupted)
+    model, history = train(jit=jit)
+    assert (len(history), history.stopped) == (1, "interrupted in epoch 2")
+    assert model.state_dict() != train(epochs=1, jit=jit)[0].state_dict()
+    assert all(math.isfinite(p.data) for p in model.parameters())
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_divergence_is_noticed_and_the_last_finite_parameters_are_kept(jit):
+    model = nn.MLP(2, [6, 1], activation=None, seed=1)
+    optimizer = nn.SGD(model.parameters(), lr=5.0, momentum=0.9)
+    kept = []
+    with pytest.raises(nn.DivergenceError, match=r"diverged in epoch \d+ .* below 5, or clip_norm") as caught:
+        train(model, optimizer, nn.mse, epochs=300, jit=jit, callbacks=[lambda _: kept.append(model.state_dict())])
+    history = caught.value.history
+    assert f"in epoch {len(history) + 1} " in str(caught.value)
+    assert model.state_dict() == kept[-1]
+    assert all(math.isfinite(number) for number in [*history["loss"], *optimizer.state["momentum_buffer"]])
+
+
+def test_training_goes_on_behind_a_history():
+    model, optimizer = moons_model(), None
+    optimizer = nn.Adam(model.parameters())
+    _, history = train(model, optimizer, epochs=2)
+    _, history = train(model, optimizer, epochs=6, history=history)
+    whole = moons_model()
+    _, expected = train(whole, nn.Adam(whole.parameters()))
+    assert losses(history) == losses(expected)
+    assert model.state_dict() == whole.state_dict()
+
+
+def test_a_history_is_a_table_and_columns():
+    _, history = train(epochs=40, metrics=[nn.accuracy])
+    lines = str(history).splitlines()
+    assert lines[0].split() == ["epoch", "loss", "accuracy", "seconds"]
+    assert len(lines) == 27
+    assert [lines[2].split()[0], lines[-1].split()[0]] == ["1", "40"]
+    assert len({len(line) for line in lines}) == 1
+    with pytest.raises(KeyError, match="the history has no 'val_loss': it has epoch, loss, accuracy, seconds"):
+        history["val_loss"]
+
+
+def test_verbose_prints_an_aligned_line_for_each_epoch(capsys):
+    _, history = train(verbose=True)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == str(history).splitlines()
+    train(verbose=None)  # not at a terminal
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_tqdm_the_lines_are_the_same(capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
+    _, history = train(verbose=True)
+    assert capsys.readouterr().out.splitlines() == str(history).splitlines()
+
+
+def test_predict_gives_what_the_model_gives():
+    model = nn.MLP(2, [4, 3], output="sigmoid", seed=0)
+    expected = [[z.data for z in model(x)] for x in X]
+    for jit in (True, False):
+        for found, row in zip(nn.predict(model, X, jit=jit), expected, strict=True):
+            assert found == pytest.approx(row, rel=1e-12)
+    branching = nn.predict(lambda x: max(x, 0.0), [1.0, -1.0])
+    assert branching == [1.0, 0.0]
+
+
+def test_data_may_be_arrays():
+    np = pytest.importorskip("numpy")
+    listed, rows = train(), nn.fit
+    model = moons_model()
+    optimizer = nn.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    rows(model, np.array(X), np.array(Y), nn.hinge, optimizer, epochs=6, batch_size=5, verbose=False)
+    assert model.state_dict() == listed[0].state_dict()
+
+
+def with_row(i, row):
+    return [*X[:i], row, *X[i + 1 :]]
+
+
+def fit(X=X, y=Y, loss=nn.hinge, model=None, **settings):
+    model = model or moons_model()
+    nn.fit(model, X, y, loss, nn.SGD(model.parameters()), **settings)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda: fit(X=with_row(3, [1.0])), ValueError, r"row 3 of X has shape \(1,\), and row 0 has \(2,\)"),
+        (lambda: fit(X=with_row(5, [math.nan, 0.0])), ValueError, "row 5 of X has nan: leave such rows out"),
+        (lambda: fit(X=with_row(5, [math.inf, 0.0])), ValueError, "row 5 of X has inf"),
+        (lambda: fit(X=with_row(5, ["1", 0.0])), TypeError, "row 5 of X has '1' where a number should be"),
+        (lambda: fit(y=[*Y[:-1], None]), TypeError, "row 23 of y has None where a number should be"),
+        (lambda: fit(y=Y[:-1]), ValueError, "one target for each row, got 24 rows in X and 23 in y"),
+        (lambda: fit(X=[], y=[]), ValueError, "X has no rows"),
+        (lambda: fit(X=3.0), TypeError, "takes X as a list or an array, one row for each example, got 3.0"),
+        (lambda: fit(batch_size=0), ValueError, "fit takes a batch_size of at least 1, or None, got 0"),
+        (lambda: fit(patience=0), ValueError, "fit takes a patience of at least 1, or None, got 0"),
+        (lambda: fit(clip_norm=0.0), ValueError, "fit takes a clip_norm above 0, or None, got 0.0"),
+        (lambda: fit(validation_split=1.5), ValueError, "a validation_split of 1.5 leaves no row of 24"),
+        (lambda: fit(validation_split=0.01), ValueError, "a validation_split of 0.01 leaves no row of 24"),
+        (lambda: fit(validation_data=([[1.0]], [])), ValueError, "fit: validation: y has no rows"),
+        (
+            lambda: fit(y=[*LABELS[:-1], 7], loss=nn.cross_entropy, model=nn.MLP(2, [3])),
+            ValueError,
+            "fit: row 23 of y: a label is a whole number from 0 to 2 for 3 scores, got 7",
+        ),
+        (
+            lambda: fit(y=[[t, t] for t in Y]),
+            ValueError,
+            r"fit: row 0 of y: hinge takes .* one shape, got \(\) and \(2,\)",
+        ),
+        (lambda: fit(X=[[1.0]] * 24), ValueError, "Layer expects 2 inputs, got 1"),
+        (lambda: nn.predict(moons_model(), [[1.0, math.nan]]), ValueError, "predict: row 0 of X has nan"),
+        (lambda: nn.evaluate(moons_model(), X, Y[1:]), ValueError, "evaluate takes one target for each row"),
+    ],
+)
+def test_bad_input_is_named(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
+
+
+def test_bad_parameters_are_named():
+    model = moons_model()
+    model.parameters()[3].data = math.nan
+    with pytest.raises(ValueError, match="a parameter is infinite or NaN before the first step"):
+        fit(model=model)
+    with pytest.raises(ValueError, match="none of the optimizer's parameters is one of the model's"):
+        nn.fit(moons_model(), X, Y, nn.hinge, nn.SGD(moons_model().parameters()))
+
+
+def test_what_is_refused_changes_nothing():
+    model = nn.MLP(2, [3], seed=0)
+    before = model.state_dict()
+    with pytest.raises(ValueError, match="row 23 of y"):
+        fit(y=[*LABELS[:-1], 7], loss=nn.cross_entropy, model=model, batch_size=1)
+    assert model.state_dict() == before
