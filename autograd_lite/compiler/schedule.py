@@ -14,6 +14,7 @@ from __future__ import annotations
 import operator
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
@@ -28,6 +29,7 @@ Node: TypeAlias = tuple[Any, Primitive, tuple[Any, ...]]  # what is computed, an
 BITS = 40  # of an address in a point: enough for differences, too
 LONG = 8  # terms at constant strides that are worth a reduction of their own
 WIDE = 32  # terms in a loop nest that are worth an instruction of their own
+GAIN = 4  # how often a number must be read to be worth a copy
 ONCE, EACH, TOTAL = range(3)
 
 
@@ -50,6 +52,7 @@ def schedule(
     once, each, total = _groups(order, results, sums)
     for group in once:
         layout.emit(group, ONCE)
+    layout.shared = layout.size
     layout.place(inputs)
     for group in each:
         layout.emit(group, EACH)
@@ -98,6 +101,8 @@ class _Layout:
         self.addresses: dict[Any, int] = {}
         self.totals: dict[Any, int] = {}
         self.size = 0
+        self.shared = 0  # where the addresses that all rows share end
+        self.copies: dict[Any, int] = {}  # what was copied together, and where to
         self.wanted = {_key(x): n for n, x in enumerate(sums)}
 
     def place(self, keys: Iterable[Any]) -> None:
@@ -135,12 +140,43 @@ class _Layout:
                 names = [x if last else (x, n) for x, _, _ in members]
                 to = stage if last else min(stage, EACH)
                 if step is None:
+                    reads, step = self.packed(arity, reads, min(stage, EACH))
+                if step is None:
                     self.emit_table(op, arity, reads, names, to)
                 else:
                     jobs = [(points[0], name) for points, name in zip(reads, names, strict=True)]
                     self.emit_sorted(op, arity, length, step, jobs, to)
                 if not last:  # what there is so far starts the next segment
                     starts = [self.addresses[name] << BITS * (arity - 1) for name in names]
+
+    def packed(self, arity: int, reads: list[list[Point]], stage: int) -> tuple[list[list[Point]], Point | None]:
+        """`reads` of copies at constant distances, and the distance: where few numbers are read often, as in BLAS.
+
+        A layer's gradient at several places of a sequence adds up outer products of numbers that are all over the
+        place: to bring them together costs less than to look for each of them in tables.
+        """
+        count, length = len(reads), len(reads[0])
+        columns = zip(*[_unpack(point, arity) for points in reads for point in points], strict=True)
+        init, *operands = [[column[i : i + length] for i in range(0, count * length, length)] for column in columns]
+        steps = [{b - a for terms in operand for a, b in pairwise(terms)} for operand in operands]
+        tables = [sorted(set(operand)) if len(step) > 1 else [] for operand, step in zip(operands, steps, strict=True)]
+        copied = [address for table in tables for terms in table for address in terms]
+        if len(copied) * GAIN > count * length or (stage == EACH and min(copied) < self.shared):
+            return reads, None
+        points, step = [terms[0] for terms in init], 0
+        for operand, table, (depth, *_) in zip(operands, tables, steps, strict=True):
+            starts = [terms[0] for terms in operand]
+            if table:
+                depth, start = 1, self.copies.get(key := tuple(table), self.size)
+                if start == self.size:
+                    self.copies[key] = start
+                    addresses = [[address] for terms in table for address in terms]
+                    self.emit_table(p.detach, 1, addresses, [(start, n) for n in range(len(addresses))], stage)
+                places = {terms: start + n * length for n, terms in enumerate(table)}
+                starts = [places[terms] for terms in operand]
+            points = [point << BITS | start for point, start in zip(points, starts, strict=True)]
+            step = (step << BITS) + depth
+        return [[point] for point in points], step
 
     def emit_sorted(self, op: Primitive, arity: int, length: int, step: Point, jobs: list[Job], stage: int) -> None:
         """Instructions for nodes that each read from a point on, `length` terms that are `step` apart."""
