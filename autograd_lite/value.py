@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NoReturn
 
@@ -13,13 +13,13 @@ from autograd_lite.primitives import Primitive, to_float
 from autograd_lite.recording import current, installed
 
 
-def new_node(op: Primitive, args: tuple[Any, ...]) -> Value:
-    """The Value of `op` on `args`, each a Value or a float, with its number computed."""
+def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
+    """The Value of `op` on `args`, each a Value or a float, whose `numbers` may be at hand already."""
     z: Value = Value.__new__(Value)
-    z.data = op.compute(*[x if type(x) is float else x.data for x in args])
+    z.data = op.compute(*(numbers or [x if type(x) is float else x.data for x in args]))
     z.grad = 0.0
     z.op = op
-    z._x, z._y = slots(args)
+    z._x, z._y = args if len(args) == 2 else slots(args)
     z.label = ""
     return z
 
@@ -52,12 +52,12 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
 
 
 def _is_operand(x: Any) -> bool:
-    return isinstance(x, Real) or hasattr(x, "record")
+    return type(x) is float or hasattr(x, "record") or isinstance(x, Real)
 
 
 def _method(op: Primitive) -> Callable[[Value], Value]:
     def method(x: Value) -> Value:
-        return x.record(op, (x,)) if installed else new_node(op, (x,))
+        return x.record(op, (x,))
 
     method.__doc__ = f"`{op.name}` of this Value, recorded."
     return method
@@ -84,7 +84,7 @@ class Value:
 
     def __init__(self, data: float, label: str = "") -> None:
         """A leaf that holds `float(data)`; a TypeError if `data` is not a real number."""
-        self.data = to_float(data, "Value")
+        self.data = data if type(data) is float else to_float(data, "Value")
         self.grad = 0.0
         self.op = None
         self._x: Any = ()
@@ -98,12 +98,14 @@ class Value:
 
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
         """`op` on `args`, Values and real numbers: a new node, or what the recorder in force makes of it."""
-        for x in args:
-            if type(x) is not Value and type(x) is not float:
-                args = tuple([x if isinstance(x, Value) else to_float(x, op.name) for x in args])
-                break
+        if len(args) == 1 and not installed:
+            return new_node(op, args, (self.data,))
+        numbers = [x.data if type(x) is Value else x if type(x) is float else None for x in args]
+        if None in numbers:
+            args = tuple([x if isinstance(x, Value) else to_float(x, op.name) for x in args])
+            numbers = []
         recorder = current.get() if installed else None
-        return new_node(op, args) if recorder is None else recorder(op, args)
+        return new_node(op, args, numbers) if recorder is None else recorder(op, args)
 
     def detach(self) -> Value:
         """The same number without its history: a new leaf."""
@@ -122,7 +124,7 @@ class Value:
             if op is None:
                 continue
             g = node.grad
-            if type(x) is tuple or op.selects:
+            if type(x) is tuple or (op.selects and y is not None):
                 args = node.args
                 partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
                 if op.selects:
@@ -133,7 +135,9 @@ class Value:
                 continue
             # The same, written out for one argument and for two: most nodes are such, and it takes half the time.
             if y is None:
-                dx, dy = *op.partials(node.data, x.data), None
+                (dx,), dy = op.partials(node.data, x.data), None
+                if op.selects:
+                    dx = dx or None
             elif type(x) is float:
                 dx, dy = None, op.partials(node.data, x, y.data)[1]
             elif type(y) is float:
