@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,11 @@ def plot_decision_boundary(
     )
     outputs = predict(model, [[x, y] for y in ys for x in xs])
     if isinstance(outputs[0], list):
-        classes = [max(range(len(scores)), key=scores.__getitem__) for scores in outputs]
-        levels = [k - 0.5 for k in range(len(outputs[0]) + 1)]
-        colors = [CYCLE[k % len(CYCLE)] for k in range(len(outputs[0]))]
-        ax.contourf(xs, ys, _rows_of(classes, resolution), levels=levels, colors=colors, alpha=0.3)
-        named = {k: (str(k), colors[k]) for k in range(len(outputs[0]))}
+        classes = range(len(outputs[0]))
+        for k in classes:
+            ahead = [scores[k] - max(scores[:k] + scores[k + 1 :]) for scores in outputs]
+            ax.contourf(xs, ys, _rows_of(ahead, resolution), levels=[0.0, math.inf], colors=[CYCLE[k % 8]], alpha=0.3)
+        named = {k: (str(k), CYCLE[k % 8]) for k in classes}
     else:
         from matplotlib.colors import LinearSegmentedColormap
 
@@ -76,7 +77,7 @@ def plot_history(history: History, ax: Axes | None = None) -> Axes:
     right = ax.twinx() if metrics else ax
     for name in names:
         kind = name.removeprefix("val_")
-        color = BLUE if kind == "loss" else CYCLE[1 + metrics.index(kind) % (len(CYCLE) - 1)]
+        color = BLUE if kind == "loss" else CYCLE[1 + metrics.index(kind) % 7]
         style = "--" if name.startswith("val_") else "-"
         side = ax if kind == "loss" else right
         side.plot(history["epoch"], history[name], style, color=color, linewidth=2.0, label=name.replace("_", " "))
