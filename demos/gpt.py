@@ -3,8 +3,7 @@
     python demos/gpt.py                    compiled: eight names at a time
     python demos/gpt.py --eager --steps 3  the same code, one number at a time
 
-A transformer of one layer with 4 heads, RMS norm and a ReLU perceptron, trained by Adam. Everything below is written
-for one name and plain numbers; `jit` compiles it once for each length of a name.
+One layer, 4 heads, RMS norm, a ReLU perceptron and Adam, written for one name; compiled for each length of names.
 """
 
 import argparse
@@ -12,23 +11,17 @@ import random
 import time
 from collections import defaultdict
 
+import numpy as np
+
 from autograd_lite import Value, dot, jit, log_softmax, mean, no_grad, relu, softmax, trainer
 from nn import Adam
 
 NAMES = """
 ada adam agnes alan albert alice alma alva amalie amy anders andrea anna anton april arthur astrid august aurora ava
 barbara beatrice ben bernard bertha bianca boris brenda bruno carl carla carmen carol cecil celia charles clara claude
-cleo conrad cora dana daniel daphne david delia dennis diana dora doris dylan edgar edith edmund elena eli elias elisa
 ella elmer elsa emil emilia emma enid eric erica ernest esther eva evan evelyn felix fiona flora frances frank frida
 gabriel gerda gilbert gina gloria grace greta gustav hanna harold harriet hazel hector heidi helen henry herman hilda
-hugo ian ida ines ingrid irene iris isaac isabel ivan ivy jack jacob jane jasper jean jenny joan joel john jonas
 joseph judith julia julian june karen karl katya kenneth kurt lara laura lea lena leo leon leonard lewis lila lily
-linda lisa louis louise lucas lucia lucy luis lydia mabel magda marco margot maria marian marie mario marta martin
-mary mathilda maud max maya mia michael mila milo mina mira miriam mona moritz myra nadia nancy naomi nathan nelly
-nicola nina noah nora olga oliver olivia oscar otto pablo paul paula pauline pedro peter petra philip phoebe rachel
-ralph rebecca regina rita robert robin rosa rose ruben rufus ruth sabina sally sam samuel sandra sara selma silvia
-simon sofia sonia stella susan sven sylvia tamara tara teresa theo theresa thomas tilda tim tina tobias tom ulla ulrich
-ursula valentin vera victor viola violet vivian walter wanda wilhelm wilma winston xavier yara yolanda yvonne zara zoe
 """.split()  # noqa: SIM905
 LETTERS = ".abcdefghijklmnopqrstuvwxyz"  # the dot begins and ends a name
 WIDTH, HEADS, HIDDEN, LONGEST = 16, 4, 64, 9
@@ -43,16 +36,11 @@ def matrix(rows, columns, std=0.08):
 letters, places, unembed = matrix(len(LETTERS), WIDTH), matrix(LONGEST, WIDTH), matrix(len(LETTERS), WIDTH)
 query, key, value, merge = (matrix(WIDTH, WIDTH) for _ in range(4))
 widen, narrow = matrix(HIDDEN, WIDTH), matrix(WIDTH, HIDDEN)
-WEIGHTS = [letters, places, unembed, query, key, value, merge, widen, narrow]
-PARAMETERS = [p for weight in WEIGHTS for row in weight for p in row]
+PARAMETERS = [p for row in letters + places + unembed + query + key + value + merge + widen + narrow for p in row]
 
 
 def linear(weight, x):
     return [dot(row, x) for row in weight]
-
-
-def add(x, y):
-    return [a + b for a, b in zip(x, y, strict=True)]
 
 
 def normalized(x):
@@ -61,7 +49,6 @@ def normalized(x):
 
 
 def attention(x, keys, values):
-    """What the last place of a name takes from all places up to it."""
     q, taken = linear(query, x), []
     for i in range(0, WIDTH, WIDTH // HEADS):
         head = slice(i, i + WIDTH // HEADS)
@@ -74,62 +61,69 @@ def gpt(name):
     """The logits of the next letter, at each place of `name`, a list of one-hot letters."""
     keys, values, logits = [], [], []
     for letter, place in zip(name, places, strict=False):
-        x = normalized(add([dot(letter, column) for column in zip(*letters, strict=True)], place))
+        x = normalized([dot(letter, column) + p for *column, p in zip(*letters, place, strict=True)])
         n = normalized(x)
         keys.append(linear(key, n))
         values.append(linear(value, n))
-        x = add(x, attention(n, keys, values))
-        x = add(x, linear(narrow, [relu(h) for h in linear(widen, normalized(x))]))
+        x = [a + b for a, b in zip(x, attention(n, keys, values), strict=True)]
+        hidden = [relu(h) for h in linear(widen, normalized(x))]
+        x = [a + b for a, b in zip(x, linear(narrow, hidden), strict=True)]
         logits.append(linear(unembed, x))
     return logits
 
 
 def loss(name, following):
-    """The mean surprise at the letters that follow."""
     return -mean([dot(log_softmax(z), y) for z, y in zip(gpt(name), following, strict=True)])
 
 
-def one_hot(text):
-    return [[float(letter == c) for letter in LETTERS] for c in text]
+def one_hot(texts):
+    """An array of shape (texts, places, letters)."""
+    return np.array([[[float(letter == c) for letter in LETTERS] for c in text] for text in texts])
+
+
+def batches(size):
+    """Without end: `size` names of one length, drawn at random, as (names, what follows), arrays of one-hot letters."""
+    lengths = defaultdict(list)
+    for name in NAMES:
+        lengths[len(name)].append(name)
+    texts = {n: (one_hot(["." + x for x in names]), one_hot([x + "." for x in names])) for n, names in lengths.items()}
+    while True:
+        (n,) = rng.choices([*lengths], [len(names) for names in lengths.values()])
+        rows = rng.choices(range(len(lengths[n])), k=size)
+        yield [text[rows] for text in texts[n]]
 
 
 def train(steps, batch_size, eager):
-    """Train for `steps` batches of names of one length; the last losses' mean, and the seconds of a step."""
-    lengths = defaultdict(list)
-    for name in NAMES:
-        if len(name) < LONGEST:
-            lengths[len(name)].append((one_hot("." + name), one_hot(name + ".")))
+    """Train for `steps` batches; the mean of the last tenth of the losses, and the seconds that a step takes."""
     optimizer = Adam(PARAMETERS, lr=0.01, betas=(0.85, 0.99))
-    step = None if eager else trainer(jit(loss), optimizer)
-    losses, seconds = [], []
-    for n in range(steps):
+    compiled = None if eager else trainer(jit(loss), optimizer)
+
+    def one_number_at_a_time(names, following):
+        optimizer.zero_grad()
+        total = mean([loss(x, y) for x, y in zip(names.tolist(), following.tolist(), strict=True)])
+        total.backward()
+        optimizer.step()
+        return total.data
+
+    step, losses, seconds = compiled or one_number_at_a_time, [], []
+    for n, batch in zip(range(steps), batches(batch_size), strict=False):
         optimizer.lr = 0.01 * (1 - n / steps)
-        batch = rng.choices(lengths[len(rng.choice(NAMES)) % LONGEST or 4], k=batch_size)
         start = time.perf_counter()
-        if eager:
-            optimizer.zero_grad()
-            z = mean([loss(x, y) for x, y in batch])
-            z.backward()
-            optimizer.step()
-            losses.append(z.data)
-        else:
-            losses.append(step(*zip(*batch, strict=True)))
+        losses.append(step(*batch))
         seconds.append(time.perf_counter() - start)
-        done = 30 * (n + 1) // steps
-        print(f"\r[{'#' * done}{' ' * (30 - done)}] step {n + 1}/{steps}  loss {losses[-1]:.3f}", end="", flush=True)
+        print(f"\r[{'#' * (30 * (n + 1) // steps):30}] step {n + 1}/{steps}  loss {losses[-1]:.3f}", end="", flush=True)
     print()
-    if step:
-        step.write()
-    last = losses[-len(losses) // 10 :]
-    return sum(last) / len(last), sorted(seconds)[len(seconds) // 2]
+    if compiled:
+        compiled.write()
+    last = losses[-max(1, steps // 10) :]
+    return sum(last) / len(last), sorted(seconds)[steps // 2]
 
 
 def sample(temperature=0.7):
-    """A name that the model makes up."""
     name = "."
     with no_grad():
         while len(name) < LONGEST:
-            chances = softmax([z / temperature for z in gpt(one_hot(name))[-1]])
+            chances = softmax([z / temperature for z in gpt(one_hot([name])[0].tolist())[-1]])
             (letter,) = rng.choices(LETTERS, [p.data for p in chances])
             if letter == ".":
                 break
@@ -141,13 +135,12 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--eager", action="store_true", help="one number at a time")
     options = parser.parse_args(arguments)
     print(f"{len(PARAMETERS)} parameters, {len(NAMES)} names")
     final, seconds = train(options.steps, options.batch_size, options.eager)
     print(f"{seconds / options.batch_size * 1e6:,.0f} microseconds for a name, forwards, backwards and Adam")
-    print("made up:", *[sample() for _ in range(options.samples)])
+    print("made up:", *[sample() for _ in range(10)])
     print(f"loss {final:.3f}")
     return final
 
