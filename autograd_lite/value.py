@@ -78,15 +78,12 @@ class Value:
     """
 
     __slots__ = ("_x", "_y", "data", "grad", "label", "op")  # see graph.py for _x and _y
-    data: float
-    grad: float
-    op: Primitive | None
 
     def __init__(self, data: float, label: str = "") -> None:
         """A leaf that holds `float(data)`; a TypeError if `data` is not a real number."""
         self.data = data if type(data) is float else to_float(data, "Value")
         self.grad = 0.0
-        self.op = None
+        self.op: Primitive | None = None
         self._x: Any = ()
         self._y: Any = None
         self.label = label
