@@ -131,10 +131,13 @@ typedef struct {
     int threads, lanes;
 } Program;
 
+enum { CHUNK = 32 }; /* how many numbers of an operand are brought in line at a time */
+
 /* What instructions read. */
 typedef struct {
     const double *shared;
-    double *rows;
+    const double *rows;
+    double *lines; /* room for CHUNK numbers of each operand */
 } Numbers;
 
 /* What one thread works on: the numbers of its block and the totals so far. */
@@ -144,6 +147,7 @@ typedef struct {
     double *lanes;  /* totals so far, lane by lane */
     double *sums;   /* totals so far, in one number, and in the end all of them */
     double *turned; /* an operand of an OUTER with a line for each row */
+    double *lines;  /* operands in line: see N(in_line) */
 } Desk;
 
 /* --- Loading ------------------------------------------------------------------------------------------------------ */
@@ -354,7 +358,7 @@ static void place_totals(Program *program, ptrdiff_t *places) {
             program->pitch = q->pitch > program->pitch ? q->pitch : program->pitch;
         } else {
             q->lanes_at = program->lanes_size;
-            program->lanes_size += q->width;
+            program->lanes_size += in_eights(q->width);
             program->sums_size += in_eights(q->width);
             program->terms_size = q->width > program->terms_size ? q->width : program->terms_size;
         }
@@ -440,6 +444,11 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define PASTE_(name, lanes) name##_##lanes
 #define PASTE(name, lanes) PASTE_(name, lanes)
 #define ROUTINE static TARGET
+#ifdef __GNUC__
+#define NOINLINE __attribute__((noinline))
+#else
+#define NOINLINE
+#endif
 #define UNROLL
 
 /* log(2) in two parts, the first of which times an integer is exact; and the bits of sqrt(1/2). */
@@ -466,6 +475,11 @@ static const double ATANH[] = {0.666666666666667,  0.3999999999989889,  0.285714
 #undef UNROLL
 #define UNROLL _Pragma("GCC unroll 8")
 #pragma GCC diagnostic ignored "-Wpsabi" /* no vector is an argument in the end, for all is inlined */
+#ifdef __clang__
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (M){__VA_ARGS__})
+#endif
 
 #define LANES 2
 #define TARGET
@@ -545,10 +559,10 @@ static double *part(double **top, int64_t size) {
 /* A room for the program, with the constants in it; NULL and a MemoryError if there is no memory. */
 static Room *make_room(const Program *program) {
     const int64_t lanes = program->lanes;
-    int64_t sizes[5] = {(program->rows - program->shared) * lanes, program->terms_size * lanes,
-                        program->lanes_size * lanes, program->sums_size, program->pitch * lanes};
+    int64_t sizes[6] = {(program->rows - program->shared) * lanes, program->terms_size * lanes,
+                        program->lanes_size * lanes, program->sums_size, program->pitch * lanes, 3 * CHUNK * lanes};
     int64_t desk = 0;
-    for (int n = 0; n < 5; n++)
+    for (int n = 0; n < 6; n++)
         desk += sizes[n] + 8;
     int64_t doubles = 8 + program->shared + 8 + program->threads * desk;
     Room *room = PyMem_Calloc(1, sizeof(Room) + program->threads * sizeof(Desk));
@@ -570,6 +584,7 @@ static Room *make_room(const Program *program) {
         desk->lanes = part(&top, sizes[2]);
         desk->sums = part(&top, sizes[3]);
         desk->turned = part(&top, sizes[4]);
+        desk->lines = part(&top, sizes[5]);
     }
     return room;
 }
@@ -623,14 +638,15 @@ static void run(const Program *program, Room *room, ptrdiff_t n, const double *i
     Job jobs[MAX_THREADS];
     for (int t = 0; t < threads; t++) {
         ptrdiff_t first = blocks * t / threads * lanes, last = blocks * (t + 1) / threads * lanes;
-        jobs[t] = (Job){interpreter(lanes), program, {room->shared, room->desks[t].rows}, input + first * program->inputs,
+        jobs[t] = (Job){interpreter(lanes), program, {room->shared, room->desks[t].rows, room->desks[t].lines}, input + first * program->inputs,
                         results + first * program->results_count, (last < n ? last : n) - first, room->desks + t};
     }
     in_parallel(jobs, threads);
     for (ptrdiff_t s = 0; s < program->sums_count; s++) {
-        sums[s] = 0;
-        for (int t = 0; t < threads; t++)
-            sums[s] += room->desks[t].sums[program->sums[s]];
+        double sum = room->desks[0].sums[program->sums[s]];
+        for (int t = 1; t < threads; t++)
+            sum += room->desks[t].sums[program->sums[s]];
+        sums[s] = sum;
     }
 }
 
@@ -733,7 +749,7 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
     Program *program = &self->program;
     if (count != 5)
         return PyErr_Format(PyExc_TypeError, "run_into takes n, rows, captured, results and sums, got %zd arguments", count);
-    Py_ssize_t n = PyLong_AsSsize_t(args[0]);
+    Py_ssize_t n = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
     if (n == -1 && PyErr_Occurred())
         return NULL;
     if (n < 0)

@@ -40,19 +40,6 @@ INLINE V N(select)(M mask, V x, V y) {
     return (V)((mask & (M)x) | (~mask & (M)y));
 }
 
-/* In lane l, lane from[l] of x and y one after the other. */
-INLINE V N(shuffle)(V x, V y, M from) {
-#ifdef __clang__
-    V z = x;
-    UNROLL
-    for (int l = 0; l < LANES; l++)
-        z[l] = from[l] < LANES ? x[from[l]] : y[from[l] - LANES];
-    return z;
-#else
-    return __builtin_shuffle(x, y, from);
-#endif
-}
-
 INLINE bool N(any)(M mask) {
     int64_t any = 0;
     for (int l = 0; l < LANES; l++)
@@ -158,8 +145,7 @@ INLINE V N(expm1)(V x) {
 /* expm1(-2|x|) = -2 tanh|x| / (1 + tanh|x|) */
 INLINE V N(tanh)(V x) {
     V t = N(expm1_of_small)(-2 * N(fabs)(x));
-    V z = -t / (2 + t);
-    return (V)((M)z | ((M)x & INT64_MIN));
+    return (V)((M)N(fabs)(t / (2 + t)) | ((M)x & INT64_MIN));
 }
 
 /* For normal x: x = 2^k m with sqrt(1/2) <= m < sqrt(2), and log(m) = 2 atanh(s) with s = (m - 1) / (m + 1). */
@@ -235,106 +221,90 @@ INLINE V N(softplus)(V x) {
 
 /* --- Operands ------------------------------------------------------------------------------------------------------ */
 
-INLINE const double *N(space)(const Operand *x, const Numbers *numbers) {
-    return x->shared ? numbers->shared : numbers->rows;
-}
-
 INLINE V N(load)(const double *space, ptrdiff_t address, bool shared) {
     if (shared)
         return SPLAT(space[address]);
     return ((const V *)space)[address];
 }
 
-/* The operand at `count` points of the J x I nest from `first` on: where it is if it stands there in line, else copied
-   to `line`. It moves by `step` from one point to the next. */
-ROUTINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, int count, V *line,
-                            ptrdiff_t *step) {
-    const double *space = N(space)(x, numbers);
-    if (!x->table && x->flat && (!x->shared || LANES == 1)) {
-        *step = x->step;
-        return (const V *)space + x->start + first * x->step;
+/* Copy to `line` the operand at `count` points of the J x I nest from `first` on. */
+ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
+                              V *line) {
+    const double *space = x->shared ? numbers->shared : numbers->rows;
+    const bool shared = x->shared;
+    if (x->table) {
+        const int32_t *table = x->table + first;
+        for (ptrdiff_t p = 0; p < count; p++)
+            line[p] = N(load)(space, table[p], shared);
+        return;
+    }
+    ptrdiff_t j = first / I, i = first % I;
+    for (V *end = line + count; line < end; i = 0, j++) {
+        ptrdiff_t address = x->start + j * x->outer + i * x->inner;
+        for (; i < I && line < end; i++, address += x->inner)
+            *line++ = N(load)(space, address, shared);
+    }
+}
+
+/* Where that is if it stands somewhere in line, else a copy of it in `line`. From point to point it moves by `step`.
+   What is the same at all points is put in `one`. */
+INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count, V *line,
+                           V *one, ptrdiff_t *step) {
+    *step = x->step;
+    if (x->flat && (!x->shared || LANES == 1))
+        return (const V *)(x->shared ? numbers->shared : numbers->rows) + x->start + first * x->step;
+    if (x->flat && x->step == 0) {
+        *one = SPLAT(numbers->shared[x->start]);
+        return one;
     }
     *step = 1;
-    if (x->table) {
-        for (int p = 0; p < count; p++)
-            line[p] = N(load)(space, x->table[first + p], x->shared);
-    } else if (x->flat) {
-        for (int p = 0; p < count; p++)
-            line[p] = N(load)(space, x->start + (first + p) * x->step, x->shared);
-    } else {
-        ptrdiff_t j = first / I, i = first % I;
-        for (int p = 0; p < count; p++) {
-            line[p] = N(load)(space, x->start + j * x->outer + i * x->inner, x->shared);
-            if (++i == I)
-                i = 0, j++;
-        }
-    }
+    N(copy)(x, numbers, I, first, count, line);
     return line;
 }
 
 /* --- Instructions -------------------------------------------------------------------------------------------------- */
 
-#define CHUNK 32
-
-/* One number from one number of each operand. */
-ROUTINE void N(pointwise)(const Instruction *q, const Numbers *numbers, V *dst) {
-    V lines[3][CHUNK];
-    ptrdiff_t sx, sy = 0, sw = 0;
-    for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {
-        int count = (int)(q->width - first < CHUNK ? q->width - first : CHUNK);
-        const V *px, *py = NULL, *pw = NULL;
-        px = N(in_line)(&q->operands[0], numbers, q->I, first, count, lines[0], &sx);
-        if (q->arity > 1)
-            py = N(in_line)(&q->operands[1], numbers, q->I, first, count, lines[1], &sy);
-        if (q->arity > 2)
-            pw = N(in_line)(&q->operands[2], numbers, q->I, first, count, lines[2], &sw);
-        V *z = dst + first;
-        switch (q->opcode) {
-#define ONE(name, formula)                                                                                             \
-    case OP_##name:                                                                                                    \
-        for (int p = 0; p < count; p++) {                                                                              \
-            V x = px[p * sx];                                                                                          \
-            z[p] = formula;                                                                                            \
+/* One number from one number of each operand: a function for each row of the table. */
+#define POINTWISE_(name, arity, formula)                                                                               \
+    ROUTINE NOINLINE void N(do_##name)(const Instruction *q, const Numbers *numbers, V *dst) {                         \
+        ptrdiff_t sc = 0, sx = 0, sy = 0;                                                                              \
+        V *line = (V *)numbers->lines;                                                                                 \
+        for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {                                                  \
+            ptrdiff_t count = q->width - first < CHUNK ? q->width - first : CHUNK;                                     \
+            const V *pc = NULL, *px, *py = NULL;                                                                       \
+            const Operand *operand = q->operands;                                                                      \
+            if (arity == 3)                                                                                            \
+                pc = N(in_line)(operand++, numbers, q->I, first, count, line, line, &sc);                              \
+            px = N(in_line)(operand++, numbers, q->I, first, count, line + CHUNK, line + CHUNK, &sx);                  \
+            if (arity >= 2)                                                                                            \
+                py = N(in_line)(operand, numbers, q->I, first, count, line + 2 * CHUNK, line + 2 * CHUNK, &sy);        \
+            V *z = dst + first;                                                                                        \
+            for (ptrdiff_t p = 0; p < count; p++, pc += sc, px += sx, py += sy) {                                      \
+                V c = arity == 3 ? *pc : *px, x = *px, y = arity >= 2 ? *py : *px;                                     \
+                (void)c, (void)y;                                                                                      \
+                z[p] = formula;                                                                                        \
+            }                                                                                                          \
         }                                                                                                              \
-        break;
-#define TWO(name, formula)                                                                                             \
-    case OP_##name:                                                                                                    \
-        for (int p = 0; p < count; p++) {                                                                              \
-            V x = px[p * sx], y = py[p * sy];                                                                          \
-            z[p] = formula;                                                                                            \
-        }                                                                                                              \
-        break;
-#define THREE(name, formula)                                                                                           \
-    case OP_##name:                                                                                                    \
-        for (int p = 0; p < count; p++) {                                                                              \
-            V c = px[p * sx], x = py[p * sy], y = pw[p * sw];                                                          \
-            z[p] = formula;                                                                                            \
-        }                                                                                                              \
-        break;
-            PRIMITIVES(ONE, TWO, THREE)
+    }
+#define ONE(name, formula) POINTWISE_(name, 1, formula)
+#define TWO(name, formula) POINTWISE_(name, 2, formula)
+#define THREE(name, formula) POINTWISE_(name, 3, formula)
+PRIMITIVES(ONE, TWO, THREE)
 #undef ONE
 #undef TWO
 #undef THREE
-        default: /* sum and dot, which are not POINTWISE */
-            break;
-        }
-    }
-}
 
-/* A sum with a number that is not finite has to be made again without FMA: an infinity minus an infinite product is nan,
-   and FMA, which never makes the product, may miss that. */
-INLINE bool N(finite)(V x) {
-    M hostile = x - x != 0;
-    return !ANY(hostile);
-}
+#define DO(name, _) N(do_##name),
+static void (*const N(DO)[])(const Instruction *, const Numbers *, V *) = {PRIMITIVES(DO, DO, DO)};
+#undef DO
 
 /* init + x[0] y[0] + ... + x[K-1] y[K-1], or without y. The flags are constants wherever this is called. */
-INLINE V N(reduce)(bool product, bool gathered, bool x_shared, bool y_shared, const Numbers *numbers, const Operand *x,
-                   const Operand *y, ptrdiff_t x_at, ptrdiff_t y_at, ptrdiff_t K, V init) {
+INLINE V N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bool y_shared, const Numbers *numbers,
+                   const Operand *x, const Operand *y, ptrdiff_t x_at, ptrdiff_t y_at, ptrdiff_t K, V init) {
     const double *xs = x_shared ? numbers->shared : numbers->rows, *ys = y_shared ? numbers->shared : numbers->rows;
-#define X(k) N(load)(xs, gathered ? x->table[x_at + (k)] : x_at + (k) * x->depth, x_shared)
-#define Y(k) N(load)(ys, gathered ? y->table[y_at + (k)] : y_at + (k) * y->depth, y_shared)
-#define ADD(z, k) z = product ? (V)FMA(X(k), Y(k), z) : (V)(z + X(k))
+#define X(k) N(load)(xs, gathered ? x->table[x_at + (k)] : x_at + (k)*x->depth, x_shared)
+#define Y(k) N(load)(ys, gathered ? y->table[y_at + (k)] : y_at + (k)*y->depth, y_shared)
+#define ADD(z, k) z = !product ? (V)(z + X(k)) : fused ? (V)FMA(X(k), Y(k), z) : (V)(z + X(k) * Y(k))
     V z = init;
     ptrdiff_t k = 0;
     if (K >= 8) { /* four sums at a time, for none has to wait for the one before */
@@ -349,154 +319,156 @@ INLINE V N(reduce)(bool product, bool gathered, bool x_shared, bool y_shared, co
     }
     for (; k < K; k++)
         ADD(z, k);
-    if (product && !N(finite)(z)) {
-        z = init;
-        for (k = 0; k < K; k++)
-            z += X(k) * Y(k);
-    }
     return z;
 #undef X
 #undef Y
 #undef ADD
 }
 
-/* sum or dot at each point; `dst` holds the numbers to start from. */
-ROUTINE void N(reduction)(const Instruction *q, const Numbers *numbers, V *dst) {
+/* sum or dot at each point, from the numbers at `init`. */
+ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step, V *dst, bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     bool product = q->opcode == OP_dot, gathered = x->table != NULL;
-#define CASE(p, g, s, t)                                                                                               \
-    case p << 3 | g << 2 | s << 1 | t:                                                                                 \
-        for (ptrdiff_t j = 0, n = 0; j < q->J; j++)                                                                    \
-            for (ptrdiff_t i = 0; i < q->I; i++, n++) {                                                                \
+#define CASE(p, f, g, s, t)                                                                                            \
+    case p << 4 | f << 3 | g << 2 | s << 1 | t:                                                                        \
+        for (ptrdiff_t j = 0; j < q->J; j++)                                                                           \
+            for (ptrdiff_t i = 0; i < q->I; i++) {                                                                     \
+                ptrdiff_t n = j * q->dj + i * q->di;                                                                   \
                 ptrdiff_t x_at = g ? n * q->K : x->start + j * x->outer + i * x->inner;                                \
                 ptrdiff_t y_at = g ? n * q->K : y->start + j * y->outer + i * y->inner;                                \
-                dst[n] = N(reduce)(p, g, s, t, numbers, x, y, x_at, y_at, q->K, dst[n]);                               \
+                dst[n] = N(reduce)(p, f, g, s, t, numbers, x, y, x_at, y_at, q->K, init[n * step]);                    \
             }                                                                                                          \
         break;
-    switch (product << 3 | gathered << 2 | x->shared << 1 | (product && y->shared)) {
-        CASE(0, 0, 0, 0) CASE(0, 1, 0, 0) CASE(0, 0, 1, 0) CASE(0, 1, 1, 0)
-        CASE(1, 0, 0, 0) CASE(1, 1, 0, 0) CASE(1, 0, 1, 0) CASE(1, 1, 1, 0) CASE(1, 0, 1, 1) CASE(1, 1, 1, 1)
+#define CASES(p, f, s, t) CASE(p, f, 0, s, t) CASE(p, f, 1, s, t)
+    switch (product << 4 | (product && fused) << 3 | gathered << 2 | x->shared << 1 | (product && y->shared)) {
+        CASES(0, 0, 0, 0) CASES(0, 0, 1, 0)
+        CASES(1, 0, 0, 0) CASES(1, 0, 1, 0) CASES(1, 0, 1, 1)
+        CASES(1, 1, 0, 0) CASES(1, 1, 1, 0) CASES(1, 1, 1, 1)
     }
 #undef CASE
+#undef CASES
 }
 
-/* A tile of a matrix product: z[j, i] += x[j, k] y[i, k] over k. False, with nothing done, if a result is not finite. */
-INLINE bool N(tile)(int JT, int IT, bool shared, const Instruction *q, const double *x, const double *y, V *z) {
-    ptrdiff_t xj = q->operands[1].outer * (shared ? 1 : LANES), xk = q->operands[1].depth * (shared ? 1 : LANES);
-    ptrdiff_t yi = q->operands[2].inner * LANES, yk = q->operands[2].depth * LANES;
-    V sums[8][2];
-    UNROLL
-    for (int j = 0; j < JT; j++)
-        UNROLL
-        for (int i = 0; i < IT; i++)
-            sums[j][i] = z[j * q->dj + i * q->di];
-    for (ptrdiff_t k = 0; k < q->K; k++, x += xk, y += yk) {
-        V ys[2];
-        UNROLL
-        for (int i = 0; i < IT; i++)
-            ys[i] = *(const V *)(y + i * yi);
-        UNROLL
-        for (int j = 0; j < JT; j++) {
-            V xs = N(load)(x + j * xj, 0, shared);
-            UNROLL
-            for (int i = 0; i < IT; i++)
-                sums[j][i] = FMA(xs, ys[i], sums[j][i]);
-        }
+/* JT x IT of the results of a MATRIX_PRODUCT: z[j, i] = init[j, i] + x[j, k] y[i, k] over k. A function for each size of
+   tile, for what a loop needs is to stay in registers. */
+#define TILE(JT, IT, shared)                                                                                           \
+    ROUTINE NOINLINE void N(tile_##JT##_##IT##_##shared)(const Instruction *q, const double *x, const double *y,       \
+                                                         const V *init, ptrdiff_t step, V *z) {                        \
+        const ptrdiff_t xj = q->operands[1].outer * (shared ? 1 : LANES);                                              \
+        const ptrdiff_t xk = q->operands[1].depth * (shared ? 1 : LANES);                                              \
+        const ptrdiff_t yi = q->operands[2].inner * LANES, yk = q->operands[2].depth * LANES;                          \
+        V sums[JT][IT];                                                                                                \
+        UNROLL for (int j = 0; j < JT; j++)                                                                            \
+            UNROLL for (int i = 0; i < IT; i++)                                                                        \
+                sums[j][i] = init[(j * q->dj + i * q->di) * step];                                                     \
+        for (ptrdiff_t k = q->K; k; k--, x += xk, y += yk)                                                             \
+            UNROLL for (int j = 0; j < JT; j++)                                                                        \
+                UNROLL for (int i = 0; i < IT; i++)                                                                    \
+                    sums[j][i] = FMA(N(load)(x + j * xj, 0, shared), *(const V *)(y + i * yi), sums[j][i]);            \
+        UNROLL for (int j = 0; j < JT; j++)                                                                            \
+            UNROLL for (int i = 0; i < IT; i++)                                                                        \
+                z[j * q->dj + i * q->di] = sums[j][i];                                                                 \
     }
-    V total = SPLAT(0.0);
-    UNROLL
-    for (int j = 0; j < JT; j++)
-        UNROLL
-        for (int i = 0; i < IT; i++)
-            total += sums[j][i];
-    if (!N(finite)(total))
-        return false;
-    UNROLL
-    for (int j = 0; j < JT; j++)
-        UNROLL
-        for (int i = 0; i < IT; i++)
-            z[j * q->dj + i * q->di] = sums[j][i];
-    return true;
-}
+TILE(8, 1, 1) TILE(4, 1, 1) TILE(4, 2, 1) TILE(8, 1, 0) TILE(4, 1, 0) TILE(4, 2, 0)
 
-/* dot where x depends on j and k only, and y, which is in rows, on i and k only; `dst` holds the numbers to start from. */
-INLINE void N(tiles)(bool shared, const Instruction *q, const Numbers *numbers, V *dst) {
+/* dot where x depends on j and k only, and y, which is in rows, on i and k only, from the numbers at `init`. */
+#define MATRIX_PRODUCT_(shared)                                                                                        \
+    for (ptrdiff_t i = 0, wide; i < q->I; i += wide) {                                                                 \
+        wide = q->I - i < 2 || q->J < 4 ? 1 : 2;                                                                       \
+        for (ptrdiff_t j = 0, high; j < q->J; j += high) {                                                             \
+            const double *xt = xs + j * x->outer * (shared ? 1 : LANES), *yt = ys + i * y->inner * LANES;              \
+            ptrdiff_t n = j * q->dj + i * q->di;                                                                       \
+            high = q->J - j < 4 ? 1 : wide == 2 || q->J - j < 8 ? 4 : 8;                                               \
+            if (high == 8)                                                                                             \
+                N(tile_8_1_##shared)(q, xt, yt, init + n * step, step, dst + n);                                       \
+            else if (high == 4 && wide == 2)                                                                           \
+                N(tile_4_2_##shared)(q, xt, yt, init + n * step, step, dst + n);                                       \
+            else if (high == 4)                                                                                        \
+                N(tile_4_1_##shared)(q, xt, yt, init + n * step, step, dst + n);                                       \
+            else                                                                                                       \
+                for (ptrdiff_t last = i + wide, b = i; b < last; b++, n += q->di)                                      \
+                    dst[n] = N(reduce)(true, true, false, shared, false, numbers, x, y, x->start + j * x->outer,       \
+                                       y->start + b * y->inner, q->K, init[n * step]);                                 \
+        }                                                                                                              \
+    }
+ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step, V *dst) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
-    const double *xs = shared ? numbers->shared + x->start : numbers->rows + x->start * LANES;
+    const double *xs = x->shared ? numbers->shared + x->start : numbers->rows + x->start * LANES;
     const double *ys = numbers->rows + y->start * LANES;
-    for (ptrdiff_t i = 0, wide; i < q->I; i += wide) {
-        wide = q->I - i < 2 || q->J < 4 ? 1 : 2;
-        for (ptrdiff_t j = 0, high; j < q->J; j += high) {
-            const double *xt = xs + j * x->outer * (shared ? 1 : LANES), *yt = ys + i * y->inner * LANES;
-            V *z = dst + j * q->dj + i * q->di;
-            bool done = false;
-            high = q->J - j < 4 ? 1 : wide == 2 || q->J - j < 8 ? 4 : 8;
-            if (high == 8)
-                done = N(tile)(8, 1, shared, q, xt, yt, z);
-            else if (high == 4 && wide == 2)
-                done = N(tile)(4, 2, shared, q, xt, yt, z);
-            else if (high == 4)
-                done = N(tile)(4, 1, shared, q, xt, yt, z);
-            for (int a = 0; !done && a < high; a++)
-                for (int b = 0; b < wide; b++) {
-                    ptrdiff_t x_at = x->start + (j + a) * x->outer, y_at = y->start + (i + b) * y->inner;
-                    V *one = z + a * q->dj + b * q->di;
-                    *one = N(reduce)(true, false, shared, false, numbers, x, y, x_at, y_at, q->K, *one);
-                }
-        }
+    if (x->shared) {
+        MATRIX_PRODUCT_(1)
+    } else {
+        MATRIX_PRODUCT_(0)
     }
 }
 
-ROUTINE void N(matrix_product)(const Instruction *q, const Numbers *numbers, V *dst) {
-    if (q->operands[1].shared)
-        N(tiles)(true, q, numbers, dst);
-    else
-        N(tiles)(false, q, numbers, dst);
+INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
+    V a = SPLAT(0.0), b = a, c = a, d = a;
+    ptrdiff_t p = 0;
+    for (; p + 4 <= count; p += 4) {
+        a = FMA(x[p], SPLAT(0.0), a);
+        b = FMA(x[p + 1], SPLAT(0.0), b);
+        c = FMA(x[p + 2], SPLAT(0.0), c);
+        d = FMA(x[p + 3], SPLAT(0.0), d);
+    }
+    for (; p < count; p++)
+        a = FMA(x[p], SPLAT(0.0), a);
+    a = (a + b) + (c + d);
+    M hostile = a != 0;
+    return !ANY(hostile);
 }
 
 ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
     if (q->form == POINTWISE) {
-        N(pointwise)(q, numbers, dst);
+        N(DO)[q->opcode](q, numbers, dst);
         return;
     }
     ptrdiff_t step;
-    for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {
-        int count = (int)(q->width - first < CHUNK ? q->width - first : CHUNK);
-        const V *init = N(in_line)(&q->operands[0], numbers, q->init_I, first, count, dst + first, &step);
-        if (init != dst + first)
-            for (int p = 0; p < count; p++)
-                dst[first + p] = init[p * step];
-    }
-    if (q->form == REDUCTION)
-        N(reduction)(q, numbers, dst);
+    const V *init = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, dst, (V *)numbers->lines, &step);
+    if (q->form == MATRIX_PRODUCT)
+        N(matrix_product)(q, numbers, init, step, dst);
     else
-        N(matrix_product)(q, numbers, dst);
+        N(reduction)(q, numbers, init, step, dst, true);
+    if (q->opcode == OP_dot && !N(all_finite)(dst, q->width)) {
+        /* An infinity minus an infinite product is nan. FMA, which never makes the product, may have missed that. */
+        init = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, dst, (V *)numbers->lines, &step);
+        N(reduction)(q, numbers, init, step, dst, false);
+    }
 }
 
 /* --- Totals -------------------------------------------------------------------------------------------------------- */
 
+#if LANES == 8
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
+#elif LANES == 4
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
+#else
+#define EACH_LANE(f, s) f(0, s), f(1, s)
+#endif
+
+/* In 2 x 2 blocks of s x s numbers, exchange the upper right with the lower left. */
+#define EXCHANGE(s)                                                                                                    \
+    UNROLL for (int i = 0; i < LANES; i++)                                                                             \
+        if (!(i & s)) {                                                                                                \
+            V upper = block[i], lower = block[i + s];                                                  \
+            block[i] = SHUFFLE(upper, lower, EACH_LANE(FROM_LEFT, s));                                                 \
+            block[i + s] = SHUFFLE(upper, lower, EACH_LANE(FROM_RIGHT, s));                            \
+        }
+#define FROM_LEFT(l, s) ((l) & (s) ? ((l) - (s) + LANES) : (l))
+#define FROM_RIGHT(l, s) ((l) & (s) ? (l) + LANES : ((l) + (s)))
+
 /* The block of LANES x LANES numbers with rows and columns exchanged. */
 INLINE void N(transpose)(V *block) {
-#if LANES == 1
-    (void)block;
-#else
-    UNROLL
-    for (int s = 1; s < LANES; s *= 2) {
-        M low, high; /* exchange, in 2 x 2 blocks of s x s numbers, the upper right with the lower left */
-        UNROLL
-        for (int l = 0; l < LANES; l++) {
-            low[l] = l & s ? l - s + LANES : l;
-            high[l] = l & s ? l + LANES : l + s;
-        }
-        UNROLL
-        for (int i = 0; i < LANES; i++)
-            if (!(i & s)) {
-                V upper = block[i], lower = block[i + s];
-                block[i] = N(shuffle)(upper, lower, low);
-                block[i + s] = N(shuffle)(upper, lower, high);
-            }
-    }
+#if LANES > 1
+    EXCHANGE(1)
 #endif
+#if LANES > 2
+    EXCHANGE(2)
+#endif
+#if LANES > 4
+    EXCHANGE(4)
+#endif
+    (void)block;
 }
 
 /* sums[j][i] += x[row][j] y[row][i] over `live` rows, for JT of j and IT * LANES of i. */
@@ -630,26 +602,28 @@ static TARGET void N(run_blocks)(const Program *program, const Numbers *numbers,
     const Instruction *q = program->instructions + program->once + program->each, *end = q + program->total;
     for (; q < end; q++)
         if (q->form != OUTER)
-            for (ptrdiff_t p = 0; p < q->width; p++)
+            for (ptrdiff_t p = 0; p < q->width; p += LANES) {
+                V block[LANES], *sums = (V *)(desk->sums + q->at + p);
+                memcpy(block, (V *)desk->lanes + q->lanes_at + p, sizeof(block));
+                N(transpose)(block);
                 for (int l = 0; l < LANES; l++)
-                    desk->sums[q->at + p] += LANE(((V *)desk->lanes)[q->lanes_at + p], l);
+                    *sums += block[l];
+            }
 }
 
-/* The results of n rows, and in desk->sums their sums; made again without FMA if one is not finite, see N(finite). */
+/* The results of n rows, and in desk->sums their sums; made again without FMA if one is not finite, see N(execute). */
 static TARGET void N(run_rows)(const Program *program, const Numbers *numbers, const double *input, double *output,
                                ptrdiff_t n, Desk *desk) {
     N(run_blocks)(program, numbers, input, output, n, desk, true);
-    for (ptrdiff_t s = 0; s < program->sums_size; s++)
-        if (program->outer && !isfinite(desk->sums[s])) {
-            N(run_blocks)(program, numbers, input, output, n, desk, false);
-            return;
-        }
+    if (program->outer && !N(all_finite)((V *)desk->sums, program->sums_size / LANES))
+        N(run_blocks)(program, numbers, input, output, n, desk, false);
 }
 
 #if LANES == 1
 /* The numbers that all rows share. */
 static void run_once(const Program *program, double *shared) {
-    Numbers numbers = {shared, NULL};
+    double lines[3 * CHUNK];
+    Numbers numbers = {shared, NULL, lines};
     for (const Instruction *q = program->instructions, *end = q + program->once; q < end; q++)
         N(execute)(q, &numbers, shared + q->dst);
 }
@@ -667,7 +641,13 @@ static void run_once(const Program *program, double *shared) {
 #undef BY_LIBRARY
 #undef NORMAL
 #undef ROUNDER
-#undef CHUNK
+#undef TILE
+#undef POINTWISE_
+#undef MATRIX_PRODUCT_
+#undef EACH_LANE
+#undef EXCHANGE
+#undef FROM_LEFT
+#undef FROM_RIGHT
 #undef LANES
 #undef TARGET
 #undef FMA

@@ -1,0 +1,586 @@
+"""The kernel gives the table's numbers in every lane, runs any program as its docstrings say, and no buffer crashes it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import itertools
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from math import inf, nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from autograd_lite import primitives as p
+from autograd_lite.compiler.program import REDUCTIONS, Indexed, Instruction, Program, Strided
+from autograd_lite.primitives import PRIMITIVES, Primitive
+
+ROOT = Path(__file__).parents[1]
+BUILT = os.environ.get("AUTOGRAD_LITE_KERNEL")  # a kernel to test in place of the installed one
+if BUILT:
+    spec = importlib.util.spec_from_file_location("autograd_lite.compiler._kernel", BUILT)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[spec.name])
+
+native = pytest.importorskip("autograd_lite.compiler.native")
+LANES = native.LANES
+EXAMPLES = 40 if BUILT else 150
+
+
+# --- What a program means ----------------------------------------------------------------------------------------
+
+
+def interpret(
+    program: Program, n: int, rows: Sequence[float], captured: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """The results and sums of the program by its docstrings, one number at a time."""
+    shared = [*program.constants, *captured]
+    for instruction in program.once:
+        shared += run_one(instruction, shared)
+    results: list[float] = []
+    totals = [0.0] * (program.size - program.rows)
+    for row in range(n):
+        numbers = shared + list(rows[row * program.inputs : (row + 1) * program.inputs])
+        for instruction in program.each:
+            numbers += run_one(instruction, numbers)
+        terms = [z for instruction in program.total for z in run_one(instruction, numbers)]
+        totals = [total + term for total, term in zip(totals, terms, strict=True)]
+        results += [numbers[address] for address in program.results]
+    return results, [totals[address - program.rows] for address in program.sums]
+
+
+def run_one(instruction: Instruction, numbers: list[float]) -> list[float]:
+    compute, K = instruction.op.compute, instruction.shape[2]
+    columns = [[numbers[a] for a in instruction.addresses(n)] for n in range(len(instruction.operands))]
+    if instruction.op not in REDUCTIONS:
+        return [compute(*xs) for xs in zip(*columns, strict=True)]
+    init, *reduced = columns
+    terms = [p.mul.compute(*xs) for xs in zip(*reduced, strict=True)] if len(reduced) == 2 else reduced[0]
+    return [sum(terms[z * K : (z + 1) * K], start=init[z]) for z in range(instruction.width)]
+
+
+def same(x: float, y: float) -> bool:
+    """The same nan, infinity or signed zero; or the same to 1e-12, or to the spacing of the subnormal numbers."""
+    if x == y:
+        return math.copysign(1.0, x) == math.copysign(1.0, y)
+    return (x != x and y != y) or abs(x - y) <= max(1e-12 * abs(y), 1e-323) < inf
+
+
+def expect_same(found: Sequence[float], wanted: Sequence[float], what: Callable[[int], object] = lambda n: n) -> None:
+    assert len(found) == len(wanted)
+    for n, (x, y) in enumerate(zip(found, wanted, strict=True)):
+        assert same(x, y), f"{what(n)}: {x!r} is not {y!r}"
+
+
+def row_program(each: list[Instruction], inputs: int, captured: int = 0, total: bool = False) -> Program:
+    """Of instructions over rows, written with dst 0; results or sums are what the last one gives."""
+    constants = (-0.0,)
+    dst, placed = len(constants) + captured + inputs, []
+    for instruction in each:
+        placed.append(instruction._replace(dst=dst))
+        dst += instruction.width
+    last = array("i", range(dst - placed[-1].width, dst))
+    none = array("i")
+    if total:
+        return Program(constants, captured, inputs, (), tuple(placed[:-1]), (placed[-1],), none, last)
+    return Program(constants, captured, inputs, (), tuple(placed), (), last, none)
+
+
+# --- The table ---------------------------------------------------------------------------------------------------
+
+POINTS = [
+    *[0.0, 5e-324, 3e-310, 2.2250738585072014e-308, 1e-200, 1e-160, 1e-20, 1e-16, 1e-9, 1e-8, 1e-4, 0.1, 0.3466, 0.35],
+    *[0.5, math.sqrt(0.5), 0.75, math.nextafter(1.0, 0.0), 1.0, math.nextafter(1.0, 2.0), 1.4, math.sqrt(2), 1.5, 2.0],
+    *[math.e, 3.0, math.pi, 10.0, 19.0, 22.0, 36.7, 40.0, 100.0, 355.0, 700.0, 708.4, 709.7, 709.79, 710.0, 710.5],
+    *[744.4, 745.2, 746.0, 1000.0, 1e5, 2.0**31, 2.0**52 + 1, 2.0**53, 1e17, 1e160, 1e200, 1.7e308, inf],
+]
+POINTS += [-x for x in POINTS] + [nan]
+FEW = [0.0, 5e-324, 1e-200, 0.5, 1.0, 2.0, 3.0, 37.5, 1e5, 1e200, inf]
+FEW += [-x for x in FEW] + [nan]
+EXPONENTS = [0.0, 1.0, 2.0, 3.0, 4.0, 7.0, 32.0, 33.0, 0.5, 1.5, 2.5, 0.25, 1 / 3, 400.0, 1e9, inf]
+EXPONENTS += [-x for x in EXPONENTS] + [nan]
+ARITY = {"where": 3} | dict.fromkeys("add sub mul div pow pow_const maximum minimum share".split(), 2)
+TABLE = [op for name, op in PRIMITIVES.items() if name in native._kernel.OPCODES and op not in REDUCTIONS]
+
+
+@cache
+def points(op: Primitive) -> list[tuple[float, ...]]:
+    """Hostile ones, then ordinary ones, 7 mod 8 of them."""
+    rng = random.Random(op.name)
+    if ARITY.get(op.name, 1) == 1:
+        spread = [rng.uniform(-9, 9) for _ in range(60)] + [rng.uniform(-800, 800) for _ in range(60)]
+        found = [(x,) for x in POINTS + spread + [rng.choice([1, -1]) * 10 ** rng.uniform(-20, 20) for _ in range(60)]]
+    elif op.name == "where":
+        found = list(itertools.product([0.0, -0.0, 1.0, 5e-324, -inf, nan], FEW[::3], FEW[::4]))
+    else:
+        found = list(itertools.product(POINTS if op in (p.pow_, p.pow_const) else FEW, EXPONENTS + FEW))
+        found += [(x, x) for x in POINTS]
+    return found[: len(found) // 8 * 8 - 1]
+
+
+@cache
+def wanted(op: Primitive) -> list[float]:
+    return [op.compute(*xs) for xs in points(op)]
+
+
+def test_every_primitive_is_in_the_kernel() -> None:
+    assert list(native._kernel.OPCODES) == list(PRIMITIVES)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("op", TABLE, ids=str)
+def test_the_table(op: Primitive, lanes: int) -> None:
+    arity = ARITY.get(op.name, 1)
+    xs = points(op)
+    program = row_program([Instruction(op, 0, (1, 1, 1), tuple(Strided(1 + a) for a in range(arity)))], arity)
+    run = native.executor(program, lanes=lanes)
+    found, _ = run(len(xs), array("d", itertools.chain(*xs)), array("d"))
+    expect_same(found, wanted(op), lambda n: f"{op}{xs[n]}")
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("op", TABLE, ids=str)
+def test_the_table_with_shared_operands(op: Primitive, lanes: int) -> None:
+    arity, xs = ARITY.get(op.name, 1), points(op)
+    captured = array("d", itertools.chain(*xs))
+    shape = (1, len(xs), 1)
+    operands = [Strided(1 + a, inner=arity) for a in range(arity)]
+    once = Program((-0.0,), len(captured), 0, (Instruction(op, 1 + len(captured), shape, tuple(operands)),), (), (),
+                   array("i", range(1 + len(captured), 1 + len(captured) + len(xs))), array("i"))  # fmt: skip
+    found, _ = native.executor(once, lanes=lanes)(2, array("d"), captured)
+    expect_same(found, wanted(op) * 2, lambda n: f"once {op}{xs[n % len(xs)]}")
+    for total in False, True:
+        each = row_program([Instruction(op, 0, shape, tuple(operands))], 0, len(captured), total)
+        results, sums = native.executor(each, lanes=lanes)(1, array("d"), captured)
+        wanted_ = [z + 0.0 for z in wanted(op)] if total else wanted(op)  # a total starts from 0.0
+        expect_same(sums if total else results, wanted_, lambda n: f"{op}{xs[n]}")
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("op", TABLE, ids=str)
+def test_the_table_in_ragged_blocks(op: Primitive, lanes: int) -> None:
+    arity = ARITY.get(op.name, 1)
+    operands = tuple(Strided(1 + a) for a in range(arity))
+    program = row_program([Instruction(op, 0, (1, 1, 1), operands)], arity)
+    total = row_program([Instruction(op, 0, (1, 1, 1), operands)], arity, total=True)
+    run, add = native.executor(program, lanes=lanes), native.executor(total, lanes=lanes)
+    finite = [(x, y) for x, y in zip(points(op), wanted(op), strict=True) if abs(y) < 1e100]
+    for n in range(1, 18):
+        xs = points(op)[-n:]
+        found, _ = run(n, array("d", itertools.chain(*xs)), array("d"))
+        expect_same(found, wanted(op)[-n:], lambda k, xs=xs: f"{op}{xs[k]}")
+        xs, ys = zip(*finite[-n:], strict=True)
+        _, (found,) = add(n, array("d", itertools.chain(*xs)), array("d"))
+        assert abs(found - math.fsum(ys)) <= 1e-12 * math.fsum(map(abs, ys))
+
+
+# --- Programs ----------------------------------------------------------------------------------------------------
+
+# Arithmetic on small integers is exact, so that the order of a sum does not matter: what is drawn is compared bit by bit.
+EXACT = {op: ARITY.get(op.name, 1) for op in (p.add, p.sub, p.mul, p.neg, p.relu, p.step, p.sign, p.abs_, p.detach)}
+EXACT |= {p.maximum: 2, p.minimum: 2, p.share: 2, p.where: 3, p.sum_: 2, p.dot: 3}
+LENGTHS = st.one_of(st.integers(1, 4), st.sampled_from([5, 7, 8, 9, 12, 16, 17, 20]))
+HOSTILE = [inf, -inf, nan, -0.0]
+
+
+@st.composite
+def operand(draw: st.DrawFn, low: int, high: int, points: tuple[int, ...]) -> Strided | Indexed:
+    """One that reads from low to high - 1."""
+    if draw(st.integers(0, 3)) == 0:
+        count = points[0] * points[1] * points[2]
+        rng = random.Random(draw(st.integers(0, 99)))
+        return Indexed(array("i", [rng.randrange(low, high) for _ in range(count)]))
+    room, reach, strides = high - low - 1, [0, 0], []
+    for length in points:
+        most = (room - reach[0] - reach[1]) // max(length - 1, 1)
+        common = [s for s in (0, 1, points[2], points[1] * points[2]) if s <= most]
+        stride = draw(st.one_of(st.sampled_from(common), st.integers(0, min(most, 40)))) * draw(
+            st.sampled_from([1, -1])
+        )
+        strides.append(stride)
+        reach[stride > 0] += abs(stride) * (length - 1)
+    return Strided(draw(st.integers(low + reach[0], high - 1 - reach[1])), *strides)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    """Any that is correct, of exact arithmetic."""
+    constants = (-0.0, 0.0, 1.0, *draw(st.lists(st.sampled_from([-1.0, 2.0, -3.0]), max_size=4)))
+    captured, inputs = draw(st.integers(0, 60)), draw(st.integers(0, 40))
+    size = len(constants) + captured
+    magnitude = [3.0] * size
+    stages: list[list[Instruction]] = [[], [], []]
+    shared = rows = -1
+    for stage, instructions in enumerate(stages):
+        if stage == 1:
+            shared, size = size, size + inputs
+            magnitude += [3.0] * inputs
+        if stage == 2:
+            rows = size
+        for _ in range(draw(st.integers(0, (2, 5, 4)[stage]))):
+            op = draw(st.sampled_from(list(EXACT)))
+            reduces = op in REDUCTIONS
+            shape = (draw(LENGTHS), draw(LENGTHS), draw(LENGTHS) if reduces else 1)
+            end = rows if stage == 2 else size
+            operands = []
+            for n in range(EXACT[op]):
+                in_rows = stage > 0 and end > shared and (n > 0 or draw(st.booleans())) and draw(st.integers(0, 3)) > 0
+                bounds = (shared, end) if in_rows else (0, shared if stage else end)
+                operands.append(draw(operand(*bounds, (*shape[:2], shape[2] if n else 1))))
+            instruction = Instruction(op, size, shape, tuple(operands))
+            biggest = [max(magnitude[a] for a in instruction.addresses(n)) for n in range(len(operands))]
+            terms = biggest[1] * biggest[-1] if op is p.dot else max(biggest) if op is not p.mul else math.prod(biggest)
+            bound = shape[2] * terms + sum(biggest)
+            assume(bound < 2.0**44)
+            magnitude += [bound] * instruction.width
+            instructions.append(instruction)
+            size += instruction.width
+    results = draw(st.lists(st.integers(0, rows - 1), max_size=20))
+    sums = list(range(rows, size)) if draw(st.booleans()) else [a for a in range(rows, size) if a % 3]
+    once, each, total = map(tuple, stages)
+    return Program(constants, captured, inputs, once, each, total, array("i", results), array("i", sums))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(programs(), st.integers(1, 17), st.integers(0, 3), st.randoms(use_true_random=False), st.integers(1, 3))
+def test_programs(program: Program, n: int, hostile: int, rng: random.Random, threads: int) -> None:
+    def numbers(count: int) -> array[float]:
+        found = array("d", [float(rng.randint(-3, 3)) for _ in range(count)])
+        for _ in range(hostile if count else 0):
+            found[rng.randrange(count)] = rng.choice(HOSTILE)
+        return found
+
+    rows, captured = numbers(n * program.inputs), numbers(program.captured)
+    wanted, wanted_sums = interpret(program, n, rows, captured)
+    for lanes in LANES:
+        results, sums = native.executor(program, threads, lanes)(n, rows, captured)
+        expect_exactly(results, wanted)
+        expect_exactly(sums, wanted_sums)
+
+
+def expect_exactly(found: Sequence[float], wanted: Sequence[float]) -> None:
+    """Equal, or both nan."""
+    assert len(found) == len(wanted)
+    different = [(x, y) for x, y in zip(found, wanted, strict=True) if x != y and not (x != x and y != y)]
+    assert not different
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("stage", ["each", "total"])
+@pytest.mark.parametrize(("J", "I", "K"), [(1, 1, 2), (3, 1, 9), (9, 1, 2), (1, 8, 3), (5, 6, 2), (16, 17, 2)])
+def test_an_infinite_product_is_not_lost_in_a_fused_one(J: int, I: int, K: int, stage: str, lanes: int) -> None:  # noqa: E741
+    x, y = Strided(1, outer=K, depth=1), Strided(1 + J * K, inner=K, depth=1)
+    dot = Instruction(p.dot, 0, (J, I, K), (Strided(0), x, y))
+    program = row_program([dot], (J + I) * K, total=stage == "total")
+    row = [1e200, -1e200] + [0.0] * (K - 2)
+    rows = array("d", row * J + [1e200, 1e200] + [0.0] * (K - 2) + ([1.0] * K) * (I - 1))
+    results, sums = native.executor(program, lanes=lanes)(1, rows, array("d"))
+    expect_exactly(results or sums, interpret(program, 1, rows, array("d"))[stage == "total"])
+    assert math.isnan((results or sums)[0])
+
+
+def test_no_rows_no_instructions_and_nothing_but_constants() -> None:
+    none = array("d")
+    total = row_program([Instruction(p.exp, 0, (1, 1, 1), (Strided(1),))], 1, total=True)
+    assert native.executor(total)(0, none, none) == (none, array("d", [0.0]))
+    empty = Program((3.0,), 1, 1, (), (), (), array("i", [2, 0, 1]), array("i"))
+    results, sums = native.executor(empty)(2, array("d", [7.0, 8.0]), array("d", [5.0]))
+    assert (list(results), list(sums)) == ([7.0, 3.0, 5.0, 8.0, 3.0, 5.0], [])
+    assert native.executor(Program((), 0, 0, (), (), (), array("i"), array("i")))(5, none, none) == (none, none)
+
+
+def layer(nin: int, nout: int) -> Program:
+    """A layer of neurons, its gradient by hand, and their sums."""
+    x, w, z = 1 + nin * nout, 1, 1 + nin * nout + nin
+    each = [
+        Instruction(p.dot, z, (nout, 1, nin), (Strided(0), Strided(w, outer=nin, depth=1), Strided(x, depth=1))),
+        Instruction(p.tanh, z + nout, (1, nout, 1), (Strided(z, inner=1),)),
+    ]
+    end = z + 2 * nout
+    total = [Instruction(p.mul, end, (nout, nin, 1), (Strided(z + nout, outer=1), Strided(x, inner=1)))]
+    sums = array("i", range(end, end + nin * nout))
+    return Program((-0.0,), nin * nout, nin, (), tuple(each), tuple(total), array("i", range(z, end)), sums)
+
+
+def test_threads_share_the_rows() -> None:
+    program, rng = layer(10, 12), random.Random(1)
+    captured = array("d", [rng.gauss(0, 1) for _ in range(120)])
+    for n in 1, 7, 8, 9, 100, 1000:
+        rows = array("d", [rng.gauss(0, 1) for _ in range(10 * n)])
+        results, sums = native.executor(program)(n, rows, captured)
+        for threads in 2, 3, 8:
+            run = native.executor(program, threads)
+            found, found_sums = run(n, rows, captured)
+            assert found == results
+            assert all(abs(x - y) < 1e-10 for x, y in zip(found_sums, sums, strict=True))
+            assert run(n, rows, captured) == (found, found_sums)
+
+
+def test_calls_from_several_threads_do_not_meet() -> None:
+    program = layer(6, 9)
+    run = native.executor(program)
+    wrong: list[int] = []
+
+    def call(seed: int) -> None:
+        rng = random.Random(seed)
+        captured = array("d", [rng.gauss(0, 1) for _ in range(54)])
+        rows = array("d", [rng.gauss(0, 1) for _ in range(6 * 400)])
+        wanted = native.executor(program)(400, rows, captured)
+        wrong.extend([seed for _ in range(100) if run(400, rows, captured) != wanted])
+
+    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_python_runs_on_while_the_kernel_does() -> None:
+    program = row_program([Instruction(p.atan, 0, (1000, 10, 1), (Strided(1),))], 1, total=True)
+    run = native.executor(program, lanes=1)
+    thread = threading.Thread(target=run, args=(1000, array("d", [0.5]) * 1000, array("d")))
+    thread.start()
+    steps = 0
+    while thread.is_alive():
+        steps += 1
+    thread.join()
+    assert steps > 1000
+
+
+def test_a_program_outlives_its_buffers_and_many_are_freed() -> None:
+    encoded = layer(30, 30).encode(native._kernel.OPCODES)
+    for _ in range(300):
+        kernel = native._kernel.Program(*[array(x.typecode, x) for x in encoded])
+        results, sums = array("d", bytes(8 * 60 * 3)), array("d", bytes(8 * 900))
+        kernel.run_into(3, array("d", [0.5] * 90), array("d", [0.1] * 900), results, sums)
+        assert results[0] == pytest.approx(1.5)
+
+
+# --- What bad input gets -----------------------------------------------------------------------------------------
+
+
+def test_a_primitive_that_is_not_in_the_table() -> None:
+    own = Primitive("exp", lambda x: x, lambda z, x: (1.0,))  # called as another
+    cube = Primitive("cube", lambda x: x**3, lambda z, x: (3.0 * x * x,))
+    for op in own, cube:
+        with pytest.raises(ValueError, match=f"no primitive '{op.name}'"):
+            native.executor(row_program([Instruction(op, 0, (1, 1, 1), (Strided(1),))], 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({0: -1}, ValueError, "n: -1 rows"),
+        ({0: 1.5}, TypeError, "'float' object cannot be interpreted as an integer"),
+        ({0: 2**70}, OverflowError, "cannot fit"),
+        ({0: 3}, ValueError, "rows has 4 numbers, and 3 times 2 are needed"),
+        ({1: array("d", bytes(24))}, ValueError, "rows has 3 numbers"),
+        ({1: array("f", bytes(16))}, ValueError, "rows: a buffer of float64 is needed, and this one is of format 'f'"),
+        ({1: bytes(32)}, ValueError, "float64"),
+        ({1: [1.0]}, TypeError, "bytes-like"),
+        ({1: memoryview(array("d", bytes(64)))[::2]}, BufferError, "contiguous"),
+        ({2: array("d", bytes(8))}, ValueError, "captured has 1 numbers, and 1 times 6 are needed"),
+        ({3: array("d", bytes(8))}, ValueError, "results has 1 numbers"),
+        ({3: memoryview(bytes(96)).cast("d")}, BufferError, "writable"),
+        ({4: array("d", bytes(8))}, ValueError, "sums has 1 numbers"),
+        ({4: array("q", bytes(48))}, ValueError, "format 'q'"),
+    ],
+)
+def test_a_wrong_call(change: dict[int, Any], error: type[Exception], message: str) -> None:
+    args: list[Any] = [2, *[array("d", bytes(8 * count)) for count in (4, 6, 12, 6)]]
+    kernel = native.load(layer(2, 3))
+    kernel.run_into(*args)
+    with pytest.raises(error, match=message):
+        kernel.run_into(*[change.get(n, x) for n, x in enumerate(args)])
+    with pytest.raises(TypeError, match="n, rows, captured, results and sums, got 4"):
+        kernel.run_into(*args[:4])
+
+
+def test_threads_and_lanes_that_cannot_be() -> None:
+    for threads in 0, -1, 1000:
+        with pytest.raises(ValueError, match="threads: 1 to 256"):
+            native.load(layer(2, 3), threads=threads)
+    for lanes in -1, 3, 16:
+        with pytest.raises(ValueError, match="lanes"):
+            native.load(layer(2, 3), lanes=lanes)
+
+
+def example() -> Program:
+    """A bit of everything."""
+    once = [Instruction(p.exp, 8, (1, 4, 1), (Strided(2, inner=1),))]
+    each = [
+        Instruction(p.dot, 16, (3, 2, 2), (Strided(0), Strided(2, outer=2, depth=1), Strided(12, inner=2, depth=1))),
+        Instruction(p.relu, 22, (1, 6, 1), (Indexed(array("i", [16, 18, 20, 17, 19, 21])),)),
+        Instruction(p.sum_, 28, (2, 1, 3), (Strided(2), Strided(22, outer=3, depth=1))),
+        Instruction(p.where, 30, (1, 2, 1), (Strided(28, inner=1), Strided(8, inner=1), Strided(1))),
+    ]
+    total = [
+        Instruction(p.mul, 32, (4, 6, 1), (Strided(12, outer=1), Strided(16, inner=1))),
+        Instruction(p.detach, 56, (1, 2, 1), (Strided(28, inner=1),)),
+    ]
+    return Program(
+        (-0.0, 1.0), 6, 4, tuple(once), tuple(each), tuple(total), array("i", [30, 0, 8]), array("i", [32, 57])
+    )
+
+
+BUFFERS = ["layout", "code", "tables", "results", "sums", "constants"]
+
+
+def record(n: int, field: int) -> int:
+    return 20 * n + field
+
+
+@pytest.mark.parametrize(
+    ("buffer", "index", "number"),
+    [
+        *[("layout", n, x) for n in range(7) for x in (-1, 0, 3, 2**31 - 1)],
+        *[("code", record(n, 0), x) for n in range(7) for x in (-1, 34, 2**31 - 1)],
+        *[("code", record(n, 1), x) for n in range(7) for x in (-1, 0, 17, 2**31 - 1)],
+        *[("code", record(n, 2 + axis), x) for n in range(7) for axis in range(3) for x in (0, -1, 2**31 - 1)],
+        *[("code", record(n, 5), x) for n in range(7) for x in (-2, 5, 2**31 - 1, -(2**31))],
+        *[("code", record(n, 6), x) for n in (0, 1, 3, 5) for x in (-1, 60, 2**31 - 1, -(2**31))],
+        *[("code", record(1, 12 + axis), x) for axis in (0, 2) for x in (99, 2**31 - 1, -(2**31))],
+        ("code", record(0, 6), 5),  # reads what it writes
+        ("code", record(0, 6), 12),  # reads inputs, and is run once
+        ("code", record(5, 8), 5),  # reads shared numbers and those of a row
+        ("code", record(5, 6), 32),  # reads a total
+        ("code", record(6, 10), 3),  # a second operand of `detach`
+        ("code", record(2, 7), 1),  # a stride beside a table
+        *[("tables", n, x) for n in (0, 5) for x in (-1, 22, 40, 2**31 - 1)],
+        ("tables", 0, 3),
+        *[("results", 2, x) for x in (-1, 32, 2**31 - 1)],
+        *[("sums", 0, x) for x in (-1, 31, 58, 2**31 - 1)],
+    ],
+)
+def test_a_malformed_encoding(buffer: str, index: int, number: int) -> None:
+    encoded = dict(zip(BUFFERS, example().encode(native._kernel.OPCODES), strict=True))
+    native._kernel.Program(**encoded)
+    encoded[buffer][index] = number
+    with pytest.raises(ValueError, match="malformed program"):
+        native._kernel.Program(**encoded)
+
+
+@pytest.mark.parametrize("buffer", BUFFERS)
+def test_an_encoding_of_the_wrong_size_or_kind(buffer: str) -> None:
+    encoded = dict(zip(BUFFERS, example().encode(native._kernel.OPCODES), strict=True))
+    for wrong in ([], encoded[buffer][:-1], array("h", bytes(8)), array("f", bytes(8)), bytes(8), None, 1):
+        if buffer in ("results", "sums") and isinstance(wrong, array) and wrong.typecode == "i":
+            continue
+        with pytest.raises((ValueError, TypeError)):
+            native._kernel.Program(**encoded | {buffer: wrong})
+
+
+def work(code: Sequence[int]) -> int:
+    return sum([math.prod(code[n + 2 : n + 5]) for n in range(0, len(code) - 4, 20)])
+
+
+def mutations(count: int, rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Encodings with some numbers changed."""
+    programs = [x.encode(native._kernel.OPCODES) for x in (example(), layer(5, 9), layer(1, 1))]
+    for _ in range(count):
+        encoded = {name: array(x.typecode, x) for name, x in zip(BUFFERS, rng.choice(programs), strict=True)}
+        for _ in range(rng.choice([1, 1, 1, 2, 3])):
+            buffer = encoded[rng.choice(["layout", "code", "code", "code", "code", "tables", "results", "sums"])]
+            if buffer:
+                n = rng.randrange(len(buffer))
+                near = [buffer[n] + rng.randint(-3, 3), rng.choice(buffer), rng.randint(-2, 60)]
+                far = [2**31 - 1, -(2**31), 2**30, 65536]
+                buffer[n] = max(-(2**31), min(2**31 - 1, rng.choice(near * 3 + far)))
+        yield encoded
+
+
+def test_any_encoding_is_an_error_or_runs() -> None:
+    loaded = 0
+    for encoded in mutations(2000 if BUILT else 6000, random.Random(7)):
+        try:
+            kernel = native._kernel.Program(**encoded, lanes=random.choice(LANES))
+        except ValueError:
+            continue
+        captured, inputs = encoded["layout"][1:3]
+        if work(encoded["code"]) + captured + inputs < 10**5:
+            sizes = 9 * inputs, captured, 9 * len(encoded["results"]), len(encoded["sums"])
+            kernel.run_into(9, *[array("d", bytes(8 * size)) for size in sizes])
+            loaded += 1
+    assert loaded > 100
+
+
+# --- Building ----------------------------------------------------------------------------------------------------
+
+
+def test_under_sanitizers(tmp_path: Path) -> None:
+    """Every other test of this file, on a kernel that is built to stop at a wrong access or undefined behaviour."""
+    if BUILT:
+        pytest.skip("this is the other build")
+    gcc = shutil.which("gcc")
+    libraries = [] if gcc is None else [gcc_finds(gcc, "libasan.so"), gcc_finds(gcc, "libubsan.so")]
+    if gcc is None or not all(libraries):
+        pytest.skip("no gcc with the sanitizers' libraries")
+    built = tmp_path / "_kernel.so"
+    build = [
+        *[gcc, "-shared", "-fPIC", "-O1", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"],
+        *["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+        *["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+        *["-I" + sysconfig.get_path("include"), "-o", str(built)],
+        *[str(ROOT / "autograd_lite" / "compiler" / "kernel.c"), "-lm", "-lpthread"],
+    ]
+    environment = os.environ | {
+        "AUTOGRAD_LITE_KERNEL": str(built),
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+        "PYTHONMALLOC": "malloc",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
+    for args, env in (build, os.environ), (command, environment):
+        done = subprocess.run(args, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+
+
+def gcc_finds(gcc: str, library: str) -> str:
+    """The path of a library of the compiler; an empty string if it has none."""
+    path = subprocess.run(
+        [gcc, f"-print-file-name={library}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return path if os.path.isabs(path) else ""
+
+
+def test_installation_without_a_compiler(tmp_path: Path) -> None:
+    installed = {x.name: x.version for x in importlib.metadata.distributions()}
+    if BUILT or "pip" not in installed or int(installed.get("setuptools", "0").split(".")[0]) < 77:
+        pytest.skip("needs pip and setuptools >= 77, once")
+    source, target = tmp_path / "source", tmp_path / "target"
+    ignored = shutil.ignore_patterns("*.so", "__pycache__")
+    for folder in "autograd_lite", "nn":
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
+    for file in "pyproject.toml", "README.md", "LICENSE":
+        shutil.copy(ROOT / file, source)
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--target"]
+    done = subprocess.run(
+        [*pip, str(target), str(source)],
+        env=os.environ | {"CC": "/bin/false"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (target / "autograd_lite" / "compiler" / "native.py").exists()
+    assert not list(target.rglob("_kernel*.so"))
+    code = "from autograd_lite import jit; f = jit(lambda x: x * x); print(f(3.0), f.backend)"
+    used = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(target)}, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert used.stdout.startswith("9.0"), used.stderr
+    assert used.stdout.split()[1] != "native"
