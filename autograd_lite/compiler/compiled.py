@@ -55,7 +55,9 @@ class Compiled:
         self._simple = simplify(self._trace, self.roots)
         values = {symbol: value for value, symbol in self._trace.captured.items()}
         order = topological_order(*[x for x in self._simple if type(x) is not float])
-        self._captured = [x for x in order if x in values]
+        # In the order of use, so that what is used together lies together: a layer's weights, neuron by neuron.
+        used = dict.fromkeys([x for node in order for x in node.args] + self._simple)
+        self._captured = [x for x in used if x in values]
         self.captured = [values[x] for x in self._captured]
         self.ops = [Primitive(self.name, self._number(n), self._partials(n)) for n in range(len(self.roots))]
         self._last: tuple[tuple[float, ...], Sequence[float]] = (), ()

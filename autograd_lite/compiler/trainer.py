@@ -76,23 +76,19 @@ class _ArrayTrainer(Trainer):
         self._places: dict[Value, int] = {}  # where each number is in the array
         self._numbers: Any = None
         self._state: list[Any] = []  # the optimiser's memory of the parameters
-        self._found: dict[Compiled, Any] = {}  # where the captured ones are; None if they are all, in order
+        self._found: dict[Compiled, Any] = {}  # where the captured ones are: a slice, if they are in order
 
     def __call__(self, *columns: Any) -> float:
         n, row, structure, flat = batch(columns, "a training step")
         compiled = self.loss.compiled(row, structure)
         places = self._found[compiled] if compiled in self._found else self._find(compiled)
-        _, sums = compiled.total(n, flat, self._numbers if places is None else self._numbers[places])
+        _, sums = compiled.total(n, flat, self._numbers[places])
         means = self.np.asarray(sums) / n
+        gradient = self.np.zeros(len(self._numbers))
+        gradient[places] = means[1:]
         optimizer, count = self.optimizer, len(self.optimizer.parameters)
-        if places is None:
-            gradient = means[1 : count + 1]
-        else:
-            gradient = self.np.zeros(len(self._numbers))
-            gradient[places] = means[1:]
-            gradient = gradient[:count]
         optimizer.steps += 1
-        moved, *self._state = optimizer.update(self._numbers[:count], gradient, optimizer.steps, *self._state)
+        moved, *self._state = optimizer.update(self._numbers[:count], gradient[:count], optimizer.steps, *self._state)
         self._numbers[:count] = moved
         return float(means[0])
 
@@ -119,5 +115,6 @@ class _ArrayTrainer(Trainer):
         self._places |= {x: len(self._places) + n for n, x in enumerate(new)}
         self._numbers = np.append(self._numbers, [x.data for x in new])
         places = [self._places[x] for x in compiled.captured]
-        self._found[compiled] = None if places == list(range(len(self._numbers))) else np.array(places)
+        in_order = places == list(range(len(places)))
+        self._found[compiled] = slice(len(places)) if in_order else np.array(places)
         return self._found[compiled]

@@ -1,0 +1,170 @@
+"""What the compiler makes of a graph: the same program of the same mathematics, wide and regular; and what is none."""
+
+import builtins
+import math
+import time
+from array import array
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+import autograd_lite as ag
+from autograd_lite import Value, jit
+from autograd_lite import primitives as p
+from autograd_lite.compiler.program import Indexed, Instruction, Program, Strided
+
+
+def program_of(f: Any, *row: Any) -> Program:
+    jitted = jit(f, backend="python")
+    jitted.mean(*[[x] for x in row])
+    return jitted.program
+
+
+def layers(sizes: list[int]) -> list[list[tuple[list[Value], Value]]]:
+    return [[([Value(0.1) for _ in range(n)], Value(0.2)) for _ in range(m)] for n, m in pairwise(sizes)]
+
+
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        lambda w, b, x: builtins.sum((wi * xi for wi, xi in zip(w, x, strict=True)), b),
+        lambda w, b, x: builtins.sum(wi * xi for wi, xi in zip(w, x, strict=True)) + b,
+        lambda w, b, x: ag.sum([xi * wi for wi, xi in zip(w, x, strict=True)]) + b,
+        lambda w, b, x: b - (-1.0) * ag.dot(x, w) * 1.0,
+    ],
+)
+def test_a_neuron_by_hand_is_a_dot_product(neuron: Any) -> None:
+    def loss(x: Any, neuron: Any, net: Any) -> Any:
+        for layer in net:
+            x = [neuron(w, b, x).tanh() for w, b in layer]
+        return x[0] * x[0]
+
+    programs = []
+    for way in (neuron, lambda w, b, x: ag.dot(w, x) + b):
+        net = layers([3, 16, 16, 1])
+        programs.append(program_of(lambda x, way=way, net=net: loss(x, way, net), [1.0, 2.0, 3.0]))
+    assert str(programs[0]) == str(programs[1])
+
+
+def test_a_network_is_a_few_wide_regular_instructions() -> None:
+    net = layers([2, 16, 16, 1])
+
+    def loss(x: Any, y: Any) -> Any:
+        for layer in net:
+            x = [ag.dot(w, x) + b for w, b in layer]
+            x = [z.relu() for z in x] if layer is not net[-1] else x
+        return ag.relu(1 - y * x[0])
+
+    program = program_of(loss, [0.1, 0.2], 1.0)
+    assert len(program.instructions) < 26
+    assert not any(isinstance(x, Indexed) for i in program.instructions if i.width > 1 for x in i.operands), str(
+        program
+    )
+    assert {i.shape for i in program.each if i.op is p.dot} == {(1, 16, 2), (1, 16, 16), (1, 1, 16)}
+    assert "total mul       16 x 16 x 1" in str(program)
+
+
+def test_what_all_rows_share_is_computed_once() -> None:
+    w = [Value(1.0), Value(2.0)]
+    program = program_of(lambda x: ag.dot(w, w).exp() * x + ag.dot(w, [x, x]), 1.0)
+    assert [i.op.name for i in program.once].count("exp") == 1
+    assert all(i.op is not p.exp for i in program.each + program.total)
+
+
+@pytest.mark.parametrize(
+    ("f", "instructions"),
+    [
+        (lambda x: x * 1.0 / 1.0 - 0.0 + -0.0, 0),
+        (lambda x: x.__neg__().__neg__(), 0),
+        (lambda x: x**1, 0),
+        (lambda x: ag.where(1.0, x, x.exp()), 0),
+        (lambda x: x.detach(), 0),
+        (lambda x: x * 0.0, 1),  # nan at infinity
+        (lambda x: x + 0.0, 1),  # 0.0 at -0.0
+        (lambda x: x - x, 1),
+        (lambda x: (x.exp() * x) + (x * x.exp()), 3),
+        (lambda x: x**2, 1),
+    ],
+)
+def test_identities_that_hold_for_every_number(f: Any, instructions: int) -> None:
+    jitted = jit(f, backend="python")
+    compiled = jitted.compiled(((1.0,), {}), None)
+    assert len(compiled._schedule(compiled._simple, []).instructions) == instructions
+    for x in (0.0, -0.0, 2.0, -3.0, math.inf, -math.inf, math.nan):
+        want, got = f(Value(x)), jitted(Value(x)).data
+        assert repr(got) == repr(want.data) or (math.isnan(got) and math.isnan(want.data))
+
+
+def test_compile_time_is_linear() -> None:
+    def seconds(n: int) -> float:
+        w = [Value(0.1) for _ in range(n)]
+        start = time.perf_counter()
+        program_of(lambda x: builtins.sum(wi * x.exp() for wi in w) ** 2, 1.0)
+        return time.perf_counter() - start
+
+    seconds(100)
+    assert seconds(16_000) < 40 * seconds(1_600)  # quadratic would be 100
+
+
+def test_depth_does_not_matter() -> None:
+    def chain(x: Any) -> Any:
+        for _ in range(30_000):
+            x = x * 1.0001 + 0.5
+        return x
+
+    w = Value(1.0)
+    compiled = jit(lambda x: chain(w * x), backend="numpy")
+    assert len(compiled.compiled(((1.0,), {}), None).total_program.instructions) > 30_000
+
+
+# --- Programs that are none -----------------------------------------------------------------------------------------
+
+MUL = Instruction(p.mul, 2, (1, 2, 1), (Strided(0), Strided(1, 0, 0)))
+
+
+def program(**changes: Any) -> Program:
+    """One constant, one input, one instruction."""
+    fields: dict[str, Any] = {
+        "constants": (2.0,),
+        "captured": 0,
+        "inputs": 1,
+        "once": (),
+        "each": (MUL,),
+        "total": (),
+        "results": array("i", [3]),
+        "sums": array("i"),
+    }
+    return Program(**{**fields, **changes})
+
+
+def test_a_program_that_is_one() -> None:
+    assert program().check().size == 4
+    layout, code, tables, results, sums, constants = program().encode({"mul": 7})
+    assert list(layout) == [1, 0, 1, 0, 1, 0, 4]
+    assert list(code) == [7, 2, 1, 2, 1, -1, 0, 0, 0, 0, -1, 1, 0, 0, 0, -1, 0, 0, 0, 0]
+    assert [*tables, *results, *sums, *constants] == [3, 2.0]
+    with pytest.raises(ValueError, match="no primitive 'mul'"):
+        program().encode({})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"each": (MUL._replace(dst=3),)}, "next address to write is 2"),
+        ({"each": (MUL._replace(shape=(1, 0, 1)),)}, "empty"),
+        ({"each": (MUL._replace(shape=(1, 2, 3)),)}, "K = 3"),
+        ({"each": (MUL._replace(operands=()),)}, "0 operands"),
+        ({"each": (MUL._replace(op=p.dot),)}, "2 operands"),
+        ({"each": (MUL._replace(operands=(Strided(0), Strided(2))),)}, r"reads 2\.\.2"),
+        ({"each": (MUL._replace(operands=(Strided(0), Strided(1, 0, -2))),)}, r"reads -1\.\.1"),
+        ({"each": (MUL._replace(operands=(Strided(0), Strided(0, 0, 1))),)}, "both sides of 1"),
+        ({"each": (MUL._replace(operands=(Strided(0), Indexed(array("i", [1])))),)}, "lists 1 addresses"),
+        ({"results": array("i", [4])}, "a result lies outside"),
+        ({"sums": array("i", [1])}, "a sum lies outside"),
+        ({"once": (MUL._replace(dst=1),)}, r"reads 1\.\.1"),
+    ],
+)
+def test_a_malformed_program_is_an_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        program(**changes).check()
