@@ -86,8 +86,9 @@ class SGD(Optimizer):
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
         """p - lr * v, with v = momentum * v + g; Nesterov's looks a step of momentum ahead."""
         (v,) = state
-        g = g + self.weight_decay * p
-        v = self.momentum * v + g
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        v = self.momentum * v + g if self.momentum else g
         return p - self.lr * (g + self.momentum * v if self.nesterov else v), v
 
 

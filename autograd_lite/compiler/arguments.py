@@ -72,7 +72,7 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     if len(set(lengths)) > 1:
         raise ValueError(f"{what} takes columns of one length, got {', '.join(map(str, lengths))} rows")
     n = lengths[0]
-    if all(_is_array(column) and column.dtype != object for column in columns):
+    if all(_is_array(column) and column.dtype.kind != "O" for column in columns):
         import numpy as np
 
         tables = [_table(np.asarray(column), what) for column in columns]
@@ -113,8 +113,8 @@ def _is_array(x: Any) -> bool:
 
 
 def _table(column: Any, what: str) -> Any:
-    if column.dtype.kind not in "biuf":
-        raise TypeError(f"{what} takes arrays of real numbers, got dtype {column.dtype}")
-    if column.ndim != 2:
-        column = column.reshape(len(column), -1)
-    return column if column.dtype == float else column.astype(float)
+    if column.dtype.char != "d":
+        if column.dtype.kind not in "biuf":
+            raise TypeError(f"{what} takes arrays of real numbers, got dtype {column.dtype}")
+        column = column.astype(float)
+    return column if column.ndim == 2 else column.reshape(len(column), -1)

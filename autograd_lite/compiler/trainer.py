@@ -84,9 +84,11 @@ class _ArrayTrainer(Trainer):
         places = self._found[compiled] if compiled in self._found else self._find(compiled)
         _, sums = compiled.total(n, flat, self._numbers[places])
         means = self.np.asarray(sums) / n
-        gradient = self.np.zeros(len(self._numbers))
-        gradient[places] = means[1:]
         optimizer, count = self.optimizer, len(self.optimizer.parameters)
+        gradient = means[1:]
+        if places != slice(count):
+            gradient = self.np.zeros(len(self._numbers))
+            gradient[places] = means[1:]
         optimizer.steps += 1
         moved, *self._state = optimizer.update(self._numbers[:count], gradient[:count], optimizer.steps, *self._state)
         self._numbers[:count] = moved
@@ -116,5 +118,5 @@ class _ArrayTrainer(Trainer):
         self._numbers = np.append(self._numbers, [x.data for x in new])
         places = [self._places[x] for x in compiled.captured]
         in_order = places == list(range(len(places)))
-        self._found[compiled] = slice(len(places)) if in_order else np.array(places)
+        self._found[compiled] = slice(len(places)) if in_order else places
         return self._found[compiled]
