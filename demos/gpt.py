@@ -8,6 +8,7 @@ One layer, 4 heads, RMS norm, a ReLU perceptron and Adam, written for one name; 
 
 import argparse
 import random
+import sys
 import time
 from collections import defaultdict
 
@@ -17,11 +18,11 @@ from autograd_lite import Value, dot, jit, log_softmax, mean, no_grad, relu, sof
 from nn import Adam
 
 NAMES = """
-ada adam agnes alan albert alice alma alva amalie amy anders andrea anna anton april arthur astrid august aurora ava
-barbara beatrice ben bernard bertha bianca boris brenda bruno carl carla carmen carol cecil celia charles clara claude
-ella elmer elsa emil emilia emma enid eric erica ernest esther eva evan evelyn felix fiona flora frances frank frida
-gabriel gerda gilbert gina gloria grace greta gustav hanna harold harriet hazel hector heidi helen henry herman hilda
-joseph judith julia julian june karen karl katya kenneth kurt lara laura lea lena leo leon leonard lewis lila lily
+ada adam agnes alan albert alice alma alva amalie amy anders andrea anna anton april arthur astrid august ava barbara
+beatrice ben bernard bertha bianca boris brenda bruno carl carla carmen carol cecil celia charles clara claude ella
+elmer elsa emil emilia emma enid eric erica ernest esther eva evan evelyn felix fiona flora frances frank frida gabriel
+gerda gilbert gina gloria grace greta gustav hanna harold harriet hazel hector heidi helen henry herman hilda joseph
+judith julia julian june karen karl katya kenneth kurt lara laura lea lena leo leon leonard lewis lila lily
 """.split()  # noqa: SIM905
 LETTERS = ".abcdefghijklmnopqrstuvwxyz"  # the dot begins and ends a name
 WIDTH, HEADS, HIDDEN, LONGEST = 16, 4, 64, 9
@@ -105,18 +106,18 @@ def train(steps, batch_size, eager):
         optimizer.step()
         return total.data
 
-    step, losses, seconds = compiled or one_number_at_a_time, [], []
+    step, losses, seconds, live = compiled or one_number_at_a_time, [], [], sys.stdout.isatty()
     for n, batch in zip(range(steps), batches(batch_size), strict=False):
         optimizer.lr = 0.01 * (1 - n / steps)
         start = time.perf_counter()
         losses.append(step(*batch))
         seconds.append(time.perf_counter() - start)
-        print(f"\r[{'#' * (30 * (n + 1) // steps):30}] step {n + 1}/{steps}  loss {losses[-1]:.3f}", end="", flush=True)
-    print()
+        if live or not (n + 1) % max(1, steps // 10):
+            bar = f"[{'#' * (30 * (n + 1) // steps):30}] step {n + 1}/{steps}  loss {losses[-1]:.3f}"
+            print(f"\r{bar}" if live else bar, end="" if live and n + 1 < steps else "\n", flush=True)
     if compiled:
         compiled.write()
-    last = losses[-max(1, steps // 10) :]
-    return sum(last) / len(last), sorted(seconds)[steps // 2]
+    return mean(losses[-max(1, steps // 10) :]), sorted(seconds)[steps // 2]
 
 
 def sample(temperature=0.7):
@@ -140,8 +141,7 @@ def main(arguments=None):
     print(f"{len(PARAMETERS)} parameters, {len(NAMES)} names")
     final, seconds = train(options.steps, options.batch_size, options.eager)
     print(f"{seconds / options.batch_size * 1e6:,.0f} microseconds for a name, forwards, backwards and Adam")
-    print("made up:", *[sample() for _ in range(10)])
-    print(f"loss {final:.3f}")
+    print("made up:", *[sample() for _ in range(10)], f"\nloss {final:.3f}")
     return final
 
 
