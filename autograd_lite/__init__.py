@@ -11,8 +11,8 @@ from autograd_lite.drawing import draw, to_html, to_latex, to_mermaid, to_text
 from autograd_lite.explaining import explain
 from autograd_lite.functions import (
     abs, acos, asin, atan, cos, cosh, dot, elu, exp, expm1, gelu, leaky_relu, log, log1p, log_softmax, logsumexp,
-    maximum, mean, minimum, norm, primitive, relu, sigmoid, sign, silu, sin, sinh, softmax, softplus, sqrt, step,
-    sum, tan, tanh, where,
+    matvec, maximum, mean, minimum, norm, primitive, relu, sigmoid, sign, silu, sin, sinh, softmax, softplus, sqrt,
+    step, sum, tan, tanh, where,
 )
 from autograd_lite.graph import topological_order
 from autograd_lite.history import no_grad
@@ -23,6 +23,6 @@ __all__ = [  # noqa: RUF022
     "check_grads", "detect_anomaly", "explain", "jit", "trainer",
     "Value", "topological_order", "draw", "to_html", "to_latex", "to_mermaid", "to_text",
     "abs", "acos", "asin", "atan", "cos", "cosh", "dot", "elu", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
-    "log_softmax", "logsumexp", "maximum", "mean", "minimum", "norm", "primitive", "relu", "sigmoid", "sign", "silu",
-    "sin", "sinh", "softmax", "softplus", "sqrt", "step", "sum", "tan", "tanh", "where",
+    "log_softmax", "logsumexp", "matvec", "maximum", "mean", "minimum", "norm", "primitive", "relu", "sigmoid", "sign",
+    "silu", "sin", "sinh", "softmax", "softplus", "sqrt", "step", "sum", "tan", "tanh", "where",
 ]

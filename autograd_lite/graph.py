@@ -16,7 +16,7 @@ def topological_order(*roots: N) -> list[N]:
     stack is a list, so depth does not matter.
     """
     order: list[N] = []
-    seen: set[N] = set()
+    seen: set[Any] = set()
     stack: list[Any] = [*reversed(roots)]
     pop, push, mark = stack.pop, stack.append, seen.add
     while stack:
@@ -31,8 +31,8 @@ def topological_order(*roots: N) -> list[N]:
             if type(x) is tuple:
                 if not seen.issuperset(x):
                     for arg in reversed(x):
-                        if type(arg) is not float and arg not in seen:
-                            push(arg)
+                        if arg not in seen:  # a float counts as seen from its first time on
+                            (mark if type(arg) is float else push)(arg)
                 continue
             if y is not None and type(y) is not float and y not in seen:
                 push(y)

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import slots, topological_order
-from autograd_lite.primitives import Primitive, to_float
+from autograd_lite.ieee import to_float
+from autograd_lite.primitives import Primitive
 from autograd_lite.recording import current, installed
 
 
@@ -31,7 +32,7 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
     def forward(x: Value, y: Any) -> Any:
         kind = type(y)
         if kind is int:
-            y, kind = float(y), float
+            y, kind = to_float(y, op.name), float
         if installed or (kind is not Value and kind is not float):
             return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
         z = new(Value)
@@ -122,6 +123,8 @@ class Value:
                 continue
             g = node.grad
             if type(x) is tuple or (op.selects and y is not None):
+                if g == 0.0 and op is p.dot and node.data - node.data == 0.0:
+                    continue  # a finite dot product is one of finite numbers, and 0 times those adds nothing
                 args = node.args
                 partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
                 if op.selects:
@@ -161,9 +164,13 @@ class Value:
     __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
     exp, log, log1p, expm1, sqrt   = map(_method, (p.exp, p.log, p.log1p, p.expm1, p.sqrt))
     sin, cos, tan, asin, acos, atan  = map(_method, (p.sin, p.cos, p.tan, p.asin, p.acos, p.atan))
+    arcsin, arccos, arctan           = asin, acos, atan  # what NumPy's functions of those names call
     sinh, cosh, tanh                 = map(_method, (p.sinh, p.cosh, p.tanh))
     sigmoid, softplus, relu          = map(_method, (p.sigmoid, p.softplus, p.relu))
     # fmt: on
+
+    def __pos__(self) -> Value:
+        return self
 
     def __float__(self) -> NoReturn:
         raise TypeError(

@@ -53,12 +53,13 @@ class Neuron(Module):
 
     def __call__(self, x: Any) -> Any:
         """The neuron's output for a list of `nin` numbers or Values."""
-        return self.fire(_inputs("Neuron", x, len(self.w), self.b is not None))
-
-    def fire(self, x: tuple[Any, ...]) -> Any:
-        """The output for inputs that are known to fit, with a 1 behind them if there is a bias."""
-        z = ag.dot(self.w if self.b is None else (*self.w, self.b), x)
+        z = ag.dot(self.row, _inputs("Neuron", x, len(self.w), self.b is not None))
         return z if self.activation is None else self.activation(z)
+
+    @property
+    def row(self) -> tuple[Value, ...]:
+        """The weights, and the bias behind them if there is one."""
+        return tuple(self.w) if self.b is None else (*self.w, self.b)
 
     def __repr__(self) -> str:
         return f"Neuron({len(self.w)}{_options(self)})"
@@ -98,7 +99,9 @@ class Layer(Module):
     def __call__(self, x: Any) -> Any:
         """The neurons' outputs for a list of `nin` numbers: a list, or of one neuron its number itself."""
         x = _inputs("Layer", x, self.nin, self.neurons[0].b is not None)
-        outputs = [neuron.fire(x) for neuron in self.neurons]
+        outputs = ag.matvec([neuron.row for neuron in self.neurons], x)
+        if self.activation is not None:
+            outputs = [self.activation(z) for z in outputs]
         return outputs if len(outputs) > 1 else outputs[0]
 
     def __repr__(self) -> str:

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "minimum": (lambda x: al.minimum(*x), [[0.3, -1.2], [-2.0, 1.0]]),
     "where": (lambda x: al.where(*x), [[0.3, -1.2, 2.0]]),
     "dot": (lambda x: al.dot(x[0], x[1]), [[[0.3, -1.2], [2.0, 0.5]]]),
+    "matvec": (lambda x: al.matvec(x[:2], x[2]), [[[0.3, -1.2], [2.0, 0.5], [-0.4, 1.1]]]),
     "operators": (lambda x: (x[0] + 2) * x[1] / (3 - x[0]) - x[1] ** 3 + x[0] ** x[1] + 2 ** x[1], [[0.5, 1.5]]),
 }
 

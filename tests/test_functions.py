@@ -63,6 +63,27 @@ def test_dot_and_sum_are_one_node() -> None:
     assert (al.dot([], []), al.sum([])) == (0.0, 0.0)
 
 
+def test_matvec_is_a_dot_for_each_row() -> None:
+    a, b, c = Value(1.0), Value(-2.0), Value(3.0)
+    rows, x = [[a, b, c], [2, a, 0.5], [1.0, 1.0, 1.0], [c, Value(-0.0), a]], [b, 4.0, c]
+    for found, row in zip(al.matvec(rows, x), rows, strict=True):
+        expected = al.dot(row, x)
+        assert (found.data, found.op, found.args) == (expected.data, expected.op, expected.args)
+    assert al.matvec([[1, 2], [3.0, 4.0]], [1.0, 10.0]) == [21.0, 43.0]
+    assert al.matvec([[], []], []) == [0.0, 0.0]
+    with pytest.raises(ValueError, match="dot takes two sequences of one length, got 1 and 2"):
+        al.matvec([[1, 2], [a]], [b, c])
+    with pytest.raises(TypeError, match="dot takes real numbers, got str"):
+        al.matvec([[a, "b"]], [b, c])
+
+
+def test_a_dot_product_that_nothing_reaches_hides_no_nan() -> None:
+    for number, expected in ((1.0, 0.0), (math.inf, math.nan)):
+        x, y = Value(2.0), Value(number)
+        (al.dot([x, x], [y, 1.0]) * 0.0).backward()
+        assert x.grad == pytest.approx(expected, nan_ok=True)
+
+
 def test_plain_numbers_give_plain_floats() -> None:
     results = [
         al.exp(1),

@@ -11,17 +11,17 @@ ALLOWED = {
     "graph": set(),
     "primitives": {"ieee"},
     "recording": {"primitives"},
-    "value": {"primitives", "graph", "recording"},
+    "value": {"ieee", "primitives", "graph", "recording"},
     "pickling": {"primitives", "graph", "value"},
     "trees": set(),
-    "functions": {"primitives", "value"},
+    "functions": {"primitives", "recording", "value"},
     "history": {"primitives", "recording", "value"},
     "calculus": {"primitives", "graph", "recording", "value", "history", "trees"},
     "explaining": {"graph", "value", "calculus"},
     "callsite": set(),
     "checking": {"primitives", "graph", "recording", "value", "trees", "calculus", "callsite"},
     "drawing": {"graph"},
-    "compiler": {"primitives", "graph", "recording", "value", "history", "functions", "trees", "calculus", "callsite"},
+    "compiler": {"ieee", "primitives", "graph", "recording", "value", "history", "functions", "trees", "calculus", "callsite"},
 }
 
 
