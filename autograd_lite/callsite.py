@@ -1,10 +1,12 @@
 """Where in the user's code we were called from. Imports nothing of ours."""
 
 import linecache
+import os
 import sys
 from typing import NamedTuple
 
-_PACKAGE = __name__.partition(".")[0]
+_HERE = os.path.dirname(__file__)
+_OURS = tuple([os.path.join(package, "") for package in (_HERE, os.path.join(os.path.dirname(_HERE), "nn"))])
 
 
 class CallSite(NamedTuple):
@@ -18,8 +20,8 @@ class CallSite(NamedTuple):
 
 
 def call_site() -> CallSite:
-    """The innermost line under execution that is not this package's own."""
+    """The innermost line under execution that is neither this package's own nor that of `nn`, installed beside it."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     return CallSite(frame.f_code.co_filename, frame.f_lineno)

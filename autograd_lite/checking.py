@@ -150,7 +150,7 @@ def _first_wrong_rule(f: ListFunction, point: list[float]) -> str:
             difference = _of_primitive(op, numbers, i)
             if isinstance(node.args[i], Value) and not difference.agrees_with(0.0 if dx is None else dx):
                 return (
-                    f"the rule of {op} is wrong: at {_expression(node)} its partial {i} is {dx!r}, "
+                    f"the rule of {op} is wrong: at {_expression(op, node.args)} its partial {i} is {dx!r}, "
                     f"differences give {difference.estimate!r}"
                 )
     return "every rule on the way agrees with its own differences: f has a kink here, or cuts a gradient with detach"
@@ -160,10 +160,10 @@ def _of_primitive(op: p.Primitive, numbers: list[float], i: int) -> _Difference:
     return _difference(lambda xs: [op.compute(*xs)], numbers, i)[0]
 
 
-def _expression(node: Value) -> str:
+def _expression(op: p.Primitive, args: tuple[Any, ...]) -> str:
     """`mul(2.0, 3.0)`, with no more than a few arguments."""
-    numbers = [repr(x) for x in _numbers(node.args[:6])]
-    return f"{node.op}({', '.join(numbers)}{', ...' if len(node.args) > 6 else ''})"
+    numbers = [repr(x) for x in _numbers(args[:6])]
+    return f"{op}({', '.join(numbers)}{', ...' if len(args) > 6 else ''})"
 
 
 # ---- detect_anomaly
@@ -204,10 +204,14 @@ class _Watch:
         z: Value = (self.outer or new_node)(op, args)
         if type(z) is not Value and type(z) is not _Placed:
             return z  # a tracer's: it has no number
-        if not math.isfinite(z.data):
-            operands = ", ".join([repr(x) for x in _numbers(args)])
-            raise FloatingPointError(f"{op}({operands}) is {z.data}, at {call_site()}")
+        self.check(op, args, z)
         return _placed(z) if z.op is op and type(z) is Value else z
+
+    def check(self, op: p.Primitive, args: tuple[Any, ...], z: Scalar) -> None:
+        """A FloatingPointError if `z`, which is `op` of `args`, is not finite."""
+        (number,) = _numbers([z])
+        if not math.isfinite(number):
+            raise FloatingPointError(f"{_expression(op, args)} is {number}, at {call_site()}")
 
     def watch_backward(self, order: list[Value]) -> None:
         """A FloatingPointError if the backward pass over `order` met a nan or an infinity."""
@@ -242,7 +246,7 @@ def _described(node: Value) -> str:
     if node.op is None:
         return f"the leaf {node.label or node.data}"
     place = node.site if isinstance(node, _Placed) else "a line outside detect_anomaly"
-    return f"{_expression(node)} = {node.data!r}, recorded at {place}"
+    return f"{_expression(node.op, node.args)} = {node.data!r}, recorded at {place}"
 
 
 def _way(node: Value, user: dict[Value, Value]) -> str:

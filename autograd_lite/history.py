@@ -20,6 +20,7 @@ class _Forgetful:
     def __init__(self, outer: Recorder | None) -> None:
         self.outer = outer
         self.watch_backward = getattr(outer, "watch_backward", None)
+        self.check = getattr(outer, "check", None)
         self.fresh = getattr(outer, "fresh", None)
 
     def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:

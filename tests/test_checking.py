@@ -296,3 +296,28 @@ def test_threads_have_their_own() -> None:
         thread.join()
     assert found["free"] == -math.inf
     assert found["watched"].startswith("log(0.0) is -inf")
+
+
+def test_what_a_compiled_function_makes_is_watched() -> None:
+    logarithm = al.jit(lambda x: al.log(x))
+    w = Value(1.0)
+    calls = {
+        "(-2.0) is nan": lambda: logarithm(-2.0),
+        "(0.0) is -inf": lambda: logarithm.map([1.0, 0.0]),
+        "() is nan": lambda: logarithm.mean([1.0, -2.0]),
+        "(1.0, -1.0) is nan": lambda: al.jit(lambda x: al.log(w * x)).map([-1.0]),
+    }
+    for text, call in calls.items():
+        for watched in (detect_anomaly()(call), detect_anomaly()(no_grad()(call)), no_grad()(detect_anomaly()(call))):
+            assert f"{text}, at {__file__}:{call.__code__.co_firstlineno}: " in message(watched)
+        call()
+
+
+def test_the_line_named_is_the_user_s_and_not_one_of_nn() -> None:
+    import nn
+
+    def run() -> None:
+        with detect_anomaly():
+            nn.mse([Value(1e200)], [0.0])  # the line
+
+    assert f"at {__file__}:{run.__code__.co_firstlineno + 2}: " in message(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Hashable
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from itertools import islice
 from typing import Any, overload
 
@@ -16,7 +16,7 @@ from autograd_lite.compiler.python import source
 from autograd_lite.graph import slots
 from autograd_lite.history import is_kept
 from autograd_lite.primitives import Primitive
-from autograd_lite.recording import current
+from autograd_lite.recording import current, installed
 from autograd_lite.trees import Tree
 from autograd_lite.value import Value
 
@@ -50,11 +50,17 @@ class Jitted:
     def __init__(self, f: Callable[..., Any], backend: Any) -> None:
         if not callable(f):
             raise TypeError(f"jit takes a function, got {type(f).__name__}")
-        self._f = f
+        self._f, self._backend = f, backend
         self._backends = find_backends(backend)
         self._compiled: dict[Any, Compiled] = {}
         self._latest: Compiled | None = None
         update_wrapper(self, f)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Jitted, (self._f, self._backend)  # compiled anew where it is called
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Any:
+        return self if owner is None else partial(self, owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives; a Value in it is one node, made from the captured Values and the arguments."""
@@ -64,7 +70,7 @@ class Jitted:
         structure = flatten((args, kwargs), numbers)
         compiled = self.compiled((args, kwargs), structure)
         given = (*compiled.captured, *[float(x) if type(x) in PLAIN else x for x in numbers])
-        return compiled.result([op(*given) for op in compiled.ops])
+        return compiled.result([_checked(op, given, op(*given)) for op in compiled.ops])
 
     def map(self, *columns: Any) -> list[Any]:
         """`f` of each row: a list of what it gives. A column is an array, or a list with one item per row."""
@@ -87,7 +93,8 @@ class Jitted:
             each = [self(*row) for row in zip(*columns, strict=True)]
             return sum(each) / len(each)
         compiled = self.compiled(rows.row, rows.structure)
-        return compiled.mean(rows)(*compiled.captured)
+        mean, given = compiled.mean(rows), tuple(compiled.captured)
+        return _checked(mean, given, mean(*given))
 
     def compiled(self, tree: Tree, structure: Hashable) -> Compiled:
         """The function compiled for arguments of the `structure` of `tree`, which is (args, kwargs)."""
@@ -125,8 +132,16 @@ def _is_tracing() -> bool:
 
 def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
     """The Value of `op` on `args`, of which the number is known."""
-    z = Value(number)
+    z: Value = _checked(op, args, Value(number))
     if is_kept():
         z.op = op
         z._x, z._y = slots(args)
+    return z
+
+
+def _checked(op: Primitive, args: tuple[Any, ...], z: Any) -> Any:
+    """`z`, which is `op` of `args`, looked at by the recorder in force if that watches for a nan."""
+    check = getattr(current.get(), "check", None) if installed else None
+    if check is not None:
+        check(op, args, z)
     return z
