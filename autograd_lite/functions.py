@@ -29,13 +29,13 @@ maximum, minimum, where = p.maximum, p.minimum, p.where
 
 def sum(xs: Iterable[Scalar]) -> Scalar:
     """The sum of `xs` as one node; 0.0 if there are none."""
-    xs = tuple(xs)
+    xs = _items(xs, "sum")
     return p.sum_(*xs) if xs else 0.0
 
 
 def dot(xs: Iterable[Scalar], ys: Iterable[Scalar]) -> Scalar:
     """x0*y0 + x1*y1 + ... as one node; a ValueError if the lengths differ."""
-    xs, ys = tuple(xs), tuple(ys)
+    xs, ys = _items(xs, "dot"), _items(ys, "dot")
     if len(xs) != len(ys):
         raise ValueError(f"dot takes two sequences of one length, got {len(xs)} and {len(ys)}")
     return p.dot(*xs, *ys) if xs else 0.0
@@ -43,7 +43,7 @@ def dot(xs: Iterable[Scalar], ys: Iterable[Scalar]) -> Scalar:
 
 def matvec(rows: Iterable[Iterable[Scalar]], xs: Iterable[Scalar]) -> list[Scalar]:
     """The dot product of each row with `xs`, as one node each: what `dot` gives, with the work on `xs` done once."""
-    xs = tuple(xs)
+    xs = _items(xs, "matvec")
     right = _numbers(xs)
     products = []
     for row in rows:
@@ -62,7 +62,7 @@ def mean(xs: Iterable[Scalar]) -> Scalar:
 
 def norm(xs: Iterable[Scalar]) -> Scalar:
     """The Euclidean length of `xs`. Its gradient at the origin is 0, as PyTorch's."""
-    xs = tuple(xs)
+    xs = _items(xs, "norm")
     square = dot(xs, xs)
     return where(square, sqrt(where(square, square, 1.0)), 0.0)
 
@@ -130,9 +130,11 @@ def primitive(partials: Rule) -> Callable[[F], Primitive]:
         raise TypeError(f"primitive takes partials=a function of (z, *args), got {type(partials).__name__}")
 
     def decorate(function: F) -> Primitive:
-        name = function.__name__
+        name = getattr(function, "__name__", None)
+        if not callable(function) or name is None:
+            raise TypeError(f"write @primitive(partials=...) above a function with a name, not above {function!r}")
         row = p.PRIMITIVES.get(name)
-        if row is not None and row.compute.__module__ != function.__module__:
+        if row is not None and (row in vars(p).values() or row.compute.__module__ != function.__module__):
             raise ValueError(f"there is a primitive {name!r} already: choose another name")
 
         @wraps(function)
@@ -156,8 +158,14 @@ def _numbers(xs: tuple[Scalar, ...]) -> list[float | None]:
     return [x.data if type(x) is Value else x if type(x) is float else None for x in xs]
 
 
+def _items(xs: Iterable[Scalar], what: str) -> tuple[Scalar, ...]:
+    if isinstance(xs, Iterable):
+        return tuple(xs)
+    raise TypeError(f"{what} takes a list of numbers, got {type(xs).__name__}")
+
+
 def _some(xs: Iterable[Scalar], what: str) -> Sequence[Scalar]:
-    xs = tuple(xs)
+    xs = _items(xs, what)
     if not xs:
         raise ValueError(f"{what} of an empty list")
     return xs

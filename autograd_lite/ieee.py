@@ -5,8 +5,23 @@ Nothing here raises, nothing is complex, and a nan that goes in comes out (but n
 
 import math
 import operator
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from functools import reduce
 from math import inf, nan
+from numbers import Real
+from typing import Any
+
+
+def to_float(x: Any, what: str) -> float:
+    """`x` as a Python float; a TypeError that names `what` if `x` is not a real number."""
+    if isinstance(x, Real) or type(x).__name__ in ("bool", "bool_"):  # NumPy's bool is no Real
+        try:
+            return float(x)
+        except OverflowError:  # an int of more than 308 digits
+            return inf if x > 0 else -inf
+    remedy = "use its .data" if hasattr(x, "record") else "convert it with float(), or take its elements one by one"
+    raise TypeError(f"{what} takes real numbers, got {type(x).__name__} {str(x)[:60]}: {remedy}")
 
 
 def _total(function: Callable[[float], float], pole: float | None = None) -> Callable[[float], float]:
@@ -98,7 +113,12 @@ def where(c: float, x: float, y: float) -> float:
     return x if c else y
 
 
-_sum = sum
+def _added(xs: Iterable[float], start: float) -> float:
+    """`start` + x0 + x1 + ... from the left, as every backend adds. Python's own sum compensates since 3.12."""
+    return reduce(operator.add, xs, start)
+
+
+_sum = sum if sys.version_info < (3, 12) else _added
 
 
 def sum(*xs: float) -> float:

@@ -43,6 +43,12 @@ def _restore(rows: list[Value | Row]) -> Value:
     return nodes[-1]
 
 
+def _reduce_primitive(op: Primitive) -> tuple[Any, ...]:
+    if PRIMITIVES.get(op.name) is not op:
+        raise TypeError(f"{op} cannot be saved, as it was compiled: save the leaves, and call the function again")
+    return _named, (op.name,)
+
+
 def _named(name: str) -> Primitive:
     if name not in PRIMITIVES:
         raise ValueError(f"no primitive is called {name!r} here: import the module that defines it first")
@@ -50,4 +56,5 @@ def _named(name: str) -> Primitive:
 
 
 copyreg.pickle(Value, _reduce)
-copyreg.pickle(Primitive, lambda op: (_named, (op.name,)))
+copyreg.pickle(Primitive, _reduce_primitive)
+setattr(Primitive, "__deepcopy__", lambda op, memo: op)  # noqa: B010

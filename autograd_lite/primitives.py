@@ -1,53 +1,39 @@
 """The table of primitives: each one's number from numbers, and its partial derivatives.
 
-This is the only place where a derivative is written. A rule is a function of the result `z` and the arguments,
-in ordinary operators and other primitives, so that one rule runs on floats (`backward`), on Values (gradients
-that are graphs, hence any order), forwards (`jvp`), and on traced symbols inside the compiler.
+Here alone derivatives are written. A rule is a function of the result `z` and the arguments, in ordinary operators and
+other primitives, so that it runs on floats (`backward`), on Values (gradients that are graphs), and on traced symbols.
 """
 
 import operator
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 from autograd_lite import ieee
+from autograd_lite.ieee import to_float as to_float
 
 
 class Primitive:
     """A differentiable operation `z = op(x, y, ...)`.
 
-    `compute(*floats) -> float` follows IEEE 754 and never raises; `partials(z, *args)` is the tuple of dz/darg, with
-    None for an argument through which nothing flows. One that `selects` hands each argument's derivative on or holds
-    it back: where its partial is 0 nothing passes, not even `0 * inf`.
+    `compute(*floats) -> float` never raises; `partials(z, *args)` is the tuple of dz/darg, with None where nothing flows.
+    Through one that `selects` nothing passes where a partial is 0, not even `0 * inf`.
     """
-
-    __slots__ = ("compute", "name", "partials", "selects")
 
     def __init__(
         self, name: str, compute: Callable[..., float], partials: Callable[..., tuple[Any, ...]], selects: bool = False
     ) -> None:
         self.name, self.compute, self.partials, self.selects = name, compute, partials, selects
+        self.__doc__ = compute.__doc__
 
     def __call__(self, *args: Any) -> Any:
         """A float of real numbers; where any of `args` is a Value, what that records."""
-        plain = True
         for arg in args:
-            if type(arg) is not float:
-                if hasattr(arg, "record"):
-                    return arg.record(self, args)
-                plain = False
-        return self.compute(*(args if plain else [to_float(arg, self.name) for arg in args]))
+            if type(arg) is not float and hasattr(arg, "record"):
+                return arg.record(self, args)
+        return self.compute(*[arg if type(arg) is float else to_float(arg, self.name) for arg in args])
 
     def __repr__(self) -> str:
         return self.name
-
-
-def to_float(x: Any, what: str) -> float:
-    """`x` as a Python float; a TypeError that names `what` if `x` is not a real number."""
-    if isinstance(x, Real) or type(x).__name__ in ("bool", "bool_"):  # NumPy's bool is no Real
-        return float(x)
-    remedy = "use its .data" if hasattr(x, "record") else "convert it with float(), or take its elements one by one"
-    raise TypeError(f"{what} takes real numbers, got {type(x).__name__} {str(x)[:60]}: {remedy}")
 
 
 def _pow_partials(z: Any, x: Any, y: Any) -> tuple[Any, Any]:
@@ -70,7 +56,7 @@ pow_      = Primitive("pow",       ieee.pow,       _pow_partials)
 exp       = Primitive("exp",       ieee.exp,       lambda z, x: (z,))
 log       = Primitive("log",       ieee.log,       lambda z, x: (div(1.0, x),))
 log1p     = Primitive("log1p",     ieee.log1p,     lambda z, x: (div(1.0, 1.0 + x),))
-expm1     = Primitive("expm1",     ieee.expm1,     lambda z, x: (z + 1.0,))
+expm1     = Primitive("expm1",     ieee.expm1,     lambda z, x: (exp(x),))
 sqrt      = Primitive("sqrt",      ieee.sqrt,      lambda z, x: (div(0.5, z),))
 sin       = Primitive("sin",       ieee.sin,       lambda z, x: (cos(x),))
 cos       = Primitive("cos",       ieee.cos,       lambda z, x: (-sin(x),))

@@ -117,37 +117,12 @@ class Value:
         for node in order:
             node.grad = 0.0
         self.grad = 1.0
-        for node in reversed(order):
-            x, y, op = node._x, node._y, node.op
-            if op is None:
-                continue
-            g = node.grad
-            if type(x) is tuple or (op.selects and y is not None):
-                if g == 0.0 and op is p.dot and node.data - node.data == 0.0:
-                    continue  # a finite dot product is one of finite numbers, and 0 times those adds nothing
-                args = node.args
-                partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
-                if op.selects:
-                    partials = tuple([dx or None for dx in partials])
-                for x, dx in zip(args, partials, strict=True):
-                    if dx is not None and type(x) is not float:
-                        x.grad += g * dx
-                continue
-            # The same, written out for one argument and for two: most nodes are such, and it takes half the time.
-            if y is None:
-                (dx,), dy = op.partials(node.data, x.data), None
-                if op.selects:
-                    dx = dx or None
-            elif type(x) is float:
-                dx, dy = None, op.partials(node.data, x, y.data)[1]
-            elif type(y) is float:
-                dx, dy = op.partials(node.data, x.data, y)[0], None
-            else:
-                dx, dy = op.partials(node.data, x.data, y.data)
-            if dx is not None:
-                x.grad += g * dx
-            if dy is not None:
-                y.grad += g * dy
+        try:
+            _sweep(order)
+        except BaseException:  # a rule of the user's, Ctrl-C: the leaves are as they were
+            for leaf, grad in before:
+                leaf.grad = grad
+            raise
         for leaf, grad in before:
             leaf.grad += grad
         watch = getattr(current.get(), "watch_backward", None) if installed else None
@@ -189,3 +164,37 @@ class Value:
     def __repr__(self) -> str:
         label = f", label={self.label!r}" if self.label else ""
         return f"Value(data={self.data}, grad={self.grad}{label})"
+
+
+def _sweep(order: list[Value]) -> None:
+    """The chain rule: from the last node to the first, add `grad` times each partial to the argument's `grad`."""
+    for node in reversed(order):
+        x, y, op, g = node._x, node._y, node.op, node.grad
+        if op is None:
+            continue
+        if type(x) is tuple or (op.selects and y is not None):
+            if g == 0.0 and op is p.dot and node.data - node.data == 0.0:
+                continue  # what makes a finite dot product is finite, and 0 times that adds nothing
+            args = node.args
+            partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
+            if op.selects:
+                partials = tuple([dx or None for dx in partials])
+            for x, dx in zip(args, partials, strict=True):
+                if dx is not None and type(x) is not float:
+                    x.grad += g * dx
+            continue
+        # The same, written out for one argument and for two: most nodes are such, and it takes half the time.
+        if y is None:
+            (dx,), dy = op.partials(node.data, x.data), None
+            if op.selects:
+                dx = dx or None
+        elif type(x) is float:
+            dx, dy = None, op.partials(node.data, x, y.data)[1]
+        elif type(y) is float:
+            dx, dy = op.partials(node.data, x.data, y)[0], None
+        else:
+            dx, dy = op.partials(node.data, x.data, y.data)
+        if dx is not None:
+            x.grad += g * dx
+        if dy is not None:
+            y.grad += g * dy

@@ -126,3 +126,24 @@ def test_bad_input_is_named() -> None:
         al.tanh([1.0])
     with pytest.raises(TypeError, match="maximum takes real numbers, got NoneType"):
         al.maximum(Value(1.0), None)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "norm", "softmax", "log_softmax", "logsumexp"])
+@pytest.mark.parametrize("x", [5, Value(1.0), None])
+def test_what_is_no_list_is_named(name: str, x: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} takes a list of numbers, got {type(x).__name__}"):
+        getattr(al, name)(x)
+
+
+def test_elu_keeps_its_digits_far_below_zero() -> None:
+    for x in (-20.0, -30.0, -38.0, -100.0):
+        leaf = Value(x)
+        al.elu(leaf).backward()
+        assert leaf.grad == pytest.approx(math.exp(x), rel=1e-12)
+
+
+def test_a_primitive_of_a_name_in_the_table_or_without_partials_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is a primitive 'tanh' already"):
+        al.primitive(partials=lambda z, x: (1.0,))(math.tanh)
+    with pytest.raises(TypeError, match=r"write @primitive\(partials=...\) above a function with a name"):
+        al.primitive(lambda x: x)(2.0)  # type: ignore[type-var]

@@ -277,3 +277,53 @@ def test_a_recorder_sees_the_operations_of_its_thread_only() -> None:
     a * a
     assert seen == ["mul", "pow_const", "dot"]
     assert not installed
+
+
+def test_a_backward_that_fails_leaves_the_leaves_as_they_were() -> None:
+    @al.primitive(partials=lambda z, x: (1 / 0,))
+    def boom(x: float) -> float:
+        return x
+
+    a = Value(1.0)
+    (a * 5).backward()
+    with pytest.raises(ZeroDivisionError):
+        (boom(a) * 2 + a).backward()
+    assert a.grad == 5.0
+
+
+def test_a_compiled_call_is_not_taken_for_a_primitive_of_its_name() -> None:
+    w = Value(3.0)
+
+    @al.jit
+    def add(x: Any) -> Any:
+        return w * x
+
+    y = add(5.0)
+    assert repr(y.op) == "jit(add)"
+    with pytest.raises(TypeError, match=r"jit\(add\) cannot be saved, as it was compiled: save the leaves"):
+        pickle.dumps(y)
+    twin, w2 = copy.deepcopy((y, w))
+    twin.backward()
+    assert (w2.grad, w.grad) == (5.0, 0.0)
+    again = copy.deepcopy(add)
+    assert again(5.0).data == 15.0
+
+
+def test_numbers_beyond_floats_are_infinite() -> None:
+    assert Value(10**400).data == math.inf
+    assert (Value(-1.0) * 10**400).data == -math.inf
+
+
+def test_sums_are_taken_from_the_left_on_every_python() -> None:
+    from autograd_lite import ieee
+
+    assert al.sum([1e16, 1.0, -1e16]) == al.dot([1e16, 1.0, -1e16], [1, 1, 1]) == 0.0
+    assert ieee._added([1e16, 1.0, -1e16], -0.0) == 0.0
+
+
+def test_numpy_names_and_unary_plus() -> None:
+    np = pytest.importorskip("numpy")
+    v = Value(0.5)
+    assert +v is v
+    assert np.arctan(v).data == math.atan(0.5)
+    assert np.arcsin(v).data == math.asin(0.5)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any, NamedTuple
 
-from autograd_lite.primitives import to_float
+from autograd_lite.ieee import to_float
 from autograd_lite.trees import Tree, tree_map
 from autograd_lite.value import Value
 

@@ -59,7 +59,7 @@ class Compiled:
         used = dict.fromkeys([x for node in order for x in node.args] + self._simple)
         self._captured = [x for x in used if x in values]
         self.captured = [values[x] for x in self._captured]
-        self.ops = [Primitive(self.name, self._number(n), self._partials(n)) for n in range(len(self.roots))]
+        self.ops = [Primitive(f"jit({self.name})", self._number(n), self._partials(n)) for n in range(len(self.roots))]
         self._last: tuple[tuple[float, ...], Sequence[float]] = (), ()
         self.backend = backends[0].name
 
