@@ -8,13 +8,12 @@ module, under JAX's names, turns functions into graphs for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
 from autograd_lite.history import is_kept, with_history
-from autograd_lite.recording import current
+from autograd_lite.recording import constant, constants, current
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map
 from autograd_lite.value import Value
 
@@ -129,16 +128,10 @@ def _values(xs: Iterable[Scalar]) -> list[Value]:
 
 
 def _value(x: Scalar) -> Value:
-    if isinstance(x, Value):
-        return x
-    constant = Value(x)
-    _forget([constant])
-    return constant
+    return x if isinstance(x, Value) else constant(Value(x))
 
 
 # ---- the arguments and the results of a derivative
-
-_enclosing: ContextVar[_Inputs | None] = ContextVar("the inputs of the derivative under way", default=None)
 
 
 class _Inputs:
@@ -165,28 +158,23 @@ class _Inputs:
 
     def call(self, f: Function, args: Sequence[Any], options: dict[str, Any]) -> Tree:
         """f's result, made of Values and floats."""
-        token = _enclosing.set(self)
+        token = constants.set(self.constants)
         try:
             y = f(*args, **options)
         finally:
-            _enclosing.reset(token)
+            constants.reset(token)
         return tree_map(lambda leaf: _scalar(leaf, f"the result under {self.what}"), y)
 
     def results(self, tree: Tree) -> Tree:
         """`tree` as floats, if the inputs were numbers and nothing in its graph can vary any more; else as Values."""
-        _forget(self.constants)
+        around = constants.get()
+        if around is not None:
+            around |= self.constants
         if self.are_numbers:
             order = topological_order(*_values(tree_leaves(tree)))
             if all(node.op is not None or node in self.constants for node in order):
                 return tree_map(lambda z: z.data if isinstance(z, Value) else z, tree)
         return tree_map(_value if is_kept() else lambda z: _value(z).detach(), tree)
-
-
-def _forget(leaves: Iterable[Value]) -> None:
-    """Tell the derivative that is under way around this that it need not mind `leaves`: they cannot vary."""
-    enclosing = _enclosing.get()
-    if enclosing is not None:
-        enclosing.constants.update(leaves)
 
 
 def _scalar(x: Any, what: str) -> Scalar:
@@ -234,8 +222,9 @@ def grad(f: Function, argnums: Argnums = 0) -> Function:
     """The function that gives the gradient of f, in the structure of the argument that `argnums` says.
 
     f takes numbers, and nested lists, tuples and dicts of numbers, and returns one number. With several `argnums`
-    the result is a tuple. Of plain numbers it is made of floats, unless it depends on a leaf that f meets or makes
-    itself; else of Values, to be differentiated by all they depend on. So it is with the functions that follow.
+    the result is a tuple. Of plain numbers it is made of floats, unless it depends on a leaf that f meets, or makes
+    itself and not by `detach` or `no_grad`; else of Values, to be differentiated by all they depend on. So it is with
+    the functions that follow.
     """
     what = f"grad of {_name(f)}"
 

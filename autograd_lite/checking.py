@@ -7,13 +7,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 from autograd_lite import primitives as p
 from autograd_lite.calculus import flows, jacobian, jvp
 from autograd_lite.callsite import CallSite, call_site
 from autograd_lite.graph import topological_order
-from autograd_lite.recording import Recorder, current, recording_with
+from autograd_lite.recording import Mode, Recorder, constant, current, recording_with
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_paths
 from autograd_lite.value import Value, new_node
 
@@ -169,14 +169,28 @@ def _expression(op: p.Primitive, args: tuple[Any, ...]) -> str:
 # ---- detect_anomaly
 
 
-@contextmanager
-def detect_anomaly() -> Iterator[None]:
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@overload
+def detect_anomaly() -> Mode: ...
+@overload
+def detect_anomaly(function: F) -> F: ...
+def detect_anomaly(function: Any = None) -> Any:
     """While this is open, in this thread, the first nan or infinity is a FloatingPointError that says where it is from.
 
     In the forward pass: the operation, its numbers, and the file, line and text of the code that did it. In `backward`:
     the operation whose gradient was finite and whose contribution to an argument was not, the partial, the line where
     the operation was recorded, and the way there from the loss. Costs nothing when it is not open.
+
+    `with detect_anomaly():` opens it; `@detect_anomaly` and `@detect_anomaly()` make a function run so.
     """
+    mode = Mode("detect_anomaly", _watching)
+    return mode if function is None else mode(function)
+
+
+@contextmanager
+def _watching() -> Iterator[None]:
     with recording_with(_Watch(current.get())):
         yield
 
@@ -200,7 +214,7 @@ class _Watch:
 
     def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
         if self.outer is None and op is p.detach:
-            return Value(args[0].data)
+            return constant(Value(args[0].data))
         z: Value = (self.outer or new_node)(op, args)
         if type(z) is not Value and type(z) is not _Placed:
             return z  # a tracer's: it has no number

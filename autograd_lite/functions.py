@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
+from functools import reduce, wraps
 from typing import Any, TypeAlias, TypeVar
 
 from autograd_lite import primitives as p
 from autograd_lite.primitives import Primitive
-from autograd_lite.recording import installed
+from autograd_lite.recording import current, installed
 from autograd_lite.value import Value, new_node
 
 Scalar: TypeAlias = Any  # a Value, or a real number
@@ -70,14 +70,14 @@ def norm(xs: Iterable[Scalar]) -> Scalar:
 def logsumexp(xs: Iterable[Scalar]) -> Scalar:
     """log(exp(x0) + exp(x1) + ...), without overflow."""
     xs = _some(xs, "logsumexp")
-    peak = _peak(xs)
+    peak = p.detach(maximum(minimum(_largest(xs), sys.float_info.max), -sys.float_info.max))
     return peak + log(sum([exp(x - peak) for x in xs]))
 
 
 def softmax(xs: Iterable[Scalar]) -> list[Scalar]:
     """exp(x) / sum of exp(x) for each of `xs`, without overflow."""
     xs = _some(xs, "softmax")
-    peak = _peak(xs)
+    peak = p.detach(_largest(xs))
     exps = [exp(x - peak) for x in xs]
     total = sum(exps)
     return [e / total for e in exps]
@@ -86,7 +86,7 @@ def softmax(xs: Iterable[Scalar]) -> list[Scalar]:
 def log_softmax(xs: Iterable[Scalar]) -> list[Scalar]:
     """log(softmax(xs)), without overflow, and without underflow to log(0)."""
     xs = _some(xs, "log_softmax")
-    peak = _peak(xs)
+    peak = p.detach(_largest(xs))
     shifted = [x - peak for x in xs]
     total = log(sum([exp(x) for x in shifted]))
     return [x - total for x in shifted]
@@ -171,10 +171,8 @@ def _some(xs: Iterable[Scalar], what: str) -> Sequence[Scalar]:
     return xs
 
 
-def _peak(xs: Sequence[Scalar]) -> Scalar:
-    """The largest of `xs`, brought into the finite range, as a number through which no derivative flows."""
-    peak = xs[0]
-    for x in xs[1:]:
-        peak = maximum(peak, x)
-    peak = maximum(minimum(peak, sys.float_info.max), -sys.float_info.max)
-    return p.detach(peak)
+def _largest(xs: Sequence[Scalar]) -> Scalar:
+    """The largest of `xs`, for its number only: a float, but in a trace, where Values have no number."""
+    if getattr(current.get(), "fresh", None) is None:
+        xs = [x.data if isinstance(x, Value) else x for x in xs]
+    return reduce(maximum, xs)

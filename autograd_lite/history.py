@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from autograd_lite import primitives as p
-from autograd_lite.recording import Recorder, current, recording_with
+from autograd_lite.recording import Mode, Recorder, constant, current, recording_with
 from autograd_lite.value import Value, new_node
 
+F = TypeVar("F", bound=Callable[..., Any])
 _kept: ContextVar[bool] = ContextVar("history kept", default=True)
 
 
@@ -30,16 +31,26 @@ class _Forgetful:
             if self.fresh is not None:  # a tracer's node is not ours to change
                 return record(p.detach, (z,))
             z.op, z._x, z._y = None, (), None
+            constant(z)
         return z
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+@overload
+def no_grad() -> Mode: ...
+@overload
+def no_grad(function: F) -> F: ...
+def no_grad(function: Any = None) -> Any:
     """While this is open, in this thread, operations give leaves: their numbers, and no history.
 
-    `@no_grad()` makes a function run so. As in PyTorch, the derivatives that `grad`, `jvp` and the like take inside
-    are right all the same; it is their results that have no history.
+    `with no_grad():` opens it; `@no_grad` and `@no_grad()` make a function run so. As in PyTorch, the derivatives that
+    `grad`, `jvp` and the like take inside are right all the same; it is their results that have no history.
     """
+    mode = Mode("no_grad", _without_history)
+    return mode if function is None else mode(function)
+
+
+@contextmanager
+def _without_history() -> Iterator[None]:
     token = _kept.set(False)
     try:
         with recording_with(_Forgetful(current.get())):

@@ -11,7 +11,7 @@ from autograd_lite import primitives as p
 from autograd_lite.graph import slots, topological_order
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive
-from autograd_lite.recording import current, installed
+from autograd_lite.recording import constant, current, installed
 
 
 def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
@@ -108,7 +108,7 @@ class Value:
     def detach(self) -> Value:
         """The same number without its history: a new leaf."""
         recorder = current.get() if installed else None
-        return Value(self.data) if recorder is None else recorder(p.detach, (self,))
+        return constant(Value(self.data)) if recorder is None else recorder(p.detach, (self,))
 
     def backward(self) -> None:
         """Add d(self)/d(leaf) to the `grad` of every leaf under `self`; set the `grad` of every node between."""

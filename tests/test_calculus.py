@@ -414,6 +414,34 @@ def test_what_reaches_a_value_outside_stays_a_value() -> None:
     assert type(grad(lambda x: x * x + w)(2.0)) is float
 
 
+def test_what_is_cut_off_cannot_vary_and_numbers_come_out() -> None:
+    def without(x: Value) -> Value:
+        with al.no_grad():
+            c = x * x
+        return c * x
+
+    compiled = al.jit(lambda x: x * x)
+
+    def mapped(x: Value) -> Value:
+        with al.no_grad():
+            (c,) = compiled.map([3.0])
+        return c * x
+
+    results = [
+        grad(lambda x: x * x.detach())(3.0),
+        grad(al.no_grad(lambda x: x * x))(3.0),
+        grad(without)(3.0),
+        grad(mapped)(3.0),
+        grad(lambda x: grad(lambda z: z * z * x.detach())(x))(3.0),
+        grad(lambda x: x * grad(lambda z: z * z.detach())(2.0))(3.0),
+        al.detect_anomaly(grad(lambda x: x * x.detach()))(3.0),
+        *jvp(lambda x: x * al.softmax([x, 0.0])[0].detach(), (0.0,), (2.0,)),
+    ]
+    assert results == [3.0, 0.0, 9.0, 9.0, 6.0, 2.0, 3.0, 0.0, 1.0]
+    assert {type(y) for y in results} == {float}
+    assert type(grad(lambda x: x * x.detach() * Value(2.0))(3.0)) is Value
+
+
 def test_a_result_that_does_not_depend_on_the_argument_has_gradient_zero() -> None:
     assert grad(lambda x, y: y * y, 0)(1.0, 2.0) == 0.0
     assert grad(lambda _: 7)(1.0) == 0.0

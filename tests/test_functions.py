@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import autograd_lite as al
-from autograd_lite import Value
+from autograd_lite import Value, jit, topological_order
 
 VECTORS = [[0.3, -1.2, 2.0], [1000.0, -1000.0, 999.0], [-1000.0, -1000.5, -2000.0], [5.0, 1.0], [0.0, 0.0], [7.0]]
 POINTS = [0.0, 0.5, -0.5, 3.0, -3.0, 30.0, -30.0, 1000.0, -1000.0]
@@ -109,6 +109,26 @@ def test_infinities_in_logsumexp() -> None:
     assert al.logsumexp([-math.inf, -math.inf]) == -math.inf
     assert al.logsumexp([-math.inf, 0.0]) == 0.0
     assert math.isnan(al.logsumexp([math.nan, 0.0]))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+@pytest.mark.parametrize("xs", [[math.inf, 0.0], [-math.inf, 0.0], [-math.inf, -math.inf], [math.inf, math.inf]])
+def test_infinities_are_as_in_pytorch(name: str, xs: list[float]) -> None:
+    torch = pytest.importorskip("torch")
+    expected = getattr(torch, name)(torch.tensor(xs), 0).tolist()
+    assert getattr(al, name)(xs) == pytest.approx(expected, nan_ok=True)
+    compiled = jit(getattr(al, name))(xs)
+    assert compiled == pytest.approx(expected, nan_ok=True)
+
+
+def test_softmax_has_no_node_through_which_nothing_flows() -> None:
+    xs = [Value(x) for x in (0.5, 2.0, -1.0)]
+    for y, names in [
+        (al.softmax(xs)[0], ["sub", "exp"] * 3 + ["sum", "div"]),
+        (al.log_softmax(xs)[0], ["sub", "exp"] * 3 + ["sum", "log", "sub"]),
+        (al.logsumexp(xs), ["sub", "exp"] * 3 + ["sum", "log", "add"]),
+    ]:
+        assert sorted(str(node.op) for node in topological_order(y) if node.op) == sorted(names)
 
 
 @pytest.mark.parametrize("name", ["mean", "softmax", "log_softmax", "logsumexp"])

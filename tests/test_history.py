@@ -1,11 +1,12 @@
 """`no_grad` and `detach`: numbers without history, in threads, as a decorator, and around derivatives."""
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 import autograd_lite as al
-from autograd_lite import Value, grad, gradients, jvp, no_grad, vjp
+from autograd_lite import Value, detect_anomaly, grad, gradients, jvp, no_grad, vjp
 from autograd_lite.recording import installed
 
 
@@ -31,6 +32,51 @@ def test_it_decorates_a_function_which_may_call_itself() -> None:
     x = Value(3.0)
     assert (power(x, 4).data, power(x, 4).op, power.__doc__) == (81.0, None, "x to the n.")
     assert (x * x).op is not None
+
+
+def test_it_decorates_with_and_without_parentheses() -> None:
+    def square(x: Value) -> Value:
+        return x * x
+
+    x = Value(3.0)
+    for decorated in (no_grad(square), no_grad()(square)):
+        assert (decorated(x).data, decorated(x).op, decorated.__name__) == (9.0, None, "square")
+    for decorated in (detect_anomaly(square), detect_anomaly()(square)):
+        assert decorated(x).op is not None
+        with pytest.raises(FloatingPointError, match=r"mul\(1e\+200, 1e\+200\) is inf"):
+            decorated(Value(1e200))
+    assert not installed
+
+
+def test_one_object_may_be_entered_again_and_in_another_thread() -> None:
+    without, x = no_grad(), Value(3.0)
+    for _ in range(2):
+        with without:
+            with without:
+                assert (x * x).op is None
+            thread = threading.Thread(target=without(lambda: None))
+            thread.start()
+            thread.join()
+            assert (x * x).op is None
+        assert (x * x).op is not None
+    assert not installed
+
+
+def test_what_it_cannot_decorate_is_named() -> None:
+    def numbers() -> Iterator[Value]:
+        yield Value(1.0) * 2
+
+    async def wait() -> None: ...
+
+    for mode in (no_grad, detect_anomaly):
+        for function in (numbers, wait):
+            message = f"{mode.__name__} cannot decorate {function.__name__}, which pauses"
+            with pytest.raises(TypeError, match=message):
+                mode(function)  # type: ignore[type-var]
+            with pytest.raises(TypeError, match=message):
+                mode()(function)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=f"{mode.__name__} decorates a function, got float"):
+            mode(3.0)  # type: ignore[type-var]
 
 
 def test_it_ends_when_an_error_leaves_it() -> None:
@@ -109,4 +155,4 @@ def test_detach_cuts_the_gradient_in_every_mode() -> None:
     y.backward()
     assert (x.grad, gradients(y, [x])[0].data) == (9.0, 9.0)
     assert (x * x).detach().args == ()
-    assert jvp(lambda x: x * x.detach(), (3.0,), (1.0,))[1].data == 3.0
+    assert jvp(lambda x: x * x.detach(), (3.0,), (1.0,))[1] == 3.0

@@ -16,7 +16,7 @@ from autograd_lite.compiler.python import source
 from autograd_lite.graph import slots
 from autograd_lite.history import is_kept
 from autograd_lite.primitives import Primitive
-from autograd_lite.recording import current, installed
+from autograd_lite.recording import constant, current, installed
 from autograd_lite.trees import Tree
 from autograd_lite.value import Value
 
@@ -133,9 +133,10 @@ def _is_tracing() -> bool:
 def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
     """The Value of `op` on `args`, of which the number is known."""
     z: Value = _checked(op, args, Value(number))
-    if is_kept():
-        z.op = op
-        z._x, z._y = slots(args)
+    if not is_kept():
+        return constant(z)
+    z.op = op
+    z._x, z._y = slots(args)
     return z
 
 
