@@ -1,4 +1,4 @@
-"""The kernel gives the table's numbers in every lane, runs any program as its docstrings say, and no buffer crashes it."""
+"""The kernel gives the table's numbers in every lane, runs any program as its docstring says, and never crashes."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_the_table_in_ragged_blocks(op: Primitive, lanes: int) -> None:
 
 # --- Programs ----------------------------------------------------------------------------------------------------
 
-# Arithmetic on small integers is exact, so that the order of a sum does not matter: what is drawn is compared bit by bit.
+# Arithmetic on small integers is exact: the order of a sum does not matter, and every bit is compared.
 EXACT = {op: ARITY.get(op.name, 1) for op in (p.add, p.sub, p.mul, p.neg, p.relu, p.step, p.sign, p.abs_, p.detach)}
 EXACT |= {p.maximum: 2, p.minimum: 2, p.share: 2, p.where: 3, p.sum_: 2, p.dot: 3}
 LENGTHS = st.one_of(st.integers(1, 4), st.sampled_from([5, 7, 8, 9, 12, 16, 17, 20]))
@@ -506,10 +506,10 @@ def mutations(count: int, rng: random.Random) -> Iterator[dict[str, Any]]:
 
 
 def test_any_encoding_is_an_error_or_runs() -> None:
-    loaded = 0
-    for encoded in mutations(2000 if BUILT else 6000, random.Random(7)):
+    loaded, rng = 0, random.Random(7)
+    for encoded in mutations(2000 if BUILT else 6000, rng):
         try:
-            kernel = native._kernel.Program(**encoded, lanes=random.choice(LANES))
+            kernel = native._kernel.Program(**encoded, lanes=rng.choice(LANES))
         except ValueError:
             continue
         captured, inputs = encoded["layout"][1:3]

@@ -8,8 +8,8 @@
        a call            memory to work in, threads, and which interpreter
        Python            Program(...).run_into(n, rows, captured, results, sums)
 
-   A number depends on the numbers it is made from, and not on its lane. It is what primitives.py has, to a few units in
-   the last place; infinities, nans and the signs of zeros are the same. */
+   A number is what primitives.py has to a few units in the last place, whatever lane it is in; infinities, nans and the
+   signs of zeros are the same. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -105,8 +105,8 @@ typedef enum {
     OUTER           /* the total over rows of products of such an x and y, both in rows */
 } Form;
 
-/* Writes at dst + j * dj + i * di. The last two forms may have j and i, and x and y, the other way round than the program
-   has them, and always have x and y in operands 1 and 2; `init_I` is I as operand 0 has it. */
+/* Writes at dst + j * dj + i * di. The last two forms have x and y in operands 1 and 2; they may have j and i, and x
+   and y, the other way round than the program has them. `init_I` is I as the program has it, and operand 0. */
 typedef struct {
     Opcode opcode;
     Form form;
@@ -117,15 +117,20 @@ typedef struct {
     Operand operands[3];
 } Instruction;
 
+/* Numbers side by side. */
+typedef struct {
+    ptrdiff_t first, count;
+} Run;
+
 typedef struct {
     ptrdiff_t constants, captured, inputs, once, each, total; /* how many there are, as in Program.encode */
     ptrdiff_t shared, rows, size;                             /* where the regions end, as in program.py */
     Instruction *instructions;
-    int32_t **tables; /* three for each instruction, NULL where there is none */
+    int32_t **tables; /* four for each instruction, NULL where there is none */
     double *numbers;  /* the constants */
     int32_t *results; /* addresses */
-    ptrdiff_t *sums;  /* positions in Desk.sums */
-    ptrdiff_t results_count, sums_count;
+    Run *sums;        /* where they are in Desk.sums */
+    ptrdiff_t results_count, sums_count, runs_count;
     ptrdiff_t terms_size, lanes_size, sums_size, pitch; /* sizes of the parts of a Desk; the longest pitch */
     bool outer;                                         /* whether there is an OUTER */
     int threads, lanes;
@@ -420,7 +425,7 @@ static bool read_program(Program *program, const Encoding *encoding) {
     program->results_count = encoding->results_count, program->sums_count = encoding->sums_count;
     ptrdiff_t *places = allocate(program->size - program->rows, sizeof(ptrdiff_t));
     program->results = allocate(program->results_count, sizeof(int32_t));
-    program->sums = allocate(program->sums_count, sizeof(ptrdiff_t));
+    program->sums = allocate(program->sums_count, sizeof(Run));
     bool read = places && program->results && program->sums;
     if (read)
         place_totals(program, places);
@@ -430,10 +435,16 @@ static bool read_program(Program *program, const Encoding *encoding) {
             read = malformed("an address out of range, that of result", n);
     }
     for (n = 0; read && n < program->sums_count; n++) {
-        if (encoding->sums[n] < program->rows || encoding->sums[n] >= program->size)
+        if (encoding->sums[n] < program->rows || encoding->sums[n] >= program->size) {
             read = malformed("an address out of range, that of sum", n);
+            break;
+        }
+        ptrdiff_t place = places[encoding->sums[n] - program->rows];
+        Run *last = program->sums + program->runs_count - 1;
+        if (n && last->first + last->count == place)
+            last->count++;
         else
-            program->sums[n] = places[encoding->sums[n] - program->rows];
+            program->sums[program->runs_count++] = (Run){place, 1};
     }
     PyMem_Free(places);
     return read;
@@ -444,26 +455,12 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define PASTE_(name, lanes) name##_##lanes
 #define PASTE(name, lanes) PASTE_(name, lanes)
 #define ROUTINE static TARGET
+#define UNROLL
 #ifdef __GNUC__
 #define NOINLINE __attribute__((noinline))
 #else
 #define NOINLINE
 #endif
-#define UNROLL
-
-/* log(2) in two parts, the first of which times an integer is exact; and the bits of sqrt(1/2). */
-#define LOG2_E 1.4426950408889634
-#define LOG_2_HIGH 6.93147180369123816490e-01
-#define LOG_2_LOW 1.90821492927058770002e-10
-#define SQRT_HALF 0x3FE6A09E667F3BCD
-
-/* (expm1(x) - x) / x^2 for |x| <= log(2) / 2, and (2 atanh(s) / s - 2) / s^2 in s^2 for s <= (sqrt(2) - 1) / (sqrt(2) + 1),
-   both interpolated at the Chebyshev points, to 4e-17 and 5e-18 of the function. */
-static const double EXPM1[] = {0.5000000000000001,     0.16666666666666669,    0.041666666666623824,  0.008333333333330039,
-                               0.0013888888917367081,  0.00019841269863171557, 2.4801521057868204e-05,
-                               2.7557268276905696e-06, 2.7620201591031547e-07, 2.5100472505694996e-08};
-static const double ATANH[] = {0.666666666666667,  0.3999999999989889,  0.28571428626253836, 0.22222211089379496,
-                               0.1818289243253687, 0.15331611722055008, 0.14617807153417325};
 
 #define LANES 1
 #define TARGET
@@ -480,6 +477,21 @@ static const double ATANH[] = {0.666666666666667,  0.3999999999989889,  0.285714
 #else
 #define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (M){__VA_ARGS__})
 #endif
+
+/* log(2) in two parts, the first of which times an integer is exact; and the bits of sqrt(1/2). */
+#define LOG2_E 1.4426950408889634
+#define LOG_2_HIGH 6.93147180369123816490e-01
+#define LOG_2_LOW 1.90821492927058770002e-10
+#define SQRT_HALF 0x3FE6A09E667F3BCD
+
+/* (expm1(x) - x) / x^2 for |x| <= log(2) / 2; and (2 atanh(s) / s - 2) / s^2, in powers of s^2, for |s| up to
+   (sqrt(2) - 1) / (sqrt(2) + 1). Interpolated at the Chebyshev points: expm1 to 4e-17, and atanh to 5e-18. */
+static const double EXPM1[] = {0.5000000000000001,     0.16666666666666669,    0.041666666666623824,
+                               0.008333333333330039,   0.0013888888917367081,  0.00019841269863171557,
+                               2.4801521057868204e-05, 2.7557268276905696e-06, 2.7620201591031547e-07,
+                               2.5100472505694996e-08};
+static const double ATANH[] = {0.666666666666667,   0.3999999999989889,  0.28571428626253836, 0.22222211089379496,
+                               0.1818289243253687,  0.15331611722055008, 0.14617807153417325};
 
 #define LANES 2
 #define TARGET
@@ -638,15 +650,24 @@ static void run(const Program *program, Room *room, ptrdiff_t n, const double *i
     Job jobs[MAX_THREADS];
     for (int t = 0; t < threads; t++) {
         ptrdiff_t first = blocks * t / threads * lanes, last = blocks * (t + 1) / threads * lanes;
-        jobs[t] = (Job){interpreter(lanes), program, {room->shared, room->desks[t].rows, room->desks[t].lines}, input + first * program->inputs,
-                        results + first * program->results_count, (last < n ? last : n) - first, room->desks + t};
+        Desk *desk = room->desks + t;
+        jobs[t] = (Job){
+            interpreter(lanes),
+            program,
+            {room->shared, desk->rows, desk->lines},
+            input + first * program->inputs,
+            results + first * program->results_count,
+            (last < n ? last : n) - first,
+            desk,
+        };
     }
     in_parallel(jobs, threads);
-    for (ptrdiff_t s = 0; s < program->sums_count; s++) {
-        double sum = room->desks[0].sums[program->sums[s]];
+    for (const Run *piece = program->sums, *end = piece + program->runs_count; piece < end; piece++) {
+        memcpy(sums, room->desks[0].sums + piece->first, piece->count * sizeof(double));
         for (int t = 1; t < threads; t++)
-            sum += room->desks[t].sums[program->sums[s]];
-        sums[s] = sum;
+            for (ptrdiff_t s = 0; s < piece->count; s++)
+                sums[s] += room->desks[t].sums[piece->first + s];
+        sums += piece->count;
     }
 }
 
@@ -661,7 +682,7 @@ typedef struct {
 
 enum { INTS = 'i', FLOATS = 'd' };
 
-/* The buffer of an object: contiguous, of ints or float64. False and a ValueError that says what `name` is if it is not. */
+/* The buffer of an object: contiguous, of int32 or float64. False and an exception that says what `name` is instead. */
 static bool get_buffer(PyObject *object, const char *name, char format, bool writable, Py_buffer *view) {
     int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(object, view, flags) < 0)
@@ -740,7 +761,8 @@ static bool has_length(const Py_buffer *view, const char *name, Py_ssize_t n, pt
     Py_ssize_t count = view->len / (Py_ssize_t)sizeof(double);
     if (width ? count % width == 0 && count / width == n : count == 0)
         return true;
-    PyErr_Format(PyExc_ValueError, "%s has %zd numbers, and %zd times %zd are needed", name, count, n, (Py_ssize_t)width);
+    PyErr_Format(PyExc_ValueError, "%s has %zd numbers, and %zd times %zd are needed", name, count, n,
+                 (Py_ssize_t)width);
     return false;
 }
 
@@ -748,7 +770,8 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
     static const char *names[] = {"rows", "captured", "results", "sums"};
     Program *program = &self->program;
     if (count != 5)
-        return PyErr_Format(PyExc_TypeError, "run_into takes n, rows, captured, results and sums, got %zd arguments", count);
+        return PyErr_Format(PyExc_TypeError, "run_into takes n, rows, captured, results and sums, got %zd arguments",
+                            count);
     Py_ssize_t n = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
     if (n == -1 && PyErr_Occurred())
         return NULL;
@@ -792,13 +815,13 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
 static PyMethodDef program_methods[] = {
     {"run_into", (PyCFunction)(void (*)(void))program_run_into, METH_FASTCALL,
      "run_into(n, rows, captured, results, sums)\n--\n\n"
-     "Run on n rows of `inputs` float64 and `captured` of them, and write the results of each row and the sums into the\n"
-     "last two buffers. The interpreter lock is not held meanwhile."},
+     "Run on n rows of float64, and write the results of each row and the sums into the last two buffers.\n\n"
+     "Other Python threads go on meanwhile, and may call this too."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot program_slots[] = {
-    {Py_tp_doc, "A program that is loaded and checked, from the buffers of its encoding: a ValueError if they are malformed."},
+    {Py_tp_doc, "A program from the buffers of its encoding, checked: a ValueError if they are malformed."},
     {Py_tp_new, program_new},
     {Py_tp_dealloc, program_dealloc},
     {Py_tp_methods, program_methods},

@@ -28,7 +28,6 @@ typedef int M;
 #else
 #define INLINE static inline __attribute__((always_inline)) TARGET
 #define SPLAT(x) ((x) - (V){0})
-#define SELECT(mask, x, y) N(select)(mask, x, y)
 #define LANE(x, l) ((x)[l])
 #define ANY_OF(mask) N(any)(mask)
 typedef double V __attribute__((vector_size(8 * LANES), may_alias));
@@ -53,6 +52,9 @@ INLINE bool N(any)(M mask) {
 #endif
 #ifndef SQRT
 #define SQRT(x) N(sqrt)(x)
+#endif
+#ifndef SELECT
+#define SELECT(mask, x, y) N(select)(mask, x, y)
 #endif
 #ifndef ANY
 #define ANY(mask) ANY_OF(mask)
@@ -158,11 +160,9 @@ INLINE V N(log_of_normal)(V x) {
     return FMA(k, SPLAT(LOG_2_HIGH), FMA(s, SPLAT(2.0), tail));
 }
 
-#define NORMAL(x) ((x >= DBL_MIN) & (x <= DBL_MAX))
-
 INLINE V N(log)(V x) {
     V z = N(log_of_normal)(x);
-    M hostile = ~NORMAL(x);
+    M hostile = ~((x >= DBL_MIN) & (x <= DBL_MAX));
     if (ANY(hostile))
         LIBRARY(log, hostile)
     return z;
@@ -219,7 +219,7 @@ INLINE V N(softplus)(V x) {
     return SELECT(x <= 0, SPLAT(0.0), x) + N(log1p_of_01)(N(exp)(-N(fabs)(x)));
 }
 
-/* --- Operands ------------------------------------------------------------------------------------------------------ */
+/* --- Operands ----------------------------------------------------------------------------------------------------- */
 
 INLINE V N(load)(const double *space, ptrdiff_t address, bool shared) {
     if (shared)
@@ -238,18 +238,21 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_
             line[p] = N(load)(space, table[p], shared);
         return;
     }
-    ptrdiff_t j = first / I, i = first % I;
+    if (x->flat) /* one long line */
+        I = first + count;
+    ptrdiff_t j = x->flat ? 0 : first / I, i = first - j * I, inner = x->step;
     for (V *end = line + count; line < end; i = 0, j++) {
-        ptrdiff_t address = x->start + j * x->outer + i * x->inner;
-        for (; i < I && line < end; i++, address += x->inner)
-            *line++ = N(load)(space, address, shared);
+        ptrdiff_t address = x->start + j * x->outer + i * inner, length = end - line < I - i ? end - line : I - i;
+        for (ptrdiff_t p = 0; p < length; p++, address += inner)
+            line[p] = N(load)(space, address, shared);
+        line += length;
     }
 }
 
 /* Where that is if it stands somewhere in line, else a copy of it in `line`. From point to point it moves by `step`.
    What is the same at all points is put in `one`. */
-INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count, V *line,
-                           V *one, ptrdiff_t *step) {
+INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
+                           V *line, V *one, ptrdiff_t *step) {
     *step = x->step;
     if (x->flat && (!x->shared || LANES == 1))
         return (const V *)(x->shared ? numbers->shared : numbers->rows) + x->start + first * x->step;
@@ -262,16 +265,23 @@ INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I
     return line;
 }
 
-/* --- Instructions -------------------------------------------------------------------------------------------------- */
+/* --- Instructions ------------------------------------------------------------------------------------------------- */
+
+#define POINTS(arity, ic, ix, iy, formula)                                                                             \
+    for (ptrdiff_t p = 0; p < count; p++) {                                                                            \
+        V c = pc[arity < 3 ? 0 : ic], x = px[ix], y = py[arity < 2 ? 0 : iy];                                          \
+        (void)c, (void)y;                                                                                              \
+        z[p] = formula;                                                                                                \
+    }
 
 /* One number from one number of each operand: a function for each row of the table. */
-#define POINTWISE_(name, arity, formula)                                                                               \
+#define FUNCTION(name, arity, formula)                                                                               \
     ROUTINE NOINLINE void N(do_##name)(const Instruction *q, const Numbers *numbers, V *dst) {                         \
         ptrdiff_t sc = 0, sx = 0, sy = 0;                                                                              \
         V *line = (V *)numbers->lines;                                                                                 \
         for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {                                                  \
             ptrdiff_t count = q->width - first < CHUNK ? q->width - first : CHUNK;                                     \
-            const V *pc = NULL, *px, *py = NULL;                                                                       \
+            const V *pc = line, *px, *py = line;                                                                       \
             const Operand *operand = q->operands;                                                                      \
             if (arity == 3)                                                                                            \
                 pc = N(in_line)(operand++, numbers, q->I, first, count, line, line, &sc);                              \
@@ -279,54 +289,77 @@ INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I
             if (arity >= 2)                                                                                            \
                 py = N(in_line)(operand, numbers, q->I, first, count, line + 2 * CHUNK, line + 2 * CHUNK, &sy);        \
             V *z = dst + first;                                                                                        \
-            for (ptrdiff_t p = 0; p < count; p++, pc += sc, px += sx, py += sy) {                                      \
-                V c = arity == 3 ? *pc : *px, x = *px, y = arity >= 2 ? *py : *px;                                     \
-                (void)c, (void)y;                                                                                      \
-                z[p] = formula;                                                                                        \
-            }                                                                                                          \
+            if (sx == 1 && (arity < 2 || sy == 1) && (arity < 3 || sc == 1))                                           \
+                POINTS(arity, p, p, p, formula)                                                                        \
+            else                                                                                                       \
+                POINTS(arity, p *sc, p *sx, p *sy, formula)                                                            \
         }                                                                                                              \
     }
-#define ONE(name, formula) POINTWISE_(name, 1, formula)
-#define TWO(name, formula) POINTWISE_(name, 2, formula)
-#define THREE(name, formula) POINTWISE_(name, 3, formula)
+#define ONE(name, formula) FUNCTION(name, 1, formula)
+#define TWO(name, formula) FUNCTION(name, 2, formula)
+#define THREE(name, formula) FUNCTION(name, 3, formula)
 PRIMITIVES(ONE, TWO, THREE)
 #undef ONE
 #undef TWO
 #undef THREE
 
 #define DO(name, _) N(do_##name),
-static void (*const N(DO)[])(const Instruction *, const Numbers *, V *) = {PRIMITIVES(DO, DO, DO)};
+static void (*const N(FUNCTIONS)[])(const Instruction *, const Numbers *, V *) = {PRIMITIVES(DO, DO, DO)};
 #undef DO
+
+/* The numbers of an operand over k: at the addresses in a table, or at equal distances. */
+typedef struct {
+    const int32_t *table;
+    const double *space;
+    ptrdiff_t depth;
+} N(Stream);
+
+INLINE N(Stream) N(stream)(bool gathered, bool shared, const Numbers *numbers, const Operand *x, ptrdiff_t at) {
+    const double *space = shared ? numbers->shared : numbers->rows;
+    ptrdiff_t width = shared ? 1 : LANES;
+    return gathered ? (N(Stream)){x->table + at, space, 0} : (N(Stream)){NULL, space + at * width, x->depth * width};
+}
+
+INLINE V N(next)(bool gathered, bool shared, N(Stream) *xs) {
+    if (gathered)
+        return N(load)(xs->space, *xs->table++, shared);
+    V z = N(load)(xs->space, 0, shared);
+    xs->space += xs->depth;
+    return z;
+}
 
 /* init + x[0] y[0] + ... + x[K-1] y[K-1], or without y. The flags are constants wherever this is called. */
 INLINE V N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bool y_shared, const Numbers *numbers,
                    const Operand *x, const Operand *y, ptrdiff_t x_at, ptrdiff_t y_at, ptrdiff_t K, V init) {
-    const double *xs = x_shared ? numbers->shared : numbers->rows, *ys = y_shared ? numbers->shared : numbers->rows;
-#define X(k) N(load)(xs, gathered ? x->table[x_at + (k)] : x_at + (k)*x->depth, x_shared)
-#define Y(k) N(load)(ys, gathered ? y->table[y_at + (k)] : y_at + (k)*y->depth, y_shared)
-#define ADD(z, k) z = !product ? (V)(z + X(k)) : fused ? (V)FMA(X(k), Y(k), z) : (V)(z + X(k) * Y(k))
+    N(Stream) xs = N(stream)(gathered, x_shared, numbers, x, x_at), ys = xs;
+    if (product)
+        ys = N(stream)(gathered, y_shared, numbers, y, y_at);
+#define ADD(z)                                                                                                         \
+    do {                                                                                                               \
+        V a = N(next)(gathered, x_shared, &xs);                                                                        \
+        V b = product ? N(next)(gathered, y_shared, &ys) : a;                                                          \
+        z = !product ? (V)(z + a) : fused ? (V)FMA(a, b, z) : (V)(z + a * b);                                          \
+    } while (0)
     V z = init;
-    ptrdiff_t k = 0;
     if (K >= 8) { /* four sums at a time, for none has to wait for the one before */
-        V a = SPLAT(-0.0), b = a, c = a;
-        for (; k + 4 <= K; k += 4) {
-            ADD(z, k);
-            ADD(a, k + 1);
-            ADD(b, k + 2);
-            ADD(c, k + 3);
+        V z1 = SPLAT(-0.0), z2 = z1, z3 = z1;
+        for (; K >= 4; K -= 4) {
+            ADD(z);
+            ADD(z1);
+            ADD(z2);
+            ADD(z3);
         }
-        z = (z + a) + (b + c);
+        z = (z + z1) + (z2 + z3);
     }
-    for (; k < K; k++)
-        ADD(z, k);
+    for (; K; K--)
+        ADD(z);
     return z;
-#undef X
-#undef Y
 #undef ADD
 }
 
 /* sum or dot at each point, from the numbers at `init`. */
-ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step, V *dst, bool fused) {
+ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step, V *dst,
+                                   bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     bool product = q->opcode == OP_dot, gathered = x->table != NULL;
 #define CASE(p, f, g, s, t)                                                                                            \
@@ -349,59 +382,63 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers,
 #undef CASES
 }
 
-/* JT x IT of the results of a MATRIX_PRODUCT: z[j, i] = init[j, i] + x[j, k] y[i, k] over k. A function for each size of
-   tile, for what a loop needs is to stay in registers. */
+/* JT x IT of the results of a MATRIX_PRODUCT: z[j, i] = init[j, i] + the sum of x[j, k] y[i, k] over k. A function for
+   each size of tile, so that what its loop needs stays in registers. */
 #define TILE(JT, IT, shared)                                                                                           \
     ROUTINE NOINLINE void N(tile_##JT##_##IT##_##shared)(const Instruction *q, const double *x, const double *y,       \
                                                          const V *init, ptrdiff_t step, V *z) {                        \
         const ptrdiff_t xj = q->operands[1].outer * (shared ? 1 : LANES);                                              \
         const ptrdiff_t xk = q->operands[1].depth * (shared ? 1 : LANES);                                              \
         const ptrdiff_t yi = q->operands[2].inner * LANES, yk = q->operands[2].depth * LANES;                          \
+        const ptrdiff_t dj = q->dj, di = q->di;                                                                        \
         V sums[JT][IT];                                                                                                \
         UNROLL for (int j = 0; j < JT; j++)                                                                            \
             UNROLL for (int i = 0; i < IT; i++)                                                                        \
-                sums[j][i] = init[(j * q->dj + i * q->di) * step];                                                     \
+                sums[j][i] = init[(j * dj + i * di) * step];                                                           \
         for (ptrdiff_t k = q->K; k; k--, x += xk, y += yk)                                                             \
             UNROLL for (int j = 0; j < JT; j++)                                                                        \
                 UNROLL for (int i = 0; i < IT; i++)                                                                    \
                     sums[j][i] = FMA(N(load)(x + j * xj, 0, shared), *(const V *)(y + i * yi), sums[j][i]);            \
         UNROLL for (int j = 0; j < JT; j++)                                                                            \
             UNROLL for (int i = 0; i < IT; i++)                                                                        \
-                z[j * q->dj + i * q->di] = sums[j][i];                                                                 \
+                z[j * dj + i * di] = sums[j][i];                                                                       \
     }
-TILE(8, 1, 1) TILE(4, 1, 1) TILE(4, 2, 1) TILE(8, 1, 0) TILE(4, 1, 0) TILE(4, 2, 0)
+TILE(4, 1, 0) TILE(8, 1, 0) TILE(4, 2, 0) TILE(4, 1, 1) TILE(8, 1, 1) TILE(4, 2, 1)
+
+static void (*const N(TILES)[2][3])(const Instruction *, const double *, const double *, const V *, ptrdiff_t, V *) = {
+    {N(tile_4_1_0), N(tile_8_1_0), N(tile_4_2_0)},
+    {N(tile_4_1_1), N(tile_8_1_1), N(tile_4_2_1)},
+};
 
 /* dot where x depends on j and k only, and y, which is in rows, on i and k only, from the numbers at `init`. */
-#define MATRIX_PRODUCT_(shared)                                                                                        \
-    for (ptrdiff_t i = 0, wide; i < q->I; i += wide) {                                                                 \
-        wide = q->I - i < 2 || q->J < 4 ? 1 : 2;                                                                       \
-        for (ptrdiff_t j = 0, high; j < q->J; j += high) {                                                             \
-            const double *xt = xs + j * x->outer * (shared ? 1 : LANES), *yt = ys + i * y->inner * LANES;              \
-            ptrdiff_t n = j * q->dj + i * q->di;                                                                       \
-            high = q->J - j < 4 ? 1 : wide == 2 || q->J - j < 8 ? 4 : 8;                                               \
-            if (high == 8)                                                                                             \
-                N(tile_8_1_##shared)(q, xt, yt, init + n * step, step, dst + n);                                       \
-            else if (high == 4 && wide == 2)                                                                           \
-                N(tile_4_2_##shared)(q, xt, yt, init + n * step, step, dst + n);                                       \
-            else if (high == 4)                                                                                        \
-                N(tile_4_1_##shared)(q, xt, yt, init + n * step, step, dst + n);                                       \
-            else                                                                                                       \
-                for (ptrdiff_t last = i + wide, b = i; b < last; b++, n += q->di)                                      \
-                    dst[n] = N(reduce)(true, true, false, shared, false, numbers, x, y, x->start + j * x->outer,       \
-                                       y->start + b * y->inner, q->K, init[n * step]);                                 \
-        }                                                                                                              \
-    }
-ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step, V *dst) {
+ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step,
+                                        V *dst) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
-    const double *xs = x->shared ? numbers->shared + x->start : numbers->rows + x->start * LANES;
+    const bool shared = x->shared;
+    const ptrdiff_t J = q->J, I = q->I, xj = x->outer * (shared ? 1 : LANES), yi = y->inner * LANES;
+    const double *xs = shared ? numbers->shared + x->start : numbers->rows + x->start * LANES;
     const double *ys = numbers->rows + y->start * LANES;
-    if (x->shared) {
-        MATRIX_PRODUCT_(1)
-    } else {
-        MATRIX_PRODUCT_(0)
+    for (ptrdiff_t i = 0, wide; i < I; i += wide) {
+        wide = I - i < 2 || J < 4 ? 1 : 2;
+        for (ptrdiff_t j = 0, high; j < J; j += high) {
+            high = J - j < 4 ? 1 : wide == 2 || J - j < 8 ? 4 : 8;
+            ptrdiff_t n = j * q->dj + i * q->di;
+            if (high > 1) {
+                int tile = wide == 2 ? 2 : high == 8;
+                N(TILES)[shared][tile](q, xs + j * xj, ys + i * yi, init + n * step, step, dst + n);
+                continue;
+            }
+            for (ptrdiff_t b = i; b < i + wide; b++, n += q->di) {
+                ptrdiff_t x_at = x->start + j * x->outer, y_at = y->start + b * y->inner;
+                V z = init[n * step];
+                dst[n] = shared ? N(reduce)(1, 1, 0, 1, 0, numbers, x, y, x_at, y_at, q->K, z)
+                                : N(reduce)(1, 1, 0, 0, 0, numbers, x, y, x_at, y_at, q->K, z);
+            }
+        }
     }
 }
 
+/* Whether none is infinite or nan. */
 INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
     V a = SPLAT(0.0), b = a, c = a, d = a;
     ptrdiff_t p = 0;
@@ -420,7 +457,7 @@ INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
 
 ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
     if (q->form == POINTWISE) {
-        N(DO)[q->opcode](q, numbers, dst);
+        N(FUNCTIONS)[q->opcode](q, numbers, dst);
         return;
     }
     ptrdiff_t step;
@@ -436,7 +473,7 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
     }
 }
 
-/* --- Totals -------------------------------------------------------------------------------------------------------- */
+/* --- Totals ------------------------------------------------------------------------------------------------------- */
 
 #if LANES == 8
 #define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
@@ -450,9 +487,9 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
 #define EXCHANGE(s)                                                                                                    \
     UNROLL for (int i = 0; i < LANES; i++)                                                                             \
         if (!(i & s)) {                                                                                                \
-            V upper = block[i], lower = block[i + s];                                                  \
+            V upper = block[i], lower = block[i + s];                                                                  \
             block[i] = SHUFFLE(upper, lower, EACH_LANE(FROM_LEFT, s));                                                 \
-            block[i + s] = SHUFFLE(upper, lower, EACH_LANE(FROM_RIGHT, s));                            \
+            block[i + s] = SHUFFLE(upper, lower, EACH_LANE(FROM_RIGHT, s));                                            \
         }
 #define FROM_LEFT(l, s) ((l) & (s) ? ((l) - (s) + LANES) : (l))
 #define FROM_RIGHT(l, s) ((l) & (s) ? (l) + LANES : ((l) + (s)))
@@ -472,86 +509,81 @@ INLINE void N(transpose)(V *block) {
 }
 
 /* sums[j][i] += x[row][j] y[row][i] over `live` rows, for JT of j and IT * LANES of i. */
-INLINE void N(outer_tile)(bool fused, int JT, int IT, int live, const double *x, ptrdiff_t xj, const double *y,
-                          ptrdiff_t pitch, double *sums) {
-    V z[4][2];
-    UNROLL
-    for (int j = 0; j < JT; j++)
-        UNROLL
-        for (int i = 0; i < IT; i++)
-            z[j][i] = ((const V *)(sums + j * pitch))[i];
-    for (int row = 0; row < live; row++) {
-        const V *ys = (const V *)(y + row * pitch);
-        UNROLL
-        for (int j = 0; j < JT; j++) {
-            V xs = SPLAT(x[j * xj + row]);
-            UNROLL
-            for (int i = 0; i < IT; i++)
-                z[j][i] = fused ? (V)FMA(xs, ys[i], z[j][i]) : (V)(z[j][i] + xs * ys[i]);
-        }
+#define OUTER_TILE(JT, IT, fused)                                                                                      \
+    ROUTINE NOINLINE void N(outer_tile_##JT##_##IT##_##fused)(int live, const double *x, ptrdiff_t xj,                 \
+                                                              const double *y, ptrdiff_t pitch, double *sums) {        \
+        V z[JT][IT];                                                                                                   \
+        UNROLL for (int j = 0; j < JT; j++)                                                                            \
+            UNROLL for (int i = 0; i < IT; i++)                                                                        \
+                z[j][i] = ((const V *)(sums + j * pitch))[i];                                                          \
+        for (int row = 0; row < live; row++, x++, y += pitch)                                                          \
+            UNROLL for (int j = 0; j < JT; j++) {                                                                      \
+                V xs = SPLAT(x[j * xj]);                                                                               \
+                UNROLL for (int i = 0; i < IT; i++) {                                                                  \
+                    V ys = ((const V *)y)[i];                                                                          \
+                    z[j][i] = fused ? (V)FMA(xs, ys, z[j][i]) : (V)(z[j][i] + xs * ys);                                \
+                }                                                                                                      \
+            }                                                                                                          \
+        UNROLL for (int j = 0; j < JT; j++)                                                                            \
+            UNROLL for (int i = 0; i < IT; i++)                                                                        \
+                ((V *)(sums + j * pitch))[i] = z[j][i];                                                                \
     }
-    UNROLL
-    for (int j = 0; j < JT; j++)
-        UNROLL
-        for (int i = 0; i < IT; i++)
-            ((V *)(sums + j * pitch))[i] = z[j][i];
-}
+OUTER_TILE(1, 1, 0) OUTER_TILE(2, 1, 0) OUTER_TILE(4, 1, 0) OUTER_TILE(1, 2, 0) OUTER_TILE(2, 2, 0) OUTER_TILE(4, 2, 0)
+OUTER_TILE(1, 1, 1) OUTER_TILE(2, 1, 1) OUTER_TILE(4, 1, 1) OUTER_TILE(1, 2, 1) OUTER_TILE(2, 2, 1) OUTER_TILE(4, 2, 1)
 
-INLINE void N(outer_products)(bool fused, const Instruction *q, int live, Desk *desk) {
+static void (*const N(OUTER_TILES)[2][2][3])(int, const double *, ptrdiff_t, const double *, ptrdiff_t, double *) = {
+    {{N(outer_tile_1_1_0), N(outer_tile_2_1_0), N(outer_tile_4_1_0)},
+     {N(outer_tile_1_2_0), N(outer_tile_2_2_0), N(outer_tile_4_2_0)}},
+    {{N(outer_tile_1_1_1), N(outer_tile_2_1_1), N(outer_tile_4_1_1)},
+     {N(outer_tile_1_2_1), N(outer_tile_2_2_1), N(outer_tile_4_2_1)}},
+};
+
+/* A matrix of sums over the rows, of products of two numbers of a row. Lanes run along the matrix, not along the rows,
+   so that a sum is one number and not LANES of them. */
+ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int live, Desk *desk, bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
+    const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * LANES, yi = y->inner;
+    const ptrdiff_t vectors = pitch / LANES;
     double *sums = desk->sums + q->at, *turned = desk->turned;
-    ptrdiff_t xj = x->outer * LANES, vectors = q->pitch / LANES;
     for (ptrdiff_t k = 0; k < q->K; k++) {
         const V *ys = (const V *)desk->rows + y->start + k * y->depth;
-        for (ptrdiff_t first = 0; first < q->pitch; first += LANES) {
+        for (ptrdiff_t first = 0; first < pitch; first += LANES) {
             V block[LANES];
-            for (int l = 0; l < LANES; l++)
-                block[l] = first + l < q->I ? ys[(first + l) * y->inner] : (V)SPLAT(0.0);
+            if (I - first >= LANES)
+                for (int l = 0; l < LANES; l++)
+                    block[l] = ys[(first + l) * yi];
+            else
+                for (int l = 0; l < LANES; l++)
+                    block[l] = first + l < I ? ys[(first + l) * yi] : (V)SPLAT(0.0);
             N(transpose)(block);
             for (int row = 0; row < LANES; row++)
-                *(V *)(turned + row * q->pitch + first) = block[row];
+                *(V *)(turned + row * pitch + first) = block[row];
         }
         const double *xs = desk->rows + (x->start + k * x->depth) * LANES;
         for (ptrdiff_t i = 0, wide; i < vectors; i += wide) {
             wide = vectors - i < 2 ? 1 : 2;
-            for (ptrdiff_t j = 0, high; j < q->J; j += high) {
-                high = q->J - j < 4 ? 1 : 4;
-                const double *xt = xs + j * xj, *yt = turned + i * LANES;
-                double *z = sums + j * q->pitch + i * LANES;
-                if (high == 4 && wide == 2)
-                    N(outer_tile)(fused, 4, 2, live, xt, xj, yt, q->pitch, z);
-                else if (high == 4)
-                    N(outer_tile)(fused, 4, 1, live, xt, xj, yt, q->pitch, z);
-                else if (wide == 2)
-                    N(outer_tile)(fused, 1, 2, live, xt, xj, yt, q->pitch, z);
-                else
-                    N(outer_tile)(fused, 1, 1, live, xt, xj, yt, q->pitch, z);
+            for (ptrdiff_t j = 0, high; j < J; j += high) {
+                high = J - j < 2 ? 1 : J - j < 4 ? 2 : 4;
+                N(OUTER_TILES)[fused][wide - 1][high / 2](live, xs + j * xj, xj, turned + i * LANES, pitch,
+                                                         sums + j * pitch + i * LANES);
             }
         }
     }
-}
-
-/* A matrix of sums over the rows, of products of two numbers of a row: lanes run along the matrix, not along the rows, so
-   that a sum is one number and not LANES of them. */
-ROUTINE void N(outer_product)(const Instruction *q, int live, Desk *desk, bool fused) {
-    if (fused)
-        N(outer_products)(true, q, live, desk);
-    else
-        N(outer_products)(false, q, live, desk);
 }
 
 /* Any other total: the numbers of the rows, and then their sums lane by lane. */
 ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int live, Desk *desk) {
     V *terms = (V *)desk->terms, *lanes = (V *)desk->lanes + q->lanes_at;
     N(execute)(q, numbers, terms);
+    const ptrdiff_t width = q->width;
     M alive;
     for (int l = 0; l < LANES; l++)
         LANE(alive, l) = l < live ? -1 : 0;
-    for (ptrdiff_t p = 0; p < q->width; p++)
+    for (ptrdiff_t p = 0; p < width; p++)
         lanes[p] += SELECT(alive, terms[p], SPLAT(0.0));
 }
 
-/* --- Blocks -------------------------------------------------------------------------------------------------------- */
+/* --- Blocks ------------------------------------------------------------------------------------------------------- */
 
 /* In a block of fewer rows the last one is repeated, so that no lane has numbers that are nobody's. */
 ROUTINE void N(read_rows)(const double *input, ptrdiff_t inputs, int live, V *rows) {
@@ -639,11 +671,11 @@ static void run_once(const Program *program, double *shared) {
 #undef LANE
 #undef LIBRARY
 #undef BY_LIBRARY
-#undef NORMAL
 #undef ROUNDER
 #undef TILE
-#undef POINTWISE_
-#undef MATRIX_PRODUCT_
+#undef FUNCTION
+#undef OUTER_TILE
+#undef POINTS
 #undef EACH_LANE
 #undef EXCHANGE
 #undef FROM_LEFT

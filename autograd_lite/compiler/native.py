@@ -11,14 +11,15 @@ from autograd_lite.compiler.program import Program, UnknownPrimitiveError
 from autograd_lite.primitives import PRIMITIVES
 
 Buffer: TypeAlias = Any  # whatever has the buffer protocol
+_ZERO = array("d", [0.0])
 LANES = tuple(_kernel.LANES)  # how many rows this machine can have side by side
 
 
 def load(program: Program, threads: int = 1, lanes: int = 0) -> _kernel.Program:
     """The program in the kernel: its `run_into(n, rows, captured, results, sums)` writes into buffers that are given.
 
-    A batch is cut into pieces for `threads` of them; the order of additions, and so the last digits of the sums,
-    depend on how many. `lanes` is the largest number of rows side by side, one of LANES, and 0 is all there are.
+    A batch is cut into pieces for `threads` of them: the order of additions, and so the last digits of the sums, depend
+    on how many. `lanes` is the largest number of rows to have side by side, of LANES, and 0 is the largest there is.
     """
     for instruction in program.check().instructions:
         if PRIMITIVES.get(instruction.op.name) is not instruction.op:
@@ -34,7 +35,7 @@ def executor(
     width, sums_width = len(program.results), len(program.sums)
 
     def run(n: int, rows: Buffer, captured: Buffer) -> tuple[array[float], array[float]]:
-        results, sums = array("d", bytes(8 * n * width)), array("d", bytes(8 * sums_width))
+        results, sums = _ZERO * (n * width), _ZERO * sums_width
         run_into(n, rows, captured, results, sums)
         return results, sums
 
