@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ def run(demo, *options):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def needs(module):
+    if find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+
+
 def number(pattern, text):
     return float(re.search(pattern, text)[1])
 
@@ -25,8 +31,8 @@ def test_every_demo_is_short():
 
 
 def test_moons_reaches_every_point_and_writes_its_pictures(tmp_path):
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("pygraphviz")
+    needs("matplotlib")
+    needs("pygraphviz")
     printed = run("moons.py", "--out", tmp_path)
     assert "total                                      337" in printed
     assert "accuracy 100% after 80 steps" in printed
@@ -42,12 +48,12 @@ def test_moons_reaches_every_point_and_writes_its_pictures(tmp_path):
 
 
 def test_moons_takes_steps(tmp_path):
-    pytest.importorskip("matplotlib")
+    needs("matplotlib")
     assert "after 3 steps" in run("moons.py", "--steps", 3, "--out", tmp_path)
 
 
 def test_layers_without_numpy(tmp_path):
-    pytest.importorskip("matplotlib")
+    needs("matplotlib")
     printed = run("classic_layers.py", "--plot", tmp_path / "layers.png")
     assert printed.startswith(
         "loss 36, d loss / d output -12, d loss / d first weight -72\nafter one step of 0.001 the loss is 29.16\n"
@@ -57,7 +63,7 @@ def test_layers_without_numpy(tmp_path):
 
 
 def test_architecture_as_a_list():
-    pytest.importorskip("torch")
+    needs("torch")
     printed = run("classic_architecture.py", "--epochs", 60, "--points", 200)
     assert number(r"epoch +60 +cost (\S+)", printed) < number(r"epoch +6 +cost (\S+)", printed)
     ours, theirs = (re.search(rf"{name} +(test accuracy \S+  cost \S+)", printed)[1] for name in ("lite", "PyTorch"))
@@ -76,7 +82,7 @@ def test_two_neurons_and_an_output():
 
 
 def test_components_as_bricks():
-    pytest.importorskip("numpy")
+    needs("numpy")
     printed = run("classic_bricks.py")
     for brick in ("affine 3 -> 5", "affine 5 -> 2"):
         assert re.findall(rf"{brick} +(\w+)", printed) == ["out", "dX", "dW", "dB"]
@@ -84,7 +90,7 @@ def test_components_as_bricks():
 
 
 def test_mini_batch_gradient_descent():
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     assert number(r"\[64, 30, 10\]: (\S+)% of 360 test digits right", run("classic_digits.py", "--epochs", 12)) >= 93
     printed = run("classic_digits.py", "--enlarge", "--epochs", 1, "--examples", 100)
     assert "[784, 30, 10]: " in printed
