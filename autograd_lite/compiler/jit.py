@@ -82,7 +82,7 @@ class Jitted:
         found, inputs = iter(floats(results)), iter(floats(rows.numbers))
         each = []
         for _ in range(rows.n):
-            given = (*compiled.captured, *islice(inputs, compiled.width))
+            given = (*compiled.captured, *islice(inputs, compiled.width)) if is_kept() else ()
             each.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
         return each
 
