@@ -54,6 +54,7 @@ def train_with_torch(torch, state: dict, X: list, y: list, epochs: int):
     model.load_state_dict({name: torch.tensor(array, dtype=torch.float64) for name, array in state.items()})
     X, y = torch.tensor(X, dtype=torch.float64), torch.tensor(y, dtype=torch.float64)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
+    torch.set_num_threads(1)  # so small a network is only slowed down by more
     for _ in range(epochs):
         optimizer.zero_grad()
         torch.nn.functional.binary_cross_entropy(model(X)[:, 0], y).backward()

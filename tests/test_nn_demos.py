@@ -64,10 +64,13 @@ def test_layers_without_numpy(tmp_path):
 
 def test_architecture_as_a_list():
     needs("torch")
-    printed = run("classic_architecture.py", "--epochs", 60, "--points", 200)
-    assert number(r"epoch +60 +cost (\S+)", printed) < number(r"epoch +6 +cost (\S+)", printed)
-    ours, theirs = (re.search(rf"{name} +(test accuracy \S+  cost \S+)", printed)[1] for name in ("lite", "PyTorch"))
-    assert ours == theirs
+    printed = run("classic_architecture.py", "--epochs", 150)
+    costs, accuracies = (re.findall(rf"{name} +(\S+)", printed)[:10] for name in ("cost", "accuracy"))
+    assert float(costs[-1]) < float(costs[0])
+    assert float(accuracies[-1]) > 0.95
+    ours, theirs = (re.search(rf"{name} +test accuracy (\S+)  cost (\S+)", printed) for name in ("lite", "PyTorch"))
+    assert float(ours[1]) >= 0.95
+    assert ours.groups() == theirs.groups()
 
 
 def test_two_neurons_and_an_output():
