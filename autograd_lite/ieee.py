@@ -35,6 +35,7 @@ def _total(function: Callable[[float], float], pole: float | None = None) -> Cal
         except OverflowError:
             return math.copysign(inf, x)
 
+    compute.__doc__ = function.__doc__
     return compute
 
 

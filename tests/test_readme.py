@@ -10,6 +10,7 @@ import pytest
 
 import autograd_lite
 import nn
+from autograd_lite.primitives import Primitive
 
 README = Path(__file__).parents[1] / "README.md"
 OPTIONAL = {"autograd_lite.compiler.numpy", "autograd_lite.compiler.native", "autograd_lite.compiler._kernel"}
@@ -47,4 +48,6 @@ def test_every_file_that_the_readme_names_is_there() -> None:
 def test_every_public_name_has_a_docstring() -> None:
     for package in (autograd_lite, nn):
         for name in package.__all__:
-            assert getattr(package, name).__doc__, name
+            doc = getattr(package, name).__doc__
+            assert doc, name
+            assert doc != Primitive.__doc__, name
