@@ -8,6 +8,7 @@ module, under JAX's names, turns functions into graphs for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import index
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
@@ -31,6 +32,8 @@ def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
         raise TypeError(f"gradients takes one Value to differentiate, got {type(y).__name__}")
     if isinstance(xs, Value):
         raise TypeError("gradients takes a list of Values to differentiate by, got one Value: write gradients(y, [x])")
+    if not isinstance(xs, Iterable):
+        raise TypeError(f"gradients takes a list of Values to differentiate by, got {type(xs).__name__}")
     xs = list(xs)
     for x in xs:
         if not isinstance(x, Value):
@@ -189,6 +192,23 @@ def _leaves_like(tree: Tree, given: Tree, what: str) -> list[Scalar]:
         raise ValueError(f"{what}: {error}") from None
 
 
+def described(what: str, f: Function) -> str:
+    """`what` of f, to begin an error with. A TypeError if f is no function."""
+    if not callable(f):
+        raise TypeError(f"{what} takes a function, got {type(f).__name__}")
+    return f"{what} of {_name(f)}"
+
+
+def _indices(argnums: Any, what: str) -> Argnums:
+    """`argnums` as an int or a tuple of them; a TypeError if it is neither."""
+    try:
+        if hasattr(argnums, "__index__"):
+            return index(argnums)
+        return tuple([index(i) for i in argnums])
+    except TypeError:
+        raise TypeError(f"{what}: argnums takes an int or a tuple of them, got {argnums!r}") from None
+
+
 def _name(f: Function) -> str:
     return getattr(f, "__name__", repr(f))
 
@@ -226,7 +246,8 @@ def grad(f: Function, argnums: Argnums = 0) -> Function:
     itself and not by `detach` or `no_grad`; else of Values, to be differentiated by all they depend on. So it is with
     the functions that follow.
     """
-    what = f"grad of {_name(f)}"
+    what = described("grad", f)
+    argnums = _indices(argnums, what)
 
     def gradient(*args: Any, **options: Any) -> Tree:
         inputs, _, g = _differentiate(f, argnums, what, args, options)
@@ -237,7 +258,8 @@ def grad(f: Function, argnums: Argnums = 0) -> Function:
 
 def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
     """The function that gives the pair of f's result and its gradient, as `grad` has it, for one evaluation of f."""
-    what = f"value_and_grad of {_name(f)}"
+    what = described("value_and_grad", f)
+    argnums = _indices(argnums, what)
 
     def value_and_gradient(*args: Any, **options: Any) -> tuple[Scalar, Tree]:
         inputs, y, g = _differentiate(f, argnums, what, args, options)
@@ -251,7 +273,8 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
 
     So the Jacobian of a function from lists to lists is a list of rows. One reverse sweep per number of f's result.
     """
-    what = f"jacobian of {_name(f)}"
+    what = described("jacobian", f)
+    argnums = _indices(argnums, what)
 
     def rows(*args: Any, **options: Any) -> Tree:
         with with_history():
@@ -264,6 +287,7 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
 
 def hessian(f: Function, argnums: Argnums = 0) -> Function:
     """The function that gives the Jacobian of the gradient of f: a list of rows, where f is a function of a list."""
+    argnums = _indices(argnums, described("hessian", f))
     return _named(jacobian(grad(f, argnums), argnums), f"hessian({_name(f)})")
 
 
@@ -272,7 +296,7 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
 
     A ValueError if the tangents have another structure than the primals.
     """
-    what = f"jvp of {_name(f)}"
+    what = described("jvp", f)
     primals, tangents = _sequence(primals, f"{what}: primals"), _sequence(tangents, f"{what}: tangents")
     with with_history():
         directions = _leaves_like(primals, tangents, f"{what}: tangents")
@@ -287,7 +311,7 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree,
 
     It gives a tuple, of the structures of `primals`, by one reverse sweep; a ValueError for another structure than f's.
     """
-    what = f"vjp of {_name(f)}"
+    what = described("vjp", f)
     with with_history():
         inputs = _Inputs(primals, what)
         ys = inputs.call(f, inputs.tree(), {})
@@ -307,7 +331,7 @@ def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
 
     In the structure of the one primal; of several, a tuple.
     """
-    primals = _sequence(primals, f"hvp of {_name(f)}: primals")
+    primals = _sequence(primals, f"{described('hvp', f)}: primals")
     return jvp(grad(f, 0 if len(primals) == 1 else range(len(primals))), primals, tangents)[1]
 
 

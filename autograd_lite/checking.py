@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
 from autograd_lite import primitives as p
-from autograd_lite.calculus import flows, jacobian, jvp
+from autograd_lite.calculus import described, flows, jacobian, jvp
 from autograd_lite.callsite import CallSite, call_site
 from autograd_lite.graph import topological_order
 from autograd_lite.recording import Mode, Recorder, constant, current, recording_with
@@ -30,14 +30,19 @@ def check_grads(f: Callable[..., Any], *args: Tree, order: int = 2, modes: Seque
     f takes and returns numbers, and nested lists, tuples and dicts of them. The tolerance is the error that the
     differences themselves estimate. An AssertionError names the argument, both numbers, and the first primitive whose
     own rule disagrees with its own differences. Choose `args` away from kinks: there a difference is no derivative.
+    A ValueError where nothing can be known: f is not finite at `args` or beside, or it changes faster than any
+    difference can follow.
     """
+    what = described("check_grads", f)
+    if not isinstance(order, int):
+        raise TypeError(f"check_grads takes an int as order, got {type(order).__name__}")
     if order < 1:
         raise ValueError(f"check_grads takes order >= 1, got {order}")
+    if not modes:
+        raise ValueError(f"check_grads takes modes 'rev' and 'fwd', got none: {modes!r}")
     for mode in modes:
         if mode not in _MODES:
             raise ValueError(f"check_grads takes modes 'rev' and 'fwd', got {mode!r}")
-    name = getattr(f, "__name__", repr(f))
-    what = f"check_grads of {name}"
     point = [x.data if isinstance(x, Value) else p.to_float(x, what) for x in tree_leaves(args)]
     names = [f"args{path}" for path in tree_paths(args)]
 
@@ -46,24 +51,45 @@ def check_grads(f: Callable[..., Any], *args: Tree, order: int = 2, modes: Seque
 
     if not point:
         raise ValueError(f"{what}: there is no number among the arguments to differentiate by")
+    for where, x in zip(names, point, strict=True):
+        if not math.isfinite(x):
+            raise ValueError(f"{what}: {where} is {x}: choose a finite point")
     _check(flat, point, names, order, modes, what)
 
 
-def _check(f: ListFunction, point: list[float], names: list[str], order: int, modes: Sequence[str], what: str) -> None:
-    differences = [_difference(lambda xs: _numbers(f(_leaves(xs))), point, i) for i in range(len(point))]
+def _check(
+    f: ListFunction, point: list[float], names: list[str], order: int, modes: Sequence[str], what: str, size: float = 0
+) -> None:
+    """`size` is that of the largest number met so far: it says how large a number may be that should be 0."""
+    ys = _numbers(f(_leaves(point)))
+    if not ys:
+        raise ValueError(f"{what}: there is no number in the result to differentiate")
+    for j, y in enumerate(ys):
+        if not math.isfinite(y):
+            raise ValueError(f"{what}: the function is not finite at this point: result {j} is {y}")
+    size = max(size, *map(abs, ys))
+    differences = [_difference(lambda xs: _numbers(f(_leaves(xs))), point, i, size) for i in range(len(point))]
     for mode in modes:
         derivative = _MODES[mode](f)  # a flat list: of the i-th argument, the derivative of the j-th result
         found = _numbers(derivative(_leaves(point)))
         for i, rows in enumerate(differences):
             for j, difference in enumerate(rows):
                 g = found[i * len(rows) + j]
+                place = f"result {j} by {names[i]} = {point[i]!r}"
+                if not math.isfinite(difference.estimate):
+                    raise ValueError(f"{what}: the function is not finite beside this point: no difference of {place}")
+                if difference.error > max(0.01 * abs(difference.estimate), 1e-8 * size):
+                    raise ValueError(
+                        f"{what}: the differences at this point are too uncertain to check: for {place} they give "
+                        f"{difference.estimate:.3g} +- {difference.error:.3g}"
+                    )
                 if not difference.agrees_with(g):
                     raise AssertionError(
-                        f"{what}, {mode}: the derivative of result {j} by {names[i]} = {point[i]!r} is {g!r}, "
+                        f"{what}, {mode}: the derivative of {place} is {g!r}, "
                         f"differences give {difference.estimate!r}; {_first_wrong_rule(f, point)}"
                     )
         if order > 1:
-            _check(derivative, point, names, order - 1, modes, f"{what}, {mode}")
+            _check(derivative, point, names, order - 1, modes, f"{what}, {mode}", size)
 
 
 def _reverse(f: ListFunction) -> ListFunction:
@@ -103,8 +129,10 @@ class _Difference(NamedTuple):
         return abs(g - self.estimate) <= 1e-7 * max(abs(g), abs(self.estimate)) + 10 * self.error
 
 
-def _difference(f: Callable[[list[float]], list[float]], point: list[float], i: int) -> list[_Difference]:
-    """The derivative of each result of f by the i-th number.
+def _difference(
+    f: Callable[[list[float]], list[float]], point: list[float], i: int, size: float = 0.0
+) -> list[_Difference]:
+    """The derivative of each result of f, which is computed with numbers of `size`, by the i-th number.
 
     Steps on the scale of the number, and on the scale of 1, each halved and extrapolated (Richardson); of all these
     the one is taken that halving changes least, rounding included. So nobody has to choose a step.
@@ -114,13 +142,13 @@ def _difference(f: Callable[[list[float]], list[float]], point: list[float], i: 
         above, below = ([*point[:i], x, *point[i + 1 :]] for x in (point[i] + h, point[i] - h))
         width = above[i] - below[i]
         return [
-            _Difference((y1 - y0) / width, 2.0**-52 * max(abs(y1), abs(y0)) / width)
+            _Difference((y1 - y0) / width, 2.0**-52 * max(abs(y1), abs(y0), size) / width)
             for y1, y0 in zip(f(above), f(below), strict=True)
         ]
 
     best: list[_Difference] = []
-    size = abs(point[i])
-    for scale in {1.0} if 0.1 < size < 10.0 or size == 0.0 else {1.0, size}:
+    x = abs(point[i])
+    for scale in {1.0} if 0.1 < x < 10.0 or x == 0.0 else {1.0, x}:
         for h in (scale * 2.0**-k for k in (8, 12, 16)):
             if point[i] + h / 2 == point[i]:
                 continue
@@ -148,7 +176,8 @@ def _first_wrong_rule(f: ListFunction, point: list[float]) -> str:
             continue
         for i, dx in enumerate(op.partials(node.data, *numbers)):
             difference = _of_primitive(op, numbers, i)
-            if isinstance(node.args[i], Value) and not difference.agrees_with(0.0 if dx is None else dx):
+            known = isinstance(node.args[i], Value) and math.isfinite(difference.estimate)
+            if known and not difference.agrees_with(0.0 if dx is None else dx):
                 return (
                     f"the rule of {op} is wrong: at {_expression(op, node.args)} its partial {i} is {dx!r}, "
                     f"differences give {difference.estimate!r}"

@@ -81,6 +81,8 @@ def explain(y: Value, x: Value, k: int = 10) -> Explanation:
     for z in (y, x):
         if not isinstance(z, Value):
             raise TypeError(f"explain takes two Values, got {type(z).__name__}: make it a Value before its use")
+    if not isinstance(k, int):
+        raise TypeError(f"explain lists k paths, and k is an int, got {type(k).__name__}")
     if k < 0:
         raise ValueError(f"explain lists k >= 0 paths, got k={k}")
     reach = {x: _Reach(1.0, 1.0, 0.0)}

@@ -454,6 +454,17 @@ def test_grad_of_a_primitive_has_a_name() -> None:
     assert hessian(rosenbrock).__name__ == "hessian(rosenbrock)"
 
 
+def test_argnums_are_whatever_counts() -> None:
+    class Two:
+        def __index__(self) -> int:
+            return 2
+
+    f = lambda x, y, z: x * y * z  # noqa: E731
+    assert grad(f, Two())(2.0, 3.0, 5.0) == 6.0
+    assert grad(f, [0, Two()])(2.0, 3.0, 5.0) == (15.0, 6.0)
+    assert hessian(f, (i for i in range(2)))(2.0, 3.0, 5.0) == ((0.0, 5.0), (5.0, 0.0))
+
+
 # ---- bad input
 
 
@@ -478,6 +489,16 @@ BAD = {
     "argnums too small": (lambda: jacobian(square, -2)(1.0), ValueError, "jacobian of square: argnums -2 is out of"),
     "argnums twice": (lambda: grad(pow, (0, -2))(1.0, 2.0), ValueError, "argnums .* picks an argument twice"),
     "no arguments": (lambda: value_and_grad(square)(), ValueError, "argnums 0 is out of range, the call has 0"),
+    "argnums that are no number": (lambda: grad(square, "a"), TypeError, "grad of square: argnums takes an int .*'a'"),
+    "argnums of a fraction": (lambda: jacobian(square, 1.5), TypeError, "jacobian of square: argnums .* got 1.5"),
+    "argnums None": (lambda: hessian(square, None), TypeError, "hessian of square: argnums takes an int .* got None"),
+    "argnums with a fraction": (lambda: value_and_grad(square, (0, 1.0)), TypeError, r"argnums .* got \(0, 1.0\)"),
+    "grad of no function": (lambda: grad(5), TypeError, "grad takes a function, got int"),
+    "hessian of no function": (lambda: hessian(5), TypeError, "hessian takes a function, got int"),
+    "jvp of no function": (lambda: jvp(3, (1.0,), (1.0,)), TypeError, "jvp takes a function, got int"),
+    "vjp of no function": (lambda: vjp(3, 1.0), TypeError, "vjp takes a function, got int"),
+    "hvp of no function": (lambda: hvp(None, (1.0,), (1.0,)), TypeError, "hvp takes a function, got NoneType"),
+    "gradients by None": (lambda: gradients(Value(1.0), None), TypeError, "takes a list of Values .* got NoneType"),
     "primals that are no tuple": (lambda: jvp(square, 1.0, (1.0,)), TypeError, "primals must be a tuple, .* got float"),
     "hvp of no tuple": (lambda: hvp(square, 1.0, 1.0), TypeError, "hvp of square: primals must be a tuple"),
     "too few tangents": (lambda: jvp(pow, (1.0, 2.0), (1.0,)), ValueError, "jvp of pow: tangents: expected 2 items"),

@@ -137,6 +137,34 @@ def test_bad_input_to_check_grads() -> None:
         check_grads(al.exp)
     with pytest.raises(TypeError, match="check_grads of exp takes real numbers, got str"):
         check_grads(al.exp, "1.0")
+    with pytest.raises(TypeError, match="check_grads takes an int as order, got str"):
+        check_grads(al.exp, 1.0, order="2")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="check_grads takes a function, got int"):
+        check_grads(3, 1.0)  # type: ignore[arg-type]
+
+
+def test_where_nothing_can_be_known_it_does_not_pass() -> None:
+    with pytest.raises(ValueError, match=r"check_grads takes modes 'rev' and 'fwd', got none: \(\)"):
+        check_grads(al.exp, 1.0, modes=())
+    with pytest.raises(ValueError, match="check_grads of <lambda>: there is no number in the result"):
+        check_grads(lambda x: [], 1.0)
+    with pytest.raises(ValueError, match=r"check_grads of exp: args\[0\] is nan: choose a finite point"):
+        check_grads(al.exp, math.nan)
+    with pytest.raises(ValueError, match="check_grads of log: the function is not finite at this point: result 0 is n"):
+        check_grads(al.log, -1.0)
+    with pytest.raises(ValueError, match="check_grads of asin: the function is not finite beside this point"):
+        check_grads(al.asin, 1.0)
+    for f in (lambda x: al.sin(1e6 * x).detach(), lambda x: al.sin(1e6 * x)):
+        with pytest.raises(ValueError, match="the differences at this point are too uncertain to check"):
+            check_grads(f, 0.7)
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: al.sum(al.softmax([x, 2 * x, 1.0])), lambda x: al.sin(x) ** 2 + al.cos(x) ** 2, lambda x: x - x]
+)
+def test_what_is_constant_but_for_rounding_passes(f: Any) -> None:
+    for x in (0.3, -1.7, 30.0):
+        check_grads(f, x)
 
 
 # ---- detect_anomaly

@@ -100,3 +100,5 @@ def test_bad_input() -> None:
         explain(Value(1.0), 2.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="explain lists k >= 0 paths, got k=-1"):
         explain(Value(1.0), Value(1.0), k=-1)
+    with pytest.raises(TypeError, match="explain lists k paths, and k is an int, got float"):
+        explain(Value(1.0), Value(1.0), k=1.5)  # type: ignore[arg-type]

@@ -82,7 +82,7 @@ class Jitted:
         found, inputs = iter(floats(results)), iter(floats(rows.numbers))
         each = []
         for _ in range(rows.n):
-            given = (*compiled.captured, *islice(inputs, compiled.width)) if is_kept() else ()
+            given = (*compiled.captured, *islice(inputs, compiled.width)) if is_kept() or _is_watched() else ()
             each.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
         return each
 
@@ -128,6 +128,10 @@ class Jitted:
 
 def _is_tracing() -> bool:
     return getattr(current.get(), "fresh", None) is not None
+
+
+def _is_watched() -> bool:
+    return getattr(current.get(), "check", None) is not None
 
 
 def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
