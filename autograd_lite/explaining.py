@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from typing import Any, NamedTuple
 
 from autograd_lite.calculus import flows
@@ -85,30 +85,36 @@ def explain(y: Value, x: Value, k: int = 10) -> Explanation:
         raise TypeError(f"explain lists k paths, and k is an int, got {type(k).__name__}")
     if k < 0:
         raise ValueError(f"explain lists k >= 0 paths, got k={k}")
-    reach = {x: _Reach(1.0, 1.0, 0.0)}
+    reach = {x: _Reach(1.0, 1.0, 0.0, [])}
     for node in topological_order(y):
         if node is not x and not reach.keys().isdisjoint(node.args):
             total = paths = 0.0
-            size = -math.inf
+            largest, edges = -math.inf, []
             for arg, dx in flows(node):
-                if arg in reach:
-                    by = reach[arg]
-                    total, paths, size = total + dx * by.total, paths + by.paths, max(size, _size(dx) + by.size)
-            if paths:
-                reach[node] = _Reach(total, paths, size)
+                by = reach.get(arg)
+                if by is not None:
+                    step = _size(dx)
+                    size = step + by.size
+                    total, paths, largest = total + dx * by.total, paths + by.paths, max(largest, size)
+                    edges.append((size, step, arg, dx))
+            if edges:
+                reach[node] = _Reach(total, paths, largest, edges)
     if y not in reach:
         return Explanation(y, x, 0.0, 0, ())
-    total, paths, _ = reach[y]
-    largest = tuple(islice(_largest_first(y, x, reach), k))
-    return Explanation(y, x, total, int(paths) if paths < 2**53 else paths, largest)
+    total, paths = reach[y].total, reach[y].paths
+    return Explanation(y, x, total, int(paths) if paths < 2**53 else paths, tuple(_largest_first(y, x, reach, k)))
 
 
 class _Reach(NamedTuple):
-    """From x to one node: its derivative, the number of paths, and the size of the largest product."""
+    """From x to one node: its derivative, the number of paths, the size of the largest product, and the edges to it.
+
+    Of an edge: the size of the largest product over it and its own, the argument, the partial.
+    """
 
     total: float
     paths: float
     size: float
+    edges: list[tuple[float, float, Value, float]]
 
 
 def _size(partial: float) -> float:
@@ -118,27 +124,33 @@ def _size(partial: float) -> float:
     return math.log(abs(partial)) if partial else -1e18
 
 
-def _largest_first(y: Value, x: Value, reach: dict[Value, _Reach]) -> Iterator[Path]:
-    """Every path from x to y, by falling size of its product.
+def _largest_first(y: Value, x: Value, reach: dict[Value, _Reach], k: int) -> Iterator[Path]:
+    """The k paths from x to y with the largest products, by falling size.
 
     A path is followed from y down along its best edges, which `reach` knows; each edge that is passed over starts
-    another path, and waits in a heap for its turn.
+    another path, and waits in a heap for its turn, unless k better ones were met.
     """
-    ranked: dict[
-        Value, list[tuple[float, float, Value, float]]
-    ] = {}  # best first: (size in all, size, argument, partial)
     order = count()  # among equals, the first found is first
     heap: list[tuple[float, int, Value, float, Any]] = [(-reach[y].size, next(order), y, 0.0, None)]
-    while heap:
+    best = [reach[y].size]  # the sizes of the k largest met, the smallest of them first
+    ranked: set[Value] = set()
+    for _ in range(k):
+        if not heap:
+            return
         _, _, node, size, above = heapq.heappop(heap)
         while node is not x:
-            edges = ranked.get(node)
-            if edges is None:
-                edges = [(_size(dx) + reach[z].size, _size(dx), z, dx) for z, dx in flows(node) if z in reach]
-                edges.sort(key=lambda edge: -edge[0])
-                ranked[node] = edges
+            edges = reach[node].edges
             if len(edges) > 1:
+                if node not in ranked:
+                    ranked.add(node)
+                    edges.sort(key=lambda edge: -edge[0])
                 for rest, step, arg, dx in edges[1:]:
+                    if len(best) < k:
+                        heapq.heappush(best, size + rest)
+                    elif size + rest > best[0]:
+                        heapq.heapreplace(best, size + rest)
+                    else:
+                        break
                     heapq.heappush(heap, (-size - rest, next(order), arg, size + step, (node, dx, above)))
             _, step, arg, dx = edges[0]
             node, size, above = arg, size + step, (node, dx, above)

@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 
 import pytest
 
@@ -61,6 +62,20 @@ def test_a_graph_with_more_paths_than_could_ever_be_listed() -> None:
     assert found.count == math.inf
     assert "more than 1e308" in str(found)
     assert explain(y.args[0], x, k=0).paths == ()
+
+
+def test_a_large_graph_is_explained_in_the_time_of_a_few_backward_passes() -> None:
+    x = y = Value(1.0)
+    for _ in range(33_333):
+        y = y * 0.5 + y * 0.25
+    start = time.perf_counter()
+    y.backward()
+    backward = time.perf_counter() - start
+    start = time.perf_counter()
+    found = explain(y, x, k=3)
+    assert time.perf_counter() - start < 30 * backward + 1.0
+    assert [len(path.nodes) for path in found.paths] == [66_667] * 3
+    assert [path.partials.count(0.25) for path in found.paths] == [0, 1, 1]
 
 
 def test_what_spoils_the_sum_comes_first() -> None:

@@ -1,6 +1,7 @@
 """What `gradients` costs beside `backward` on the same graph: micrograd's moons loss in plain Value arithmetic.
 
-Run it: `python tests/benchmarks/gradients_cost.py`. It prints the medians of interleaved runs and their ratio.
+Run it: `python tests/benchmarks/gradients_cost.py`. It prints the medians of interleaved runs and their ratio, and then
+what `explain` costs beside `backward` on a chain of diamonds of 10^5 and of 10^6 nodes.
 """
 
 import gc
@@ -9,7 +10,7 @@ import random
 import statistics
 import time
 
-from autograd_lite import Value, gradients, topological_order
+from autograd_lite import Value, explain, gradients, topological_order
 
 
 def moons_loss(examples: int = 100) -> tuple[Value, list[Value]]:
@@ -51,3 +52,11 @@ if __name__ == "__main__":
     backward, graph = (statistics.median(times[name]) for name in runs)
     print(f"{len(topological_order(loss))} nodes: backward {backward * 1e3:.1f} ms, gradients {graph * 1e3:.1f} ms,")
     print(f"gradients / backward = {graph / backward:.2f}")
+    for nodes in (10**5, 10**6):
+        x = y = Value(1.0)
+        for _ in range(nodes // 3):
+            y = y * 0.5 + y * 0.25
+        backward, explained = seconds(y.backward), seconds(lambda: explain(y, x, k=3))  # noqa: B023
+        print(
+            f"{nodes:,} nodes: backward {backward:.2f} s, explain {explained:.2f} s, {explained / backward:.1f} times"
+        )
