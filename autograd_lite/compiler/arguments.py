@@ -69,15 +69,15 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     lengths = [len(column) for column in columns]
     if not lengths or 0 in lengths:
         raise ValueError(f"{what} of an empty batch: give it at least one row")
-    if len(set(lengths)) > 1:
+    if lengths.count(lengths[0]) < len(lengths):
         raise ValueError(f"{what} takes columns of one length, got {', '.join(map(str, lengths))} rows")
     n = lengths[0]
-    if all(_is_array(column) and column.dtype.kind != "O" for column in columns):
+    if all([_is_array(column) and column.dtype.kind != "O" for column in columns]):
         import numpy as np
 
         tables = [_table(np.asarray(column), what) for column in columns]
         joined = np.concatenate(tables, axis=1) if len(tables) > 1 else np.ascontiguousarray(tables[0])
-        return Batch(n, *_row_of_arrays(*[tuple(column.shape[1:]) for column in columns]), joined.reshape(-1))
+        return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), joined.reshape(-1))
     numbers: list[Any] = []
     first: Hashable = None
     for i, row in enumerate(zip(*columns, strict=True)):
