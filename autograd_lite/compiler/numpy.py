@@ -7,16 +7,14 @@ a dot of two such arrays is a matrix product.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from autograd_lite import primitives as p
-from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Strided, UnknownPrimitiveError
+from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Shape, Strided, UnknownPrimitiveError
 from autograd_lite.primitives import Primitive
 
 Array: TypeAlias = Any  # of the namespace in use
@@ -29,7 +27,7 @@ def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array
     arrays = _Arrays(program, xp)
     once, each = ([arrays.block(i) for i in stage] for stage in (program.once, program.each))
     total = [arrays.total(i) for i in program.total]
-    results = arrays.read(list(program.results)) if program.results else None
+    results = arrays.read(program.results, (len(program.results),)) if program.results else None
     sums = np.array(program.sums, dtype=int) - program.rows
     constants = xp.asarray(program.constants, dtype=xp.float64).reshape(-1, 1)
 
@@ -55,64 +53,77 @@ class _Arrays:
     def __init__(self, program: Program, xp: Any) -> None:
         widths = [len(program.constants), program.captured, *[i.width for i in program.once]]
         widths += [program.inputs, *[i.width for i in program.each]]
-        self.starts = [0, *accumulate(widths)]
+        self.widths = np.array(widths)
+        self.starts = np.cumsum(self.widths) - self.widths
         self.constants = program.constants
         self.xp = xp
 
-    def read(self, addresses: list[int]) -> Read:
-        """What gives the array of shape (addresses, rows): a view of a block where it can be."""
-        xp, starts = self.xp, self.starts
-        found = [bisect_right(starts, address) - 1 for address in addresses]
-        touched = sorted(set(found))
-        offsets, size = {}, 0
-        for block in touched:
-            offsets[block] = size - starts[block]
-            size += starts[block + 1] - starts[block]
-        indices = [offsets[block] + address for block, address in zip(found, addresses, strict=True)]
-        step = indices[1] - indices[0] if len(indices) > 1 else 1
-        regular = step > 0 and indices == list(range(indices[0], indices[0] + step * len(indices), step))
-        index: Any = slice(indices[0], indices[-1] + 1, step) if regular else np.array(indices)
+    def read(self, addresses: Iterable[int], shape: tuple[int, ...]) -> Read:
+        """What gives the numbers at `addresses` in the shape (*shape, rows): a view of a block where it can be."""
+        xp, at = self.xp, np.fromiter(addresses, dtype=int)
+        found = np.searchsorted(self.starts, at, side="right") - 1
+        at -= self.starts[found]
+        cuts = np.flatnonzero(np.diff(found)) + 1
+        touched, place = np.unique(found, return_inverse=True)
+        index = None
+        if len(touched) == len(cuts) + 1:  # one block after the other
+            touched = found[[0, *cuts]]
+            takes = [
+                _take(x, w, (len(x),)) for x, w in zip(np.split(at, cuts), self.widths[touched].tolist(), strict=True)
+            ]
+        else:
+            takes = [_take(np.arange(w), w, (w,)) for w in self.widths[touched].tolist()]
+            index = (np.cumsum(self.widths[touched]) - self.widths[touched])[place] + at
+        if len(touched) == 1:
+            n, take = int(touched[0]), _take(at, int(self.widths[touched[0]]), shape)
+            return lambda blocks: take(blocks[n])
+        parts = [*zip(touched.tolist(), takes, strict=True)]
 
         def joined(blocks: Blocks) -> Array:
-            parts = [blocks[block] for block in touched]
-            rows = max([part.shape[1] for part in parts])
-            return xp.concatenate([xp.broadcast_to(part, (part.shape[0], rows)) for part in parts])[index]
+            arrays = [take(blocks[n]) for n, take in parts]
+            rows = max([x.shape[1] for x in arrays])
+            x = xp.concatenate([x if x.shape[1] == rows else xp.broadcast_to(x, (len(x), rows)) for x in arrays])
+            return (x if index is None else x[index]).reshape(*shape, -1)
 
-        (only,) = touched if len(touched) == 1 else (None,)
-        return joined if only is None else lambda blocks: blocks[only][index]
+        return joined
 
-    def operand(self, instruction: Instruction, n: int) -> Read:
-        """What gives operand `n` in the shape (J, I, K, rows), or (J, I, rows) if it is not reduced."""
+    def operand(self, instruction: Instruction, n: int) -> tuple[Shape, Read]:
+        """Operand `n`: its loop nest, with 1 where it does not change, and what gives it in the shape (J, I, K, rows).
+
+        That is without J if the instruction has no more than one, and without K if the operand is not reduced.
+        """
         shape, operand = instruction.points(n), instruction.operands[n]
-        if isinstance(operand, Strided):  # 1 for J or I where it does not depend on them
+        if isinstance(operand, Strided):
             shape = (shape[0] if operand.outer else 1, shape[1] if operand.inner else 1, shape[2])
-        read = self.read(list(instruction._replace(shape=shape).addresses(n)))
-        axes = (*shape, -1) if n and instruction.op in REDUCTIONS else (*shape[:2], -1)
-        return lambda blocks: read(blocks).reshape(axes)
+        addresses = instruction._replace(shape=shape).addresses(n)
+        axes = shape if n and instruction.op in REDUCTIONS else shape[:2]
+        return shape, self.read(addresses, axes[instruction.shape[0] == 1 :])
 
-    def operands(self, instruction: Instruction) -> tuple[Read | None, list[Read]]:
+    def operands(self, instruction: Instruction) -> tuple[Read | None, list[tuple[Shape, Read]]]:
         """What a sum starts from, None if that is nothing, and what it adds up; or None and the operands."""
-        reads = [self.operand(instruction, n) for n in range(len(instruction.operands))]
+        found = [self.operand(instruction, n) for n in range(len(instruction.operands))]
         if instruction.op not in REDUCTIONS:
-            return None, reads
+            return None, found
         starts = {repr(self.constants[n : n + 1]) for n in instruction.addresses(0)}
         nothing = starts == {"(-0.0,)"}
-        return None if nothing else reads[0], reads[1:]
+        return None if nothing else found[0][1], found[1:]
 
     def block(self, instruction: Instruction) -> Read:
         """What gives the block that `instruction` computes."""
         op, _, (J, I, _), _ = instruction  # noqa: E741
         compute = FUNCTIONS.get(op) or _vectorized(op, self.xp)
-        init, reads = self.operands(instruction)
+        init, found = self.operands(instruction)
+        reads = [read for _, read in found]
+        shape = (J, I) if J > 1 else (I,)
         xp = self.xp
 
         def block(blocks: Blocks) -> Array:
             z = compute(xp, *[read(blocks) for read in reads])
             if init is not None:
                 z = z + init(blocks)
-            if z.shape[0] != J or z.shape[1] != I:
-                z = xp.broadcast_to(z, (J, I, z.shape[2]))
-            return z.reshape(J * I, -1)
+            if z.shape[:-1] != shape:
+                z = xp.broadcast_to(z, (*shape, z.shape[-1]))
+            return z.reshape(J * I, -1) if J > 1 else z
 
         return block
 
@@ -124,33 +135,61 @@ class _Arrays:
             z = block(blocks)
             return z.sum(1) if z.shape[1] == n else z[:, 0] * n
 
-        init, reads = self.operands(instruction)
+        init, found = self.operands(instruction)
         if init is not None or instruction.op not in (p.dot, p.mul):
             return added
-        x, y = reads
+        J, I, _ = instruction.shape  # noqa: E741
+        (x_nest, x), (y_nest, y) = found if found[0][0][:2] == (J, 1) else found[::-1]
+        if x_nest[:2] != (J, 1) or y_nest[:2] != (1, I):
+            return added
 
         def matrix_product(blocks: Blocks, n: int) -> Array:
-            """x of shape (J, 1, K, n) and y of (1, I, K, n), or the other way round, or both without K."""
+            """Of x in the shape (J, 1, K, n) and y in (1, I, K, n), or both without K."""
             a, b = x(blocks), y(blocks)
             if not a.shape[-1] == b.shape[-1] == n:
                 return added(blocks, n)
-            if a.shape[0] == b.shape[1] == 1:
-                a, b = b, a
-            elif a.shape[1] != 1 or b.shape[0] != 1:
-                return added(blocks, n)
-            return (a.reshape(a.shape[0], -1) @ b.reshape(b.shape[1], -1).T).reshape(-1)
+            return (a.reshape(J, -1) @ b.reshape(I, -1).T).reshape(-1)
 
         return matrix_product
 
 
+def _take(at: Any, width: int, shape: tuple[int, ...]) -> Callable[[Array], Array]:
+    """What takes the numbers `at` of a block of `width`, in the shape (*shape, rows): a view if they are a grid."""
+    step = int(at[1] - at[0]) if len(at) > 1 else 1
+    breaks = np.flatnonzero(np.diff(at) != step)
+    inner = int(breaks[0]) + 1 if len(breaks) else len(at)  # `outer` times `inner` numbers
+    outer, start = len(at) // inner, int(at[0])
+    stride = int(at[inner] - start) if outer > 1 else step * inner
+    grid = start + np.add.outer(stride * np.arange(outer), step * np.arange(inner))
+    index: Any = at
+    if min(step, stride) > 0 and np.array_equal(at, grid.reshape(-1)):
+        turned = stride < step
+        if turned:
+            outer, inner, stride, step = inner, outer, step, stride
+        end = step * (inner - 1) + 1
+        if step * inner == stride and not turned:
+            index = slice(start, start + step * len(at), step)
+        elif end <= stride and start + outer * stride <= width and len(shape) > 1:
+
+            def view(x: Array) -> Array:
+                z = x[start : start + outer * stride].reshape(outer, stride, -1)[:, :end:step]
+                z = z.swapaxes(0, 1) if turned else z
+                return z if z.shape[:2] == shape else z.reshape(*shape, -1)
+
+            return view
+    if len(shape) > 1:
+        return lambda x: x[index].reshape(*shape, -1)
+    return (lambda x: x) if isinstance(index, slice) and index == slice(0, width, 1) else lambda x: x[index]
+
+
 def _dot(xp: Any, x: Array, y: Array) -> Array:
     """The sum of x * y over K, of shape (J, I, rows): a matrix product where x is a matrix that all rows share."""
-    if x.shape[3] == 1:
-        if y.shape[1] == 1:
-            return x[..., 0] @ y[:, 0]
-        if y.shape[0] == 1:
+    if x.shape[-1] == 1:
+        if y.shape[-3] == 1:
+            return x[..., 0] @ y[..., 0, :, :]
+        if y.shape[0] == 1 and y.ndim == 4:
             return (x[..., 0].swapaxes(0, 1) @ y[0]).swapaxes(0, 1)
-    return (x * y).sum(2)
+    return (x * y).sum(-2)
 
 
 def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
@@ -166,8 +205,12 @@ def _pow(xp: Any, x: Array, y: Array) -> Array:
     return xp.power(x, y) if hasattr(xp, "power") else xp.pow(x, y)
 
 
+def _relu(xp: Any, x: Array) -> Array:
+    return np.maximum(x, 0.0) + 0.0 if xp is np else xp.where(x <= 0, 0.0, x)  # 0.0 of -0.0
+
+
 def _softplus(xp: Any, x: Array) -> Array:
-    return xp.where(x <= 0, 0.0, x) + xp.log1p(xp.exp(-abs(x)))
+    return _relu(xp, x) + xp.log1p(xp.exp(-abs(x)))
 
 
 def _sigmoid(xp: Any, x: Array) -> Array:
@@ -188,13 +231,13 @@ def _share(xp: Any, x: Array, y: Array) -> Array:
 
 
 def _where(xp: Any, c: Array, x: Array, y: Array) -> Array:
-    return xp.where(c != 0, x, y)
+    return xp.where(c if xp is np else c != 0, x, y)
 
 
 # The numbers of the table's primitives from arrays of numbers, as ieee.py has them for floats.
 # fmt: off
 FUNCTIONS: dict[Primitive, Callable[..., Array]] = {
-    p.sum_: lambda xp, x: x.sum(2),         p.dot: _dot,
+    p.sum_: lambda xp, x: x.sum(-2),        p.dot: _dot,
     p.add: lambda xp, x, y: x + y,          p.sub: lambda xp, x, y: x - y,
     p.mul: lambda xp, x, y: x * y,          p.div: lambda xp, x, y: x / y,
     p.pow_: _pow,                           p.pow_const: _pow,
@@ -207,8 +250,8 @@ FUNCTIONS: dict[Primitive, Callable[..., Array]] = {
     p.tan: lambda xp, x: xp.tan(x),         p.atan: lambda xp, x: xp.arctan(x),
     p.sinh: lambda xp, x: xp.sinh(x),       p.cosh: lambda xp, x: xp.cosh(x),
     p.tanh: lambda xp, x: xp.tanh(x),       p.sigmoid: _sigmoid,
-    p.softplus: _softplus,                  p.relu: lambda xp, x: xp.where(x <= 0, 0.0, x),
-    p.step: lambda xp, x: xp.where(x <= 0, 0.0, xp.ones_like(x)),
+    p.softplus: _softplus,                  p.relu: _relu,
+    p.step: lambda xp, x: xp.asarray(~(x <= 0), dtype=x.dtype),
     p.sign: lambda xp, x: xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x)),
     p.maximum: _maximum,                    p.minimum: _minimum,
     p.share: _share,                        p.where: _where,
