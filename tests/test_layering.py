@@ -21,7 +21,7 @@ ALLOWED = {
     "callsite": set(),
     "checking": {"primitives", "graph", "recording", "value", "trees", "calculus", "callsite"},
     "drawing": {"graph"},
-    "compiler": {"ieee", "primitives", "graph", "recording", "value", "history", "functions", "trees", "calculus", "callsite"},
+    "compiler": {*"ieee primitives graph recording value history functions trees calculus callsite".split()},
 }
 
 

@@ -31,10 +31,7 @@ def test_the_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_the_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    if name in OPTIONAL:
-        module = pytest.importorskip(name, exc_type=ImportError)
-    else:
-        module = importlib.import_module(name)
+    module = pytest.importorskip(name, exc_type=ImportError) if name in OPTIONAL else importlib.import_module(name)
     assert not doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed
 
 

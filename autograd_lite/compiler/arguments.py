@@ -72,7 +72,7 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     if lengths.count(lengths[0]) < len(lengths):
         raise ValueError(f"{what} takes columns of one length, got {', '.join(map(str, lengths))} rows")
     n = lengths[0]
-    if all([_is_array(column) and column.dtype.kind != "O" for column in columns]):
+    if all(_is_array(column) and column.dtype.kind != "O" for column in columns):
         import numpy as np
 
         tables = [_table(np.asarray(column), what) for column in columns]
