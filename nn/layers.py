@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import autograd_lite as ag
 from autograd_lite import Value
 from nn import init
 from nn.init import Initializer, Seed
-from nn.module import Module, as_list, shape, table
+from nn.module import Module, as_list, finite, flatten, shape, table
 
 Activation: TypeAlias = Callable[[Any], Any]  # a function of one number
 
@@ -44,8 +45,11 @@ class Neuron(Module):
         """A neuron of `nin` inputs. `weight` and `bias` are numbers, or initialisers that draw them with `seed`.
 
         A bias of True is drawn as the default weights are; with False there is none. ValueError if the numbers are not
-        `nin`, or the activation is unknown.
+        `nin` or not finite, or the activation is unknown.
         """
+        _check_whole("Neuron takes a whole number of inputs", nin)
+        if nin < 1:
+            raise ValueError(f"Neuron takes at least 1 input, got {nin}")
         rng = init.generator(seed)
         self.activation = activation_named(activation)
         self.w = [Value(number) for number in _numbers("Neuron weight", weight, (nin,), rng, nin, 1)]
@@ -81,6 +85,7 @@ class Layer(Module):
         seed: Seed = None,
     ) -> None:
         """As a Neuron, with `nout` numbers for `bias` and `nout` rows of `nin` for `weight`, if they are given."""
+        _check_whole("Layer takes whole numbers of inputs and outputs", nin, nout)
         if nin < 1 or nout < 1:
             raise ValueError(f"Layer takes at least 1 input and 1 output, got Layer({nin}, {nout})")
         rng = init.generator(seed)
@@ -174,6 +179,10 @@ class MLP(Sequential):
         seed: Seed = None,
     ) -> None:
         """`activation` is that of the hidden layers, `output` that of the last; the rest is as in Layer."""
+        given: Any = nouts
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            raise TypeError(f"MLP takes a list of layer sizes, got {type(given).__name__}")
+        _check_whole("MLP takes whole numbers of inputs and outputs", nin, *nouts)
         if not nouts:
             raise ValueError(f"MLP({nin}, []) has no layers: give the size of at least one")
         rng = init.generator(seed)
@@ -244,12 +253,21 @@ def _numbers(what: str, given: Any, size: tuple[int, ...], rng: random.Random, n
     """Nested lists of shape `size` of what `given` draws or holds."""
     if callable(given):
         if not size:
-            return given(rng, nin, nout)
+            return finite(what, given(rng, nin, nout))
         return [_numbers(what, given, size[1:], rng, nin, nout) for _ in range(size[0])]
     given = as_list(given)
     if shape(given) != size:
         raise ValueError(f"{what} has shape {size}, got numbers of shape {shape(given)}")
+    for number in flatten(given):
+        finite(what, number)
     return given
+
+
+def _check_whole(what: str, *sizes: Any) -> None:
+    """A TypeError that begins with `what` if one of `sizes` is not a whole number."""
+    for size in sizes:
+        if not isinstance(size, Integral):
+            raise TypeError(f"{what}, got {size!r}")
 
 
 def _or_default(bias: Any) -> Any:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, TypeAlias
 
 import autograd_lite as ag
+from autograd_lite import Value
 from nn.module import as_list, flatten, numbers, shape
 
 Scalar: TypeAlias = Any  # a Value, or a real number
@@ -39,20 +41,32 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Scalar:
 
 
 def hinge(prediction: Any, target: Any) -> Scalar:
-    """max(0, 1 - t * p), for targets of -1 and 1."""
-    return _mean("hinge", prediction, target, lambda p, t: ag.relu(1.0 - t * p))
+    """max(0, 1 - t * p), for targets of -1 and 1; a ValueError for others, except in compiled code."""
+
+    def one(p: Scalar, t: Scalar) -> Scalar:
+        if (number := _number(t)) is not None and number not in (-1.0, 1.0):
+            raise ValueError(f"hinge takes targets of -1 or 1, got {number}: of labels 0 and 1, make 2 * label - 1")
+        return ag.relu(1.0 - t * p)
+
+    return _mean("hinge", prediction, target, one)
 
 
 def binary_cross_entropy(prediction: Any, target: Any) -> Scalar:
     """-(t * log(p) + (1 - t) * log(1 - p)) for a probability p; a logarithm counts as -100 at least, as in PyTorch.
 
-    Beyond that its gradient is 0: for a score that may be any number, use binary_cross_entropy_with_logits.
+    Beyond that its gradient is 0. For a score that may be any number, use binary_cross_entropy_with_logits: a number
+    below 0 or above 1 is a ValueError here, except in compiled code. A NaN makes the loss NaN.
     """
 
     def log(x: Scalar) -> Scalar:
         return ag.log(ag.maximum(x, math.exp(-100.0)))
 
     def one(p: Scalar, t: Scalar) -> Scalar:
+        if (number := _number(p)) is not None and (number < 0.0 or number > 1.0):
+            raise ValueError(
+                f"binary_cross_entropy takes probabilities, from 0 to 1, got {number}: "
+                "take the sigmoid, or binary_cross_entropy_with_logits"
+            )
         return -(t * log(p) + (1.0 - t) * log(1.0 - p))
 
     return _mean("binary_cross_entropy", prediction, target, one)
@@ -66,12 +80,15 @@ def binary_cross_entropy_with_logits(prediction: Any, target: Any) -> Scalar:
 def cross_entropy(prediction: Any, target: Any) -> Scalar:
     """-log_softmax(scores)[label] of a list of scores, or -dot(target, log_softmax(scores)) for target probabilities.
 
-    ValueError if the label is not the place of a score, or the probabilities are not as many as the scores.
+    ValueError if the label is not the place of a score, or the probabilities are not as many as the scores, or there
+    are none.
     """
     prediction, target = as_list(prediction), as_list(target)
     if not isinstance(prediction, (list, tuple)):
         raise ValueError(f"cross_entropy takes a list of scores, one for each class, got {prediction!r}")
-    if prediction and isinstance(prediction[0], (list, tuple)):
+    if not prediction:
+        raise ValueError("cross_entropy takes at least one score, got an empty list")
+    if isinstance(prediction[0], (list, tuple)):
         if not isinstance(target, (list, tuple)) or len(target) != len(prediction):
             raise ValueError(f"cross_entropy of {len(prediction)} examples takes as many targets, got {target!r}")
         return ag.mean([cross_entropy(p, t) for p, t in zip(prediction, target, strict=True)])
@@ -114,9 +131,22 @@ def binary_accuracy(prediction: Any, target: Any) -> float:
 
 def _mean(what: str, prediction: Any, target: Any, one: Callable[[Scalar, Scalar], Scalar]) -> Scalar:
     """The mean of `one` over the numbers in a prediction and a target of one shape."""
-    if (shapes := (shape(as_list(prediction)), shape(as_list(target)))) == ((), ()):
-        return one(prediction, target)
+    prediction, target = as_list(prediction), as_list(target)
+    shapes = shape(prediction), shape(target)
     if shapes[0] != shapes[1] or shapes[0] is None:
         raise ValueError(f"{what} takes a prediction and a target of one shape, got {shapes[0]} and {shapes[1]}")
-    pairs = zip(flatten(as_list(prediction)), flatten(as_list(target)), strict=True)
-    return ag.mean([one(p, t) for p, t in pairs])
+    pairs = list(zip(flatten(prediction), flatten(target), strict=True)) if shapes[0] else [(prediction, target)]
+    if not pairs:
+        raise ValueError(f"{what} takes at least one number, got an empty list")
+    for pair in pairs:
+        for x in pair:
+            if type(x) is not float and not isinstance(x, (Value, Real)):
+                raise TypeError(
+                    f"{what} takes numbers and Values, or lists of them, got {type(x).__name__} {str(x)[:60]}"
+                )
+    return ag.mean([one(p, t) for p, t in pairs]) if shapes[0] else one(*pairs[0])
+
+
+def _number(x: Scalar) -> float | None:
+    """The number that `x` is or holds; None for a traced Value, which stands for any."""
+    return x.data if type(x) is Value else None if isinstance(x, Value) else x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from autograd_lite import Value
@@ -45,8 +46,11 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Give every parameter the number that `state` has for it: nested lists, or anything with `tolist`.
 
-        A ValueError if a name is missing or unknown, or if a shape differs; the parameters are then as they were.
+        A ValueError if a name is missing or unknown, a shape differs or a number is not finite, a TypeError if it is no
+        number; the parameters are then as they were.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict takes a dict, as state_dict() gives, got {type(state).__name__}")
         mine = dict(self.named_parameters())
         if missing := [name for name in mine if name not in state]:
             raise ValueError(f"load_state_dict: the state has no {', '.join(missing)}; it has {', '.join(state)}")
@@ -57,7 +61,8 @@ class Module:
             given = as_list(state[name])
             if shape(given) != shape(array):
                 raise ValueError(f"load_state_dict: {name} has shape {shape(array)}, got {shape(given)}")
-            pairs += zip(flatten(array), map(float, flatten(given)), strict=True)
+            given = [finite(f"load_state_dict: {name}", number) for number in flatten(given)]
+            pairs += zip(flatten(array), given, strict=True)
         for p, number in pairs:
             p.data = number
 
@@ -91,6 +96,15 @@ def shape(array: Any) -> tuple[int, ...] | None:
     inner = {shape(item) for item in array} or {()}
     first = inner.pop()
     return None if inner or first is None else (len(array), *first)
+
+
+def finite(what: str, number: Any) -> float:
+    """`number` as a float; an error that names `what` if it is not a real number (TypeError) or not finite."""
+    if not isinstance(number, Real):
+        raise TypeError(f"{what} takes real numbers, got {type(number).__name__} {str(number)[:60]}")
+    if not math.isfinite(number):
+        raise ValueError(f"{what} takes finite numbers, got {number}")
+    return float(number)
 
 
 def all_finite(numbers: Iterable[float]) -> bool:

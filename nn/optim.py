@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 from autograd_lite import Value
@@ -20,13 +21,37 @@ class Optimizer:
     remembers: ClassVar[tuple[str, ...]] = ()  # PyTorch's names of what `state` holds; each number begins as 0.0
 
     def __init__(self, parameters: Iterable[Value], lr: float, **settings: float) -> None:
-        """Optimise `parameters` with the learning rate `lr`; a ValueError names a setting that makes no sense."""
+        """Optimise `parameters` with the learning rate `lr`; an error names what makes no sense.
+
+        A TypeError if they are not Values or a setting is no number; a ValueError if one of them is the result of an
+        operation or is there twice, or a setting is out of its range.
+        """
+        me = type(self).__name__
+        if not isinstance(parameters, Iterable):
+            raise TypeError(
+                f"{me} takes a list of parameters, got {type(parameters).__name__}: write {me}(model.parameters())"
+            )
         self.parameters = list(parameters)
         if not self.parameters:
-            raise ValueError(f"{type(self).__name__} has no parameters: give it model.parameters()")
-        for name, setting in {"lr": lr, **settings}.items():
-            if not 0.0 <= setting < math.inf:
-                raise ValueError(f"{type(self).__name__} takes a finite {name} of at least 0, got {setting}")
+            raise ValueError(f"{me} has no parameters: give it model.parameters()")
+        p: Any
+        for p in self.parameters:
+            if not isinstance(p, Value):
+                raise TypeError(
+                    f"{me} takes a list of Values, got {type(p).__name__} in it: give it model.parameters()"
+                )
+            if p.op is not None:
+                raise ValueError(
+                    f"{me} can't optimize a non-leaf, the result of {p.op.name}: give it what that is made of"
+                )
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ValueError(f"{me} has a parameter twice, and would move it twice: give it each Value once")
+        given: dict[str, Any] = {"lr": lr, **settings}
+        for name, setting in given.items():
+            if not isinstance(setting, Real):
+                raise TypeError(f"{me} takes a number as {name}, got {setting!r}")
+            if not 0.0 <= float(setting) < math.inf:
+                raise ValueError(f"{me} takes a finite {name} of at least 0, got {setting}")
         self.lr = lr
         self.steps = 0
         self.state = {name: [0.0] * len(self.parameters) for name in self.remembers}
@@ -56,6 +81,8 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; a ValueError if it is of another optimiser or another number of parameters."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict takes a dict, as state_dict() gives, got {type(state).__name__}")
         if state["optimizer"] != type(self).__name__:
             raise ValueError(f"the state is of the optimizer {state['optimizer']}, this is {type(self).__name__}")
         lengths = {len(state["state"][name]) for name in self.remembers}

@@ -75,13 +75,14 @@ def load(
             f"load: {path} has another architecture, {_in_short(description['architecture'])}, "
             f"than the model, {_in_short(architecture(model))}"
         )
-    before = model.state_dict()
+    before = [(p, p.data) for p in model.parameters()]
     model.load_state_dict(state)
     if optimizer is not None:
         try:
             optimizer.load_state_dict(description["optimizer"])
-        except ValueError:
-            model.load_state_dict(before)
+        except (TypeError, ValueError):
+            for p, number in before:
+                p.data = number
             raise
     if history is not None:
         history.rows = description["history"]

@@ -204,6 +204,15 @@ def test_embedding_gives_a_row():
         (lambda: nn.Layer(3, 2)([1.0, 2.0]), ValueError, "Layer expects 3 inputs, got 2"),
         (lambda: nn.Neuron(3)([1.0, 2.0]), ValueError, "Neuron expects 3 inputs, got 2"),
         (lambda: nn.Layer(2, 2)(["a", 1.0]), TypeError, "dot takes real numbers, got str a"),
+        (lambda: nn.Neuron(0), ValueError, "Neuron takes at least 1 input, got 0"),
+        (lambda: nn.Neuron(-1), ValueError, "Neuron takes at least 1 input, got -1"),
+        (lambda: nn.Neuron("2"), TypeError, "Neuron takes a whole number of inputs, got '2'"),
+        (lambda: nn.Layer(2, 1.5), TypeError, "Layer takes whole numbers of inputs and outputs, got 1.5"),
+        (lambda: nn.MLP(2, 3), TypeError, "MLP takes a list of layer sizes, got int"),
+        (lambda: nn.MLP(2, "31"), TypeError, "MLP takes a list of layer sizes, got str"),
+        (lambda: nn.MLP("2", [1]), TypeError, "MLP takes whole numbers of inputs and outputs, got '2'"),
+        (lambda: nn.MLP(2, ["a"]), TypeError, "MLP takes whole numbers of inputs and outputs, got 'a'"),
+        (lambda: nn.MLP(2.5, [1]), TypeError, "MLP takes whole numbers of inputs and outputs, got 2.5"),
         (lambda: nn.Layer(0, 2), ValueError, r"at least 1 input and 1 output, got Layer\(0, 2\)"),
         (lambda: nn.MLP(2, []), ValueError, r"MLP\(2, \[\]\) has no layers"),
         (lambda: nn.Sequential(), ValueError, "Sequential has no layers"),
@@ -213,8 +222,23 @@ def test_embedding_gives_a_row():
         (lambda: nn.Layer(2, 2, weight=[[1, 2]]), ValueError, r"Layer weight has shape \(2, 2\), .* shape \(1, 2\)"),
         (lambda: nn.Layer(2, 2, bias=[1]), ValueError, r"Layer bias has shape \(2,\), got numbers of shape \(1,\)"),
         (lambda: nn.Neuron(2, weight=[1]), ValueError, r"Neuron weight has shape \(2,\), got numbers of shape \(1,\)"),
+        (lambda: nn.Neuron(2, weight=[1, math.nan]), ValueError, "Neuron weight takes finite numbers, got nan"),
+        (lambda: nn.Layer(1, 1, weight=[["a"]]), TypeError, "Layer weight takes real numbers, got str a"),
+        (lambda: nn.Layer(1, 1, bias=[math.inf]), ValueError, "Layer bias takes finite numbers, got inf"),
+        (lambda: nn.Layer(1, 1, weight=nn.init.constant(math.nan)), ValueError, "Layer weight takes finite .* got nan"),
         (lambda: nn.Embedding(3, 2)(3), IndexError, "Embedding has rows 0 to 2, got 3"),
         (lambda: nn.Module()(1), NotImplementedError, "Module does not say what it computes"),
+        (lambda: nn.Layer(2, 1).load_state_dict(None), TypeError, "load_state_dict takes a dict, .* got NoneType"),
+        (
+            lambda: nn.Layer(1, 1).load_state_dict({"weight": [["1"]], "bias": [0]}),
+            TypeError,
+            "load_state_dict: weight takes real numbers, got str 1",
+        ),
+        (
+            lambda: nn.Layer(1, 1).load_state_dict({"weight": [[1]], "bias": [math.nan]}),
+            ValueError,
+            "load_state_dict: bias takes finite numbers, got nan",
+        ),
         (lambda: nn.Layer(2, 1).load_state_dict({"bias": [0]}), ValueError, "the state has no weight; it has bias"),
         (
             lambda: nn.Layer(2, 1).load_state_dict({"weight": [[0, 0]], "bias": [0], "gain": 1}),
@@ -233,9 +257,10 @@ def test_bad_input_is_named(wrong, error, message):
         wrong()
 
 
-def test_a_refused_state_changes_nothing():
+@pytest.mark.parametrize("bias", [[9, 9], [math.nan]])
+def test_a_refused_state_changes_nothing(bias):
     layer = nn.Layer(2, 1, seed=0)
     before = layer.state_dict()
-    with pytest.raises(ValueError, match="bias has shape"):
-        layer.load_state_dict({"weight": [[9, 9]], "bias": [9, 9]})
+    with pytest.raises(ValueError, match="load_state_dict: bias"):
+        layer.load_state_dict({"weight": [[9, 9]], "bias": bias})
     assert layer.state_dict() == before

@@ -5,7 +5,7 @@ import math
 import pytest
 
 import nn
-from autograd_lite import Value
+from autograd_lite import Value, jit
 
 PAIRS = {  # loss -> the name in torch.nn.functional, predictions and targets
     nn.mse: ("mse_loss", [0.3, -1.2, 2.0], [1.0, -1.0, 0.0]),
@@ -95,7 +95,16 @@ def test_accuracy_counts_what_is_right():
     [
         (lambda: nn.mse([1.0, 2.0], [1.0]), r"mse takes a prediction and a target of one shape, got \(2,\) and \(1,\)"),
         (lambda: nn.hinge([[1.0], [1.0, 2.0]], [[1.0], [1.0]]), "hinge takes a prediction and a target of one shape"),
-        (lambda: nn.mse([], []), "mean of an empty list"),
+        (lambda: nn.mse([], []), "mse takes at least one number, got an empty list"),
+        (lambda: nn.mae([[], []], [[], []]), "mae takes at least one number, got an empty list"),
+        (lambda: nn.cross_entropy([], 0), "cross_entropy takes at least one score, got an empty list"),
+        (lambda: nn.hinge(Value(0.5), 0.0), r"hinge takes targets of -1 or 1, got 0.0: .* make 2 \* label - 1"),
+        (lambda: nn.hinge([0.5, 0.5], [1, Value(0.0)]), "hinge takes targets of -1 or 1, got 0.0"),
+        (lambda: nn.binary_cross_entropy(2.0, 1.0), "binary_cross_entropy takes probabilities, from 0 to 1, got 2.0"),
+        (
+            lambda: nn.binary_cross_entropy([Value(-0.1)], [1.0]),
+            "probabilities, from 0 to 1, got -0.1: take .*_with_logits",
+        ),
         (lambda: nn.cross_entropy([0.0, 1.0, 2.0], 3), "a whole number from 0 to 2 for 3 scores, got 3"),
         (lambda: nn.cross_entropy([0.0, 1.0], -1), "a whole number from 0 to 1 for 2 scores, got -1"),
         (lambda: nn.cross_entropy([0.0, 1.0], 0.5), "a whole number from 0 to 1 for 2 scores, got 0.5"),
@@ -108,3 +117,25 @@ def test_accuracy_counts_what_is_right():
 def test_bad_input_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: nn.mse("a", 1.0), "mse takes numbers and Values, or lists of them, got str a"),
+        (lambda: nn.mse(None, 1.0), "mse takes numbers and Values, or lists of them, got NoneType None"),
+        (lambda: nn.huber([1.0, 2.0], [1.0, "b"]), "huber takes numbers and Values, or lists of them, got str b"),
+    ],
+)
+def test_what_is_no_number_is_named(wrong, message):
+    with pytest.raises(TypeError, match=message):
+        wrong()
+
+
+@pytest.mark.parametrize("loss", [nn.hinge, nn.binary_cross_entropy])
+def test_a_loss_is_compiled_for_any_number(loss):
+    assert jit(loss)(0.25, 1.0) == loss(0.25, 1.0)
+
+
+def test_the_loss_of_a_nan_is_nan():  # so that fit can tell of a divergence
+    assert math.isnan(nn.binary_cross_entropy(math.nan, 1.0))

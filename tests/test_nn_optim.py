@@ -118,6 +118,11 @@ def test_clipping_agrees_with_pytorch(clip, limit):
     ("wrong", "message"),
     [
         (lambda: nn.SGD([]), "SGD has no parameters: give it model.parameters()"),
+        (
+            lambda: nn.SGD([Value(1.0) * 2]),
+            "SGD can't optimize a non-leaf, the result of mul: give it what that is made",
+        ),
+        (lambda: nn.Adam([Value(0.0)] * 2), "Adam has a parameter twice, .* give it each Value once"),
         (lambda: nn.SGD([Value(0.0)], lr=-0.1), "SGD takes a finite lr of at least 0, got -0.1"),
         (lambda: nn.Adam([Value(0.0)], lr=float("nan")), "Adam takes a finite lr of at least 0, got nan"),
         (lambda: nn.SGD([Value(0.0)], momentum=-1), "SGD takes a finite momentum of at least 0, got -1"),
@@ -129,11 +134,28 @@ def test_clipping_agrees_with_pytorch(clip, limit):
             "the state is of the optimizer SGD, this is Adam",
         ),
         (
-            lambda: nn.Adam([Value(0.0)]).load_state_dict(nn.Adam([Value(0.0)] * 2).state_dict()),
+            lambda: nn.Adam([Value(0.0)]).load_state_dict(nn.Adam([Value(0.0), Value(0.0)]).state_dict()),
             "the optimizer's state is of 2 parameters, here are 1",
         ),
     ],
 )
 def test_bad_input_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda: nn.SGD(nn.MLP(2, [1])),
+            r"SGD takes a list of parameters, got MLP: write SGD\(model.parameters\(\)\)",
+        ),
+        (lambda: nn.SGD([1.0]), r"SGD takes a list of Values, got float in it: give it model.parameters\(\)"),
+        (lambda: nn.SGD([Value(0.0)], lr="a"), "SGD takes a number as lr, got 'a'"),
+        (lambda: nn.SGD([Value(0.0)]).load_state_dict(None), "load_state_dict takes a dict, .* got NoneType"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_named(wrong, message):
+    with pytest.raises(TypeError, match=message):
         wrong()
