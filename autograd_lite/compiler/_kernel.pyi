@@ -3,7 +3,7 @@ from typing import Any, TypeAlias
 
 Buffer: TypeAlias = Any  # whatever has the buffer protocol
 OPCODES: dict[str, int]
-LANES: list[int]
+KINDS: list[str]
 
 class Program:
     def __new__(
@@ -15,6 +15,6 @@ class Program:
         sums: array[int],
         constants: array[float],
         threads: int = 1,
-        lanes: int = 0,
+        kind: str | None = None,
     ) -> Program: ...
     def run_into(self, n: int, rows: Buffer, captured: Buffer, results: Buffer, sums: Buffer, /) -> None: ...

@@ -131,9 +131,9 @@ typedef struct {
     int32_t *results; /* addresses */
     Run *sums;        /* where they are in Desk.sums */
     ptrdiff_t results_count, sums_count, runs_count;
-    ptrdiff_t terms_size, lanes_size, sums_size, pitch; /* sizes of the parts of a Desk; the longest pitch */
+    ptrdiff_t terms_size, starts_size, lanes_size, sums_size, pitch; /* sizes of the parts of a Desk; the longest pitch */
     bool outer;                                         /* whether there is an OUTER */
-    int threads, lanes;
+    int threads, kind; /* the most threads, and the largest of KINDS */
 } Program;
 
 enum { CHUNK = 32 }; /* how many numbers of an operand are brought in line at a time */
@@ -142,7 +142,8 @@ enum { CHUNK = 32 }; /* how many numbers of an operand are brought in line at a 
 typedef struct {
     const double *shared;
     const double *rows;
-    double *lines; /* room for CHUNK numbers of each operand */
+    double *lines;  /* room for CHUNK numbers of each operand, */
+    double *starts; /* and for what a sum or dot starts from */
 } Numbers;
 
 /* What one thread works on: the numbers of its block and the totals so far. */
@@ -152,7 +153,8 @@ typedef struct {
     double *lanes;  /* totals so far, lane by lane */
     double *sums;   /* totals so far, in one number, and in the end all of them */
     double *turned; /* an operand of an OUTER with a line for each row */
-    double *lines;  /* operands in line: see N(in_line) */
+    double *lines;  /* operands in line, and what sums start from: see Numbers */
+    double *starts;
 } Desk;
 
 /* --- Loading ------------------------------------------------------------------------------------------------------ */
@@ -349,6 +351,8 @@ static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff
             return malformed("too many operands of instruction", n);
         }
     }
+    if (reduces && q->width > program->starts_size)
+        program->starts_size = q->width;
     return choose_form(program, q, total, tables + 3);
 }
 
@@ -450,10 +454,10 @@ static bool read_program(Program *program, const Encoding *encoding) {
     return read;
 }
 
-/* --- The interpreter, for each width of SIMD register ------------------------------------------------------------- */
+/* --- The interpreter, for each kind of machine ----------------------------------------------------------------- */
 
-#define PASTE_(name, lanes) name##_##lanes
-#define PASTE(name, lanes) PASTE_(name, lanes)
+#define PASTE_(name, kind) name##_##kind
+#define PASTE(name, kind) PASTE_(name, kind)
 #define ROUTINE static TARGET
 #define UNROLL
 #ifdef __GNUC__
@@ -463,7 +467,13 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #endif
 
 #define LANES 1
+#define REGISTERS 16
 #define TARGET
+#define FMA(x, y, z) ((x) * (y) + (z))
+#define SQRT(x) sqrt(x)
+#define ANY(mask) (mask)
+#define KIND plain
+#define WIDE 1
 #include "kernel_lanes.h"
 
 /* The rest is for compilers with vectors in the language, and machines that do not compute in a wider format. */
@@ -493,57 +503,104 @@ static const double EXPM1[] = {0.5000000000000001,     0.16666666666666669,    0
 static const double ATANH[] = {0.666666666666667,   0.3999999999989889,  0.28571428626253836, 0.22222211089379496,
                                0.1818289243253687,  0.15331611722055008, 0.14617807153417325};
 
+#undef LANES
+#undef REGISTERS
+#undef TARGET
+#undef FMA
+#undef SQRT
+#undef ANY
 #define LANES 2
 #define TARGET
+#define ANY(mask) N(any)(mask)
 #ifdef __aarch64__
 #include <arm_neon.h>
+#define REGISTERS 32
 #define FMA(x, y, z) vfmaq_f64(z, x, y)
 #define SQRT(x) vsqrtq_f64(x)
+#else
+#define REGISTERS 16
+#define FMA(x, y, z) ((x) * (y) + (z))
+#define SQRT(x) N(sqrt)(x)
 #endif
+#define KIND vectors
+#define WIDE 2
 #include "kernel_lanes.h"
 
 #ifdef __x86_64__
+#define HAS_AVX
 #include <immintrin.h>
 
+#undef LANES
+#undef REGISTERS
+#undef TARGET
+#undef FMA
+#undef SQRT
+#undef ANY
 #define LANES 4
+#define REGISTERS 16
 #define TARGET __attribute__((target("avx2,fma")))
 #define FMA(x, y, z) _mm256_fmadd_pd(x, y, z)
 #define SQRT(x) _mm256_sqrt_pd(x)
 #define ANY(mask) _mm256_movemask_pd((__m256d)(mask))
+#define KIND avx2
+#define WIDE 1
+#include "kernel_lanes.h"
+#define KIND avx2x2
+#define WIDE 2
 #include "kernel_lanes.h"
 
+#undef LANES
+#undef REGISTERS
+#undef TARGET
+#undef FMA
+#undef SQRT
+#undef ANY
 #define LANES 8
+#define REGISTERS 32
 #define TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma")))
 #define FMA(x, y, z) _mm512_fmadd_pd(x, y, z)
 #define SQRT(x) _mm512_sqrt_pd(x)
 #define ANY(mask) _mm512_movepi64_mask((__m512i)(mask))
+#define KIND avx512
+#define WIDE 1
+#include "kernel_lanes.h"
+#define KIND avx512x2
+#define WIDE 2
 #include "kernel_lanes.h"
 #endif
 #endif
 
-typedef void Interpreter(const Program *, const Numbers *, const double *, double *, ptrdiff_t, Desk *);
+typedef bool Interpreter(const Program *, const Numbers *, const double *, double *, ptrdiff_t, Desk *, bool);
 
-/* The interpreter of so many lanes; NULL if there is none or this machine cannot run it. */
-static Interpreter *interpreter(int lanes) {
-    switch (lanes) {
-    case 1:
-        return run_rows_1;
+/* The kinds of block, from the smallest to the largest; of two of one size the faster one is last. */
+static const struct {
+    const char *name;
+    int rows;
+    Interpreter *run;
+} KINDS[] = {
+    {"plain", 1, run_rows_plain},
 #ifdef HAS_VECTORS
-    case 2:
-        return run_rows_2;
-#ifdef __x86_64__
-    case 4:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? run_rows_4 : NULL;
-    case 8:
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                       __builtin_cpu_supports("avx512vl") && interpreter(4)
-                   ? run_rows_8
-                   : NULL;
+    {"vectors", 4, run_rows_vectors},
 #endif
+#ifdef HAS_AVX
+    {"avx2", 4, run_rows_avx2},
+    {"avx2x2", 8, run_rows_avx2x2},
+    {"avx512", 8, run_rows_avx512},
+    {"avx512x2", 16, run_rows_avx512x2},
 #endif
-    default:
-        return NULL;
-    }
+};
+
+/* How many of them this machine can run. */
+static int count_kinds(void) {
+#ifdef HAS_AVX
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return 2;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
+        !__builtin_cpu_supports("avx512vl"))
+        return 4;
+#endif
+    return sizeof(KINDS) / sizeof(*KINDS);
 }
 
 /* --- A call ------------------------------------------------------------------------------------------------------- */
@@ -570,11 +627,12 @@ static double *part(double **top, int64_t size) {
 
 /* A room for the program, with the constants in it; NULL and a MemoryError if there is no memory. */
 static Room *make_room(const Program *program) {
-    const int64_t lanes = program->lanes;
-    int64_t sizes[6] = {(program->rows - program->shared) * lanes, program->terms_size * lanes,
-                        program->lanes_size * lanes, program->sums_size, program->pitch * lanes, 3 * CHUNK * lanes};
+    const int64_t rows = KINDS[program->kind].rows;
+    int64_t sizes[7] = {(program->rows - program->shared) * rows, program->terms_size * rows,
+                        program->lanes_size * rows, program->sums_size, program->pitch * rows, 3 * CHUNK * rows,
+                        program->starts_size * rows};
     int64_t desk = 0;
-    for (int n = 0; n < 6; n++)
+    for (int n = 0; n < 7; n++)
         desk += sizes[n] + 8;
     int64_t doubles = 8 + program->shared + 8 + program->threads * desk;
     Room *room = PyMem_Calloc(1, sizeof(Room) + program->threads * sizeof(Desk));
@@ -597,13 +655,13 @@ static Room *make_room(const Program *program) {
         desk->sums = part(&top, sizes[3]);
         desk->turned = part(&top, sizes[4]);
         desk->lines = part(&top, sizes[5]);
+        desk->starts = part(&top, sizes[6]);
     }
     return room;
 }
 
-/* What a thread does: some of the rows, at a desk. */
+/* What a thread does: n of the rows, at a desk. */
 typedef struct {
-    Interpreter *run;
     const Program *program;
     Numbers numbers;
     const double *input;
@@ -612,9 +670,33 @@ typedef struct {
     Desk *desk;
 } Job;
 
-static void *work(void *argument) {
-    const Job *job = argument;
-    job->run(job->program, &job->numbers, job->input, job->output, job->n, job->desk);
+/* The kind of block for the next of n rows: the largest that they fill, or the smallest in which there is room. */
+static int next_kind(const Program *program, ptrdiff_t n) {
+    int kind = program->kind;
+    if (n < KINDS[kind].rows)
+        for (int k = kind; k >= 0 && n <= KINDS[k].rows; k--)
+            if (KINDS[k].rows < KINDS[kind].rows)
+                kind = k;
+    return kind;
+}
+
+/* Do a job; false if that has to be done again, not `fused`. */
+static bool do_job(const Job *job, bool fused) {
+    const Program *program = job->program;
+    bool right = true;
+    memset(job->desk->sums, 0, program->sums_size * sizeof(double));
+    for (ptrdiff_t row = 0, n; right && row < job->n; row += n) {
+        int kind = next_kind(program, job->n - row), rows = KINDS[kind].rows;
+        n = job->n - row < rows ? job->n - row : (job->n - row) / rows * rows;
+        right = KINDS[kind].run(program, &job->numbers, job->input + row * program->inputs,
+                                job->output + row * program->results_count, n, job->desk, fused);
+    }
+    return right;
+}
+
+static void *work(void *job) {
+    if (!do_job(job, true))
+        do_job(job, false);
     return NULL;
 }
 
@@ -641,20 +723,16 @@ static void in_parallel(Job *jobs, int count) {
 static void run(const Program *program, Room *room, ptrdiff_t n, const double *input, const double *captured,
                 double *results, double *sums) {
     memcpy(room->shared + program->constants, captured, program->captured * sizeof(double));
-    run_once(program, room->shared);
-    int lanes = program->lanes;
-    while (lanes / 2 >= n && interpreter(lanes / 2))
-        lanes /= 2;
-    ptrdiff_t blocks = (n + lanes - 1) / lanes;
-    int threads = blocks < program->threads ? (int)blocks : program->threads;
+    run_once(program, room->shared, room->desks[0].starts);
+    const ptrdiff_t rows = KINDS[program->kind].rows, blocks = (n + rows - 1) / rows;
+    const int threads = blocks < program->threads ? (int)blocks : program->threads;
     Job jobs[MAX_THREADS];
     for (int t = 0; t < threads; t++) {
-        ptrdiff_t first = blocks * t / threads * lanes, last = blocks * (t + 1) / threads * lanes;
+        ptrdiff_t first = blocks * t / threads * rows, last = blocks * (t + 1) / threads * rows;
         Desk *desk = room->desks + t;
         jobs[t] = (Job){
-            interpreter(lanes),
             program,
-            {room->shared, desk->rows, desk->lines},
+            {room->shared, desk->rows, desk->lines, desk->starts},
             input + first * program->inputs,
             results + first * program->results_count,
             (last < n ? last : n) - first,
@@ -719,24 +797,25 @@ static void program_dealloc(PyProgram *self) {
 }
 
 static PyObject *program_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"layout", "code", "tables", "results", "sums", "constants", "threads", "lanes", NULL};
+    static char *names[] = {"layout", "code", "tables", "results", "sums", "constants", "threads", "kind", NULL};
     static const char formats[] = {INTS, INTS, INTS, INTS, INTS, FLOATS};
     PyObject *objects[6];
-    int threads = 1, lanes = 0, got = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOO|ii", names, objects, objects + 1, objects + 2, objects + 3,
-                                     objects + 4, objects + 5, &threads, &lanes))
+    const char *kind = NULL;
+    int threads = 1, got = 0, k = count_kinds() - 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOO|iz", names, objects, objects + 1, objects + 2, objects + 3,
+                                     objects + 4, objects + 5, &threads, &kind))
         return NULL;
     if (threads < 1 || threads > MAX_THREADS)
         return PyErr_Format(PyExc_ValueError, "threads: 1 to %d, got %d", MAX_THREADS, threads);
-    for (int wide = 8; !lanes; wide /= 2)
-        lanes = interpreter(wide) ? wide : 0;
-    if (!interpreter(lanes))
-        return PyErr_Format(PyExc_ValueError, "lanes: this machine cannot run %d side by side", lanes);
+    while (kind && k >= 0 && strcmp(kind, KINDS[k].name))
+        k--;
+    if (k < 0)
+        return PyErr_Format(PyExc_ValueError, "kind: this machine has none called '%s'", kind);
     PyProgram *self = (PyProgram *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!self)
         return NULL;
     self->program.threads = threads;
-    self->program.lanes = lanes;
+    self->program.kind = k;
     Py_buffer views[6];
     while (got < 6 && get_buffer(objects[got], names[got], formats[got], false, views + got))
         got++;
@@ -835,7 +914,7 @@ static PyType_Spec program_spec = {
     .slots = program_slots,
 };
 
-/* Add Program, OPCODES and LANES. */
+/* Add Program, OPCODES and KINDS. */
 static int module_exec(PyObject *module) {
     PyObject *type = PyType_FromModuleAndSpec(module, &program_spec, NULL);
     int failed = PyModule_AddObjectRef(module, "Program", type);
@@ -848,15 +927,14 @@ static int module_exec(PyObject *module) {
     }
     failed |= PyModule_AddObjectRef(module, "OPCODES", opcodes) < 0;
     Py_XDECREF(opcodes);
-    PyObject *widths = PyList_New(0);
-    for (int lanes = 1; widths && lanes <= 8; lanes *= 2)
-        if (interpreter(lanes)) {
-            PyObject *number = PyLong_FromLong(lanes);
-            failed |= !number || PyList_Append(widths, number) < 0;
-            Py_XDECREF(number);
-        }
-    failed |= PyModule_AddObjectRef(module, "LANES", widths) < 0;
-    Py_XDECREF(widths);
+    PyObject *kinds = PyList_New(0);
+    for (int k = 0; kinds && k < count_kinds(); k++) {
+        PyObject *name = PyUnicode_FromString(KINDS[k].name);
+        failed |= !name || PyList_Append(kinds, name) < 0;
+        Py_XDECREF(name);
+    }
+    failed |= PyModule_AddObjectRef(module, "KINDS", kinds) < 0;
+    Py_XDECREF(kinds);
     return failed ? -1 : 0;
 }
 

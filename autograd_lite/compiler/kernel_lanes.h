@@ -1,35 +1,38 @@
-/* One block of a program: LANES rows side by side.
+/* One block of a program: ROWS rows side by side, LANES of them in a SIMD register and WIDE registers in line.
 
-   kernel.c includes this file once for each kind of machine, having defined
+   kernel.c includes this file once for each kind of block, having defined
 
-       LANES    how many rows there are in a block: 1, 2, 4 or 8
-       TARGET   the attribute that lets the C compiler use the machine's instructions
-       FMA      x * y + z, rounded once where the machine can   (these three have a plain form below)
-       SQRT     the square root in each lane
-       ANY      whether a mask has a lane set
+       KIND       what it is called, and WIDE, 1 or 2
+       LANES      1, 2, 4 or 8
+       REGISTERS  how many the machine has
+       TARGET     the attribute that lets the C compiler use the machine's instructions
+       FMA        x * y + z, rounded once where the machine can
+       SQRT       the square root in each lane
+       ANY        whether a mask has a lane set
 
-   and gets N(run_rows), in which N(name) stands for name_LANES, and with LANES = 1 run_once too. A V is LANES numbers
+   and gets N(run_rows), in which N(name) stands for name_KIND, and with LANES = 1 run_once too. A V is LANES numbers
    and fills one register; what is written here for one number is done to all of them. With LANES = 1 a V is a double:
    plain C, for any compiler, with the C library's functions. */
 
-#define N(name) PASTE(name, LANES)
+#define N(name) PASTE(name, KIND)
 #define V N(Lanes)
 #define M N(Mask)
 #define Bits N(Bits)
+#define ROWS (LANES * WIDE)
+#define TALL (8 * WIDE + 4 < REGISTERS) /* whether 8 x WIDE sums, and what is added to them, fit in registers */
 
 #if LANES == 1
 #define INLINE static inline
 #define SPLAT(x) (x)
 #define SELECT(mask, x, y) ((mask) ? (x) : (y))
 #define LANE(x, l) (x)
-#define ANY_OF(mask) (mask)
 typedef double V;
-typedef int M;
+typedef int64_t M;
 #else
 #define INLINE static inline __attribute__((always_inline)) TARGET
 #define SPLAT(x) ((x) - (V){0})
+#define SELECT(mask, x, y) N(select)(mask, x, y)
 #define LANE(x, l) ((x)[l])
-#define ANY_OF(mask) N(any)(mask)
 typedef double V __attribute__((vector_size(8 * LANES), may_alias));
 typedef int64_t M __attribute__((vector_size(8 * LANES), may_alias));
 typedef uint64_t Bits __attribute__((vector_size(8 * LANES), may_alias));
@@ -45,19 +48,6 @@ INLINE bool N(any)(M mask) {
         any |= mask[l];
     return any != 0;
 }
-#endif
-
-#ifndef FMA
-#define FMA(x, y, z) ((x) * (y) + (z))
-#endif
-#ifndef SQRT
-#define SQRT(x) N(sqrt)(x)
-#endif
-#ifndef SELECT
-#define SELECT(mask, x, y) N(select)(mask, x, y)
-#endif
-#ifndef ANY
-#define ANY(mask) ANY_OF(mask)
 #endif
 
 /* --- Functions of a number ---------------------------------------------------------------------------------------- */
@@ -221,10 +211,11 @@ INLINE V N(softplus)(V x) {
 
 /* --- Operands ----------------------------------------------------------------------------------------------------- */
 
-INLINE V N(load)(const double *space, ptrdiff_t address, bool shared) {
+/* The numbers in register `w` of those at an address. */
+INLINE V N(load)(const double *space, ptrdiff_t address, bool shared, int w) {
     if (shared)
         return SPLAT(space[address]);
-    return ((const V *)space)[address];
+    return ((const V *)space)[address * WIDE + w];
 }
 
 /* Copy to `line` the operand at `count` points of the J x I nest from `first` on. */
@@ -235,49 +226,52 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_
     if (x->table) {
         const int32_t *table = x->table + first;
         for (ptrdiff_t p = 0; p < count; p++)
-            line[p] = N(load)(space, table[p], shared);
+            for (int w = 0; w < WIDE; w++)
+                line[p * WIDE + w] = N(load)(space, table[p], shared, w);
         return;
     }
     if (x->flat) /* one long line */
         I = first + count;
     ptrdiff_t j = x->flat ? 0 : first / I, i = first - j * I, inner = x->step;
-    for (V *end = line + count; line < end; i = 0, j++) {
-        ptrdiff_t address = x->start + j * x->outer + i * inner, length = end - line < I - i ? end - line : I - i;
+    for (ptrdiff_t rest = count, length; rest; rest -= length, line += length * WIDE, i = 0, j++) {
+        ptrdiff_t address = x->start + j * x->outer + i * inner;
+        length = rest < I - i ? rest : I - i;
         for (ptrdiff_t p = 0; p < length; p++, address += inner)
-            line[p] = N(load)(space, address, shared);
-        line += length;
+            for (int w = 0; w < WIDE; w++)
+                line[p * WIDE + w] = N(load)(space, address, shared, w);
     }
 }
 
-/* Where that is if it stands somewhere in line, else a copy of it in `line`. From point to point it moves by `step`.
+/* Where that is if it stands somewhere in line, else a copy of it in `line`. From point to point it moves by `step` V.
    What is the same at all points is put in `one`. */
 INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
                            V *line, V *one, ptrdiff_t *step) {
-    *step = x->step;
+    *step = x->step * WIDE;
     if (x->flat && (!x->shared || LANES == 1))
-        return (const V *)(x->shared ? numbers->shared : numbers->rows) + x->start + first * x->step;
+        return (const V *)(x->shared ? numbers->shared : numbers->rows) + (x->start + first * x->step) * WIDE;
     if (x->flat && x->step == 0) {
-        *one = SPLAT(numbers->shared[x->start]);
+        for (int w = 0; w < WIDE; w++)
+            one[w] = SPLAT(numbers->shared[x->start]);
         return one;
     }
-    *step = 1;
+    *step = WIDE;
     N(copy)(x, numbers, I, first, count, line);
     return line;
 }
 
 /* --- Instructions ------------------------------------------------------------------------------------------------- */
 
-#define POINTS(arity, ic, ix, iy, formula)                                                                             \
-    for (ptrdiff_t p = 0; p < count; p++) {                                                                            \
+#define FORMULA(arity, ic, ix, iy, iz, formula)                                                                        \
+    do {                                                                                                               \
         V c = pc[arity < 3 ? 0 : ic], x = px[ix], y = py[arity < 2 ? 0 : iy];                                          \
         (void)c, (void)y;                                                                                              \
-        z[p] = formula;                                                                                                \
-    }
+        z[iz] = formula;                                                                                               \
+    } while (0)
 
 /* One number from one number of each operand: a function for each row of the table. */
-#define FUNCTION(name, arity, formula)                                                                               \
+#define FUNCTION(name, arity, formula)                                                                                 \
     ROUTINE NOINLINE void N(do_##name)(const Instruction *q, const Numbers *numbers, V *dst) {                         \
-        ptrdiff_t sc = 0, sx = 0, sy = 0;                                                                              \
+        ptrdiff_t sc = WIDE, sx, sy = WIDE;                                                                            \
         V *line = (V *)numbers->lines;                                                                                 \
         for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {                                                  \
             ptrdiff_t count = q->width - first < CHUNK ? q->width - first : CHUNK;                                     \
@@ -285,14 +279,20 @@ INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I
             const Operand *operand = q->operands;                                                                      \
             if (arity == 3)                                                                                            \
                 pc = N(in_line)(operand++, numbers, q->I, first, count, line, line, &sc);                              \
-            px = N(in_line)(operand++, numbers, q->I, first, count, line + CHUNK, line + CHUNK, &sx);                  \
+            line += CHUNK * WIDE;                                                                                      \
+            px = N(in_line)(operand++, numbers, q->I, first, count, line, line, &sx);                                  \
+            line += CHUNK * WIDE;                                                                                      \
             if (arity >= 2)                                                                                            \
-                py = N(in_line)(operand, numbers, q->I, first, count, line + 2 * CHUNK, line + 2 * CHUNK, &sy);        \
-            V *z = dst + first;                                                                                        \
-            if (sx == 1 && (arity < 2 || sy == 1) && (arity < 3 || sc == 1))                                           \
-                POINTS(arity, p, p, p, formula)                                                                        \
+                py = N(in_line)(operand, numbers, q->I, first, count, line, line, &sy);                                \
+            line -= 2 * CHUNK * WIDE;                                                                                  \
+            V *z = dst + first * WIDE;                                                                                 \
+            if (sc == WIDE && sx == WIDE && sy == WIDE)                                                                \
+                for (ptrdiff_t p = 0; p < count * WIDE; p++)                                                           \
+                    FORMULA(arity, p, p, p, p, formula);                                                               \
             else                                                                                                       \
-                POINTS(arity, p *sc, p *sx, p *sy, formula)                                                            \
+                for (ptrdiff_t p = 0; p < count; p++)                                                                  \
+                    for (int w = 0; w < WIDE; w++)                                                                     \
+                        FORMULA(arity, p *sc + w, p *sx + w, p *sy + w, p *WIDE + w, formula);                         \
         }                                                                                                              \
     }
 #define ONE(name, formula) FUNCTION(name, 1, formula)
@@ -316,44 +316,51 @@ typedef struct {
 
 INLINE N(Stream) N(stream)(bool gathered, bool shared, const Numbers *numbers, const Operand *x, ptrdiff_t at) {
     const double *space = shared ? numbers->shared : numbers->rows;
-    ptrdiff_t width = shared ? 1 : LANES;
+    ptrdiff_t width = shared ? 1 : ROWS;
     return gathered ? (N(Stream)){x->table + at, space, 0} : (N(Stream)){NULL, space + at * width, x->depth * width};
 }
 
-INLINE V N(next)(bool gathered, bool shared, N(Stream) *xs) {
-    if (gathered)
-        return N(load)(xs->space, *xs->table++, shared);
-    V z = N(load)(xs->space, 0, shared);
-    xs->space += xs->depth;
-    return z;
+INLINE void N(next)(bool gathered, bool shared, N(Stream) *xs, V *x) {
+    ptrdiff_t address = gathered ? *xs->table++ : 0;
+    UNROLL
+    for (int w = 0; w < WIDE; w++)
+        x[w] = N(load)(xs->space, address, shared, w);
+    if (!gathered)
+        xs->space += xs->depth;
 }
 
-/* init + x[0] y[0] + ... + x[K-1] y[K-1], or without y. The flags are constants wherever this is called. */
-INLINE V N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bool y_shared, const Numbers *numbers,
-                   const Operand *x, const Operand *y, ptrdiff_t x_at, ptrdiff_t y_at, ptrdiff_t K, V init) {
+/* z += x[0] y[0] + ... + x[K-1] y[K-1], or without y. The flags are constants wherever this is called. */
+INLINE void N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bool y_shared, const Numbers *numbers,
+                      const Operand *x, const Operand *y, ptrdiff_t x_at, ptrdiff_t y_at, ptrdiff_t K, V *z) {
     N(Stream) xs = N(stream)(gathered, x_shared, numbers, x, x_at), ys = xs;
     if (product)
         ys = N(stream)(gathered, y_shared, numbers, y, y_at);
 #define ADD(z)                                                                                                         \
     do {                                                                                                               \
-        V a = N(next)(gathered, x_shared, &xs);                                                                        \
-        V b = product ? N(next)(gathered, y_shared, &ys) : a;                                                          \
-        z = !product ? (V)(z + a) : fused ? (V)FMA(a, b, z) : (V)(z + a * b);                                          \
+        V a[WIDE], b[WIDE];                                                                                            \
+        N(next)(gathered, x_shared, &xs, a);                                                                           \
+        if (product)                                                                                                   \
+            N(next)(gathered, y_shared, &ys, b);                                                                       \
+        UNROLL for (int w = 0; w < WIDE; w++)                                                                          \
+            z[w] = !product ? (V)(z[w] + a[w]) : fused ? (V)FMA(a[w], b[w], z[w]) : (V)(z[w] + a[w] * b[w]);           \
     } while (0)
-    V z = init;
-    if (K >= 8) { /* four sums at a time, for none has to wait for the one before */
-        V z1 = SPLAT(-0.0), z2 = z1, z3 = z1;
+    if (K >= 8) { /* several sums at a time, for none has to wait for the one before */
+        V z1[WIDE], z2[WIDE], z3[WIDE];
+        UNROLL
+        for (int w = 0; w < WIDE; w++)
+            z1[w] = z2[w] = z3[w] = SPLAT(-0.0);
         for (; K >= 4; K -= 4) {
             ADD(z);
             ADD(z1);
             ADD(z2);
             ADD(z3);
         }
-        z = (z + z1) + (z2 + z3);
+        UNROLL
+        for (int w = 0; w < WIDE; w++)
+            z[w] = (z[w] + z1[w]) + (z2[w] + z3[w]);
     }
     for (; K; K--)
         ADD(z);
-    return z;
 #undef ADD
 }
 
@@ -369,7 +376,12 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers,
                 ptrdiff_t n = j * q->dj + i * q->di;                                                                   \
                 ptrdiff_t x_at = g ? n * q->K : x->start + j * x->outer + i * x->inner;                                \
                 ptrdiff_t y_at = g ? n * q->K : y->start + j * y->outer + i * y->inner;                                \
-                dst[n] = N(reduce)(p, f, g, s, t, numbers, x, y, x_at, y_at, q->K, init[n * step]);                    \
+                V z[WIDE];                                                                                             \
+                UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
+                    z[w] = init[n * step + w];                                                                         \
+                N(reduce)(p, f, g, s, t, numbers, x, y, x_at, y_at, q->K, z);                                          \
+                UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
+                    dst[n * WIDE + w] = z[w];                                                                          \
             }                                                                                                          \
         break;
 #define CASES(p, f, s, t) CASE(p, f, 0, s, t) CASE(p, f, 1, s, t)
@@ -387,21 +399,25 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers,
 #define TILE(JT, IT, shared)                                                                                           \
     ROUTINE NOINLINE void N(tile_##JT##_##IT##_##shared)(const Instruction *q, const double *x, const double *y,       \
                                                          const V *init, ptrdiff_t step, V *z) {                        \
-        const ptrdiff_t xj = q->operands[1].outer * (shared ? 1 : LANES);                                              \
-        const ptrdiff_t xk = q->operands[1].depth * (shared ? 1 : LANES);                                              \
-        const ptrdiff_t yi = q->operands[2].inner * LANES, yk = q->operands[2].depth * LANES;                          \
+        const ptrdiff_t xj = q->operands[1].outer * (shared ? 1 : ROWS);                                               \
+        const ptrdiff_t xk = q->operands[1].depth * (shared ? 1 : ROWS);                                               \
+        const ptrdiff_t yi = q->operands[2].inner * ROWS, yk = q->operands[2].depth * ROWS;                            \
         const ptrdiff_t dj = q->dj, di = q->di;                                                                        \
-        V sums[JT][IT];                                                                                                \
+        V sums[JT][IT][WIDE];                                                                                          \
         UNROLL for (int j = 0; j < JT; j++)                                                                            \
             UNROLL for (int i = 0; i < IT; i++)                                                                        \
-                sums[j][i] = init[(j * dj + i * di) * step];                                                           \
+                UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
+                    sums[j][i][w] = init[(j * dj + i * di) * step + w];                                                \
         for (ptrdiff_t k = q->K; k; k--, x += xk, y += yk)                                                             \
             UNROLL for (int j = 0; j < JT; j++)                                                                        \
                 UNROLL for (int i = 0; i < IT; i++)                                                                    \
-                    sums[j][i] = FMA(N(load)(x + j * xj, 0, shared), *(const V *)(y + i * yi), sums[j][i]);            \
+                    UNROLL for (int w = 0; w < WIDE; w++)                                                              \
+                        sums[j][i][w] =                                                                                \
+                            FMA(N(load)(x + j * xj, 0, shared, w), N(load)(y + i * yi, 0, false, w), sums[j][i][w]);   \
         UNROLL for (int j = 0; j < JT; j++)                                                                            \
             UNROLL for (int i = 0; i < IT; i++)                                                                        \
-                z[j * dj + i * di] = sums[j][i];                                                                       \
+                UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
+                    z[(j * dj + i * di) * WIDE + w] = sums[j][i][w];                                                   \
     }
 TILE(4, 1, 0) TILE(8, 1, 0) TILE(4, 2, 0) TILE(4, 1, 1) TILE(8, 1, 1) TILE(4, 2, 1)
 
@@ -415,30 +431,40 @@ ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *num
                                         V *dst) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     const bool shared = x->shared;
-    const ptrdiff_t J = q->J, I = q->I, xj = x->outer * (shared ? 1 : LANES), yi = y->inner * LANES;
-    const double *xs = shared ? numbers->shared + x->start : numbers->rows + x->start * LANES;
-    const double *ys = numbers->rows + y->start * LANES;
+    const ptrdiff_t J = q->J, I = q->I, xj = x->outer * (shared ? 1 : ROWS), yi = y->inner * ROWS;
+    const double *xs = shared ? numbers->shared + x->start : numbers->rows + x->start * ROWS;
+    const double *ys = numbers->rows + y->start * ROWS;
     for (ptrdiff_t i = 0, wide; i < I; i += wide) {
-        wide = I - i < 2 || J < 4 ? 1 : 2;
+        wide = !TALL || I - i < 2 || J < 4 ? 1 : 2;
         for (ptrdiff_t j = 0, high; j < J; j += high) {
-            high = J - j < 4 ? 1 : wide == 2 || J - j < 8 ? 4 : 8;
+            high = J < 4 ? 1 : !TALL || wide == 2 || J < 8 ? 4 : 8;
+            if (J - j < high) /* the last tile overlaps with the one before */
+                j = J - high;
             ptrdiff_t n = j * q->dj + i * q->di;
             if (high > 1) {
                 int tile = wide == 2 ? 2 : high == 8;
-                N(TILES)[shared][tile](q, xs + j * xj, ys + i * yi, init + n * step, step, dst + n);
+                N(TILES)[shared][tile](q, xs + j * xj, ys + i * yi, init + n * step, step, dst + n * WIDE);
                 continue;
             }
             for (ptrdiff_t b = i; b < i + wide; b++, n += q->di) {
                 ptrdiff_t x_at = x->start + j * x->outer, y_at = y->start + b * y->inner;
-                V z = init[n * step];
-                dst[n] = shared ? N(reduce)(1, 1, 0, 1, 0, numbers, x, y, x_at, y_at, q->K, z)
-                                : N(reduce)(1, 1, 0, 0, 0, numbers, x, y, x_at, y_at, q->K, z);
+                V z[WIDE];
+                UNROLL
+                for (int w = 0; w < WIDE; w++)
+                    z[w] = init[n * step + w];
+                if (shared)
+                    N(reduce)(1, 1, 0, 1, 0, numbers, x, y, x_at, y_at, q->K, z);
+                else
+                    N(reduce)(1, 1, 0, 0, 0, numbers, x, y, x_at, y_at, q->K, z);
+                UNROLL
+                for (int w = 0; w < WIDE; w++)
+                    dst[n * WIDE + w] = z[w];
             }
         }
     }
 }
 
-/* Whether none is infinite or nan. */
+/* Whether none of `count` is infinite or nan. */
 INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
     V a = SPLAT(0.0), b = a, c = a, d = a;
     ptrdiff_t p = 0;
@@ -461,14 +487,14 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
         return;
     }
     ptrdiff_t step;
-    const V *init = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, dst, (V *)numbers->lines, &step);
+    V *starts = (V *)numbers->starts;
+    const V *init = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, starts, starts, &step);
     if (q->form == MATRIX_PRODUCT)
         N(matrix_product)(q, numbers, init, step, dst);
     else
         N(reduction)(q, numbers, init, step, dst, true);
-    if (q->opcode == OP_dot && !N(all_finite)(dst, q->width)) {
+    if (q->opcode == OP_dot && !N(all_finite)(dst, q->width * WIDE)) {
         /* An infinity minus an infinite product is nan. FMA, which never makes the product, may have missed that. */
-        init = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, dst, (V *)numbers->lines, &step);
         N(reduction)(q, numbers, init, step, dst, false);
     }
 }
@@ -542,24 +568,25 @@ static void (*const N(OUTER_TILES)[2][2][3])(int, const double *, ptrdiff_t, con
    so that a sum is one number and not LANES of them. */
 ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int live, Desk *desk, bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
-    const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * LANES, yi = y->inner;
+    const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * ROWS, yi = y->inner;
     const ptrdiff_t vectors = pitch / LANES;
     double *sums = desk->sums + q->at, *turned = desk->turned;
     for (ptrdiff_t k = 0; k < q->K; k++) {
-        const V *ys = (const V *)desk->rows + y->start + k * y->depth;
-        for (ptrdiff_t first = 0; first < pitch; first += LANES) {
-            V block[LANES];
-            if (I - first >= LANES)
+        const double *ys = desk->rows + (y->start + k * y->depth) * ROWS;
+        for (ptrdiff_t first = 0; first < pitch; first += LANES)
+            for (int w = 0; w < WIDE; w++) {
+                V block[LANES];
+                if (I - first >= LANES)
+                    for (int l = 0; l < LANES; l++)
+                        block[l] = N(load)(ys, (first + l) * yi, false, w);
+                else
+                    for (int l = 0; l < LANES; l++)
+                        block[l] = first + l < I ? N(load)(ys, (first + l) * yi, false, w) : (V)SPLAT(0.0);
+                N(transpose)(block);
                 for (int l = 0; l < LANES; l++)
-                    block[l] = ys[(first + l) * yi];
-            else
-                for (int l = 0; l < LANES; l++)
-                    block[l] = first + l < I ? ys[(first + l) * yi] : (V)SPLAT(0.0);
-            N(transpose)(block);
-            for (int row = 0; row < LANES; row++)
-                *(V *)(turned + row * pitch + first) = block[row];
-        }
-        const double *xs = desk->rows + (x->start + k * x->depth) * LANES;
+                    *(V *)(turned + (w * LANES + l) * pitch + first) = block[l];
+            }
+        const double *xs = desk->rows + (x->start + k * x->depth) * ROWS;
         for (ptrdiff_t i = 0, wide; i < vectors; i += wide) {
             wide = vectors - i < 2 ? 1 : 2;
             for (ptrdiff_t j = 0, high; j < J; j += high) {
@@ -573,66 +600,78 @@ ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int live, Desk *des
 
 /* Any other total: the numbers of the rows, and then their sums lane by lane. */
 ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int live, Desk *desk) {
-    V *terms = (V *)desk->terms, *lanes = (V *)desk->lanes + q->lanes_at;
-    N(execute)(q, numbers, terms);
+    V *lanes = (V *)desk->lanes + q->lanes_at;
+    const V *terms = (const V *)desk->terms;
+    ptrdiff_t step = WIDE;
+    if (q->opcode == OP_detach)
+        terms = N(in_line)(q->operands, numbers, q->I, 0, q->width, (V *)desk->terms, (V *)desk->terms, &step);
+    else
+        N(execute)(q, numbers, (V *)desk->terms);
     const ptrdiff_t width = q->width;
-    M alive;
-    for (int l = 0; l < LANES; l++)
-        LANE(alive, l) = l < live ? -1 : 0;
+    int64_t row_is_alive[ROWS];
+    for (int row = 0; row < ROWS; row++)
+        row_is_alive[row] = row < live ? -1 : 0;
+    M alive[WIDE];
+    memcpy(alive, row_is_alive, sizeof(alive));
     for (ptrdiff_t p = 0; p < width; p++)
-        lanes[p] += SELECT(alive, terms[p], SPLAT(0.0));
+        for (int w = 0; w < WIDE; w++)
+            lanes[p] += SELECT(alive[w], terms[p * step + w], SPLAT(0.0));
 }
 
 /* --- Blocks ------------------------------------------------------------------------------------------------------- */
 
 /* In a block of fewer rows the last one is repeated, so that no lane has numbers that are nobody's. */
 ROUTINE void N(read_rows)(const double *input, ptrdiff_t inputs, int live, V *rows) {
+    const double *first[ROWS];
+    for (int row = 0; row < ROWS; row++)
+        first[row] = input + (row < live ? row : live - 1) * inputs;
     ptrdiff_t a = 0;
 #if LANES > 1
-    if (live == LANES)
-        for (; a + LANES <= inputs; a += LANES) {
+    for (; a + LANES <= inputs; a += LANES)
+        for (int w = 0; w < WIDE; w++) {
             V block[LANES];
             for (int l = 0; l < LANES; l++)
-                block[l] = *(const N(Unaligned) *)(input + l * inputs + a);
+                block[l] = *(const N(Unaligned) *)(first[w * LANES + l] + a);
             N(transpose)(block);
             for (int l = 0; l < LANES; l++)
-                rows[a + l] = block[l];
+                rows[(a + l) * WIDE + w] = block[l];
         }
 #endif
     for (; a < inputs; a++)
-        for (int l = 0; l < LANES; l++)
-            LANE(rows[a], l) = input[(l < live ? l : live - 1) * inputs + a];
+        for (int row = 0; row < ROWS; row++)
+            ((double *)rows)[a * ROWS + row] = first[row][a];
 }
 
 ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, int live, double *output) {
     for (ptrdiff_t r = 0; r < program->results_count; r++) {
         ptrdiff_t address = program->results[r];
         bool shared = address < program->shared;
-        const double *x = shared ? numbers->shared + address : numbers->rows + (address - program->shared) * LANES;
-        for (int l = 0; l < live; l++)
-            output[l * program->results_count + r] = x[shared ? 0 : l];
+        const double *x = shared ? numbers->shared + address : numbers->rows + (address - program->shared) * ROWS;
+        for (int row = 0; row < live; row++)
+            output[row * program->results_count + r] = x[shared ? 0 : row];
     }
 }
 
-static TARGET void N(run_blocks)(const Program *program, const Numbers *numbers, const double *input, double *output,
-                                 ptrdiff_t n, Desk *desk, bool fused) {
-    memset(desk->sums, 0, program->sums_size * sizeof(double));
+/* The results of n rows; and their sums, added to desk->sums. `fused` is whether those may be made by FMA: false if they
+   were and one is not finite, which may be wrong then, see N(execute). */
+static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, const double *input, double *output,
+                               ptrdiff_t n, Desk *desk, bool fused) {
+    const Instruction *each = program->instructions + program->once, *total = each + program->each;
+    const Instruction *end = total + program->total;
     memset(desk->lanes, 0, program->lanes_size * LANES * sizeof(double));
-    for (ptrdiff_t row = 0; row < n; row += LANES) {
-        int live = (int)(n - row < LANES ? n - row : LANES);
+    for (ptrdiff_t row = 0; row < n; row += ROWS) {
+        int live = (int)(n - row < ROWS ? n - row : ROWS);
         N(read_rows)(input + row * program->inputs, program->inputs, live, (V *)desk->rows);
-        const Instruction *q = program->instructions + program->once, *end = q + program->each;
-        for (; q < end; q++)
-            N(execute)(q, numbers, (V *)desk->rows + q->dst);
+        for (const Instruction *q = each; q < total; q++)
+            N(execute)(q, numbers, (V *)desk->rows + q->dst * WIDE);
         N(write_rows)(program, numbers, live, output + row * program->results_count);
-        for (end += program->total; q < end; q++)
+        for (const Instruction *q = total; q < end; q++)
             if (q->form == OUTER)
                 N(outer_product)(q, live, desk, fused);
             else
                 N(accumulate)(q, numbers, live, desk);
     }
-    const Instruction *q = program->instructions + program->once + program->each, *end = q + program->total;
-    for (; q < end; q++)
+    for (const Instruction *q = total; q < end; q++)
         if (q->form != OUTER)
             for (ptrdiff_t p = 0; p < q->width; p += LANES) {
                 V block[LANES], *sums = (V *)(desk->sums + q->at + p);
@@ -641,21 +680,14 @@ static TARGET void N(run_blocks)(const Program *program, const Numbers *numbers,
                 for (int l = 0; l < LANES; l++)
                     *sums += block[l];
             }
-}
-
-/* The results of n rows, and in desk->sums their sums; made again without FMA if one is not finite, see N(execute). */
-static TARGET void N(run_rows)(const Program *program, const Numbers *numbers, const double *input, double *output,
-                               ptrdiff_t n, Desk *desk) {
-    N(run_blocks)(program, numbers, input, output, n, desk, true);
-    if (program->outer && !N(all_finite)((V *)desk->sums, program->sums_size / LANES))
-        N(run_blocks)(program, numbers, input, output, n, desk, false);
+    return !fused || !program->outer || N(all_finite)((const V *)desk->sums, program->sums_size / LANES);
 }
 
 #if LANES == 1
 /* The numbers that all rows share. */
-static void run_once(const Program *program, double *shared) {
+static void run_once(const Program *program, double *shared, double *starts) {
     double lines[3 * CHUNK];
-    Numbers numbers = {shared, NULL, lines};
+    Numbers numbers = {shared, NULL, lines, starts};
     for (const Instruction *q = program->instructions, *end = q + program->once; q < end; q++)
         N(execute)(q, &numbers, shared + q->dst);
 }
@@ -665,6 +697,8 @@ static void run_once(const Program *program, double *shared) {
 #undef V
 #undef M
 #undef Bits
+#undef ROWS
+#undef TALL
 #undef INLINE
 #undef SPLAT
 #undef SELECT
@@ -672,17 +706,13 @@ static void run_once(const Program *program, double *shared) {
 #undef LIBRARY
 #undef BY_LIBRARY
 #undef ROUNDER
-#undef TILE
 #undef FUNCTION
-#undef OUTER_TILE
-#undef POINTS
+#undef FORMULA
+#undef TILE
 #undef EACH_LANE
 #undef EXCHANGE
 #undef FROM_LEFT
 #undef FROM_RIGHT
-#undef LANES
-#undef TARGET
-#undef FMA
-#undef SQRT
-#undef ANY
-#undef ANY_OF
+#undef OUTER_TILE
+#undef KIND
+#undef WIDE
