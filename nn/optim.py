@@ -15,7 +15,7 @@ class Optimizer:
 
     The rule is `update(p, g, t, *state) -> (p, *state)`: from a parameter, its gradient, the number of the step
     from 1, and what the optimiser remembers of that parameter, to the parameter and the memory after the step. It is
-    plain arithmetic, + - * / and **, so that it serves a float and an array alike.
+    written in operators and autograd_lite's functions, so that it serves floats, and a trainer can compile it.
     """
 
     remembers: ClassVar[tuple[str, ...]] = ()  # PyTorch's names of what `state` holds; each number begins as 0.0
@@ -165,14 +165,14 @@ class Adam(Optimizer):
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
         """p - lr * m / (sqrt(v) + eps), of means m and v freed of their bias towards 0 at the start."""
-        return self._adapt(p, g + self.weight_decay * p, t, *state)
+        return self._adapt(p, g + self.weight_decay * p if self.weight_decay else g, t, *state)
 
     def _adapt(self, p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, ...]:
         beta1, beta2 = self.betas
         m = beta1 * m + (1.0 - beta1) * g
         v = beta2 * v + (1.0 - beta2) * g * g
-        step = self.lr * (m / (1.0 - beta1**t)) / ((v / (1.0 - beta2**t)) ** 0.5 + self.eps)
-        return p - step, m, v
+        rate, scale = self.lr / (1.0 - beta1**t), (1.0 - beta2**t) ** 0.5
+        return p - rate * m / (v**0.5 / scale + self.eps), m, v
 
 
 class AdamW(Adam):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import itertools
@@ -180,7 +181,7 @@ def test_the_table_in_ragged_blocks(op: Primitive, kind: str) -> None:
     total = row_program([Instruction(op, 0, (1, 1, 1), operands)], arity, total=True)
     run, add = native.executor(program, kind=kind), native.executor(total, kind=kind)
     finite = [(x, y) for x, y in zip(points(op), wanted(op), strict=True) if abs(y) < 1e100]
-    for n in [*range(1, 18), 31, 33]:
+    for n in [*range(1, 18), 31, 33, 64, 65]:
         xs = points(op)[-n:]
         found, _ = run(n, array("d", itertools.chain(*xs)), array("d"))
         expect_same(found, wanted(op)[-n:], lambda k, xs=xs: f"{op}{xs[k]}")
@@ -257,7 +258,13 @@ def programs(draw: st.DrawFn) -> Program:
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
-@given(programs(), st.integers(1, 35), st.integers(0, 3), st.randoms(use_true_random=False), st.integers(1, 3))
+@given(
+    programs(),
+    st.one_of(st.integers(1, 35), st.sampled_from([64, 67, 131])),
+    st.integers(0, 3),
+    st.randoms(use_true_random=False),
+    st.integers(1, 3),
+)
 def test_programs(program: Program, n: int, hostile: int, rng: random.Random, threads: int) -> None:
     def numbers(count: int) -> array[float]:
         found = array("d", [float(rng.randint(-3, 3)) for _ in range(count)])
@@ -315,6 +322,56 @@ def layer(nin: int, nout: int) -> Program:
     total = [Instruction(p.mul, end, (nout, nin, 1), (Strided(z + nout, outer=1), Strided(x, inner=1)))]
     sums = array("i", range(end, end + nin * nout))
     return Program((-0.0,), nin * nout, nin, (), tuple(each), tuple(total), array("i", range(z, end)), sums)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("widths", [(5,), (1, 4), (2, 0, 1, 2), (1, 1, 1, 1, 1)])
+def test_tables_side_by_side(widths: tuple[int, ...], kind: str) -> None:
+    program, rng = layer(5, 9), random.Random(2)
+    kernel = native.load(program, kind=kind)
+    captured = array("d", [rng.gauss(0, 1) for _ in range(45)])
+    for n in 1, 3, 16, 64, 70:
+        rows = [[rng.gauss(0, 1) for _ in range(5)] for _ in range(n)]
+        wanted, wanted_sums = native.executor(program, kind=kind)(n, array("d", itertools.chain(*rows)), captured)
+        ends = list(itertools.accumulate(widths))
+        tables = tuple(
+            array("d", [x for row in rows for x in row[e - w : e]]) for w, e in zip(widths, ends, strict=True)
+        )
+        results = tuple(array("d", bytes(8 * n * width)) for width in (1, 10, 7))
+        sums = array("d", bytes(8 * 45))
+        kernel.run_into(n, tables, captured, results, sums)
+        assert sums == wanted_sums
+        lines = [[*results[0][i : i + 1], *results[1][10 * i : 10 * i + 10], *results[2][7 * i : 7 * i + 7]]
+                 for i in range(n)]  # fmt: skip
+        assert list(itertools.chain(*lines)) == list(wanted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_in_place_of_rows(kind: str) -> None:
+    swap = row_program([Instruction(p.sub, 0, (1, 1, 1), (Strided(1), Strided(2)))], 2)
+    kernel = native.load(dataclasses.replace(swap, results=array("i", [2, 3])), kind=kind)
+    x, y = (array("d", [a * n for n in range(200)]) for a in (1.0, 10.0))
+    kernel.run_into(200, (x, y), array("d"), (x, y), array("d"))
+    assert list(x) == [10.0 * n for n in range(200)]
+    assert list(y) == [-9.0 * n for n in range(200)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shared", [True, False])
+def test_matrix_products_in_blocks_of_one_row(kind: str, shared: bool) -> None:
+    rng = random.Random(3)
+    for J, I, K in itertools.product([4, 7, 8, 9, 27, 64], [1, 2, 8], [1, 3, 8, 16, 27]):  # noqa: E741
+        for by_lines in True, False:
+            x = Strided(1, outer=K, depth=1) if by_lines else Strided(1, outer=1, depth=J)
+            start = 1 + J * K
+            y = Strided(start, inner=K, depth=1) if rng.random() < 0.7 else Strided(start, inner=1, depth=I)
+            init = rng.choice([Strided(0), Strided(start, outer=0, inner=1)] if not shared else [Strided(0)])
+            dot = Instruction(p.dot, 0, (J, I, K), (init, x, y))
+            program = row_program([dot], (I if shared else I + J) * K, J * K if shared else 0)
+            numbers = array("d", [float(rng.randint(-9, 9)) for _ in range((I + J) * K)])
+            captured, rows = (numbers[: J * K], numbers[J * K :]) if shared else (array("d"), numbers)
+            found, _ = native.executor(program, kind=kind)(1, rows, captured)
+            expect_exactly(found, interpret(program, 1, rows, captured)[0])
 
 
 def test_threads_share_the_rows() -> None:
@@ -395,6 +452,11 @@ def test_a_primitive_that_is_not_in_the_table() -> None:
         ({1: bytes(32)}, ValueError, "float64"),
         ({1: [1.0]}, TypeError, "bytes-like"),
         ({1: memoryview(array("d", bytes(64)))[::2]}, BufferError, "contiguous"),
+        ({1: (array("d", bytes(16)),)}, ValueError, "rows has 2 numbers, and 2 times 2 are needed"),
+        ({1: (array("d", bytes(8)), array("d", bytes(24)))}, ValueError, "rows: a buffer has not the same number"),
+        ({1: (array("d", bytes(16)), 1.0)}, TypeError, "bytes-like"),
+        ({2: (array("d", bytes(48)), array("d"))}, TypeError, "captured and sums are a buffer each"),
+        ({3: ()}, ValueError, "results has 0 numbers"),
         ({2: array("d", bytes(8))}, ValueError, "captured has 1 numbers, and 1 times 6 are needed"),
         ({3: array("d", bytes(8))}, ValueError, "results has 1 numbers"),
         ({3: memoryview(bytes(96)).cast("d")}, BufferError, "writable"),

@@ -9,6 +9,7 @@ import autograd_lite as ag
 import nn
 from autograd_lite import Value, jit, trainer
 from autograd_lite.compiler.backends import find_backends
+from autograd_lite.compiler.trace import TraceError
 
 BACKENDS = [backend.name for backend in find_backends("auto")]
 X, Y = [[0.3, -1.0], [2.0, 0.7], [-0.4, 0.1]], [1.0, -1.0, 0.5]
@@ -97,6 +98,108 @@ def test_without_numpy_it_trains_all_the_same(monkeypatch: pytest.MonkeyPatch) -
         assert [step(X, Y) for _ in range(5)] == pytest.approx(losses, rel=1e-12)
     step.write()
     assert [p.data for p in parameters] == pytest.approx(numbers, rel=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("arrays", [False, True])
+def test_arrays_of_any_kind_and_lists_are_the_same(backend: str, arrays: bool) -> None:
+    np = pytest.importorskip("numpy")
+    loss, parameters = network()
+    step = trainer(jit(loss, backend=backend), nn.Adam(parameters, lr=0.05))
+    wanted = [step(X, Y), step(X, Y)]
+    loss, parameters = network()
+    step = trainer(jit(loss, backend=backend), nn.Adam(parameters, lr=0.05))
+    table = np.array([[x, 9.0, y] for x, y in X])[:, ::2]  # not contiguous
+    column = np.array([[y] for y in Y], dtype=np.float32)[:, 0] if arrays else Y
+    assert [step(table, column), step(table, column)] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_what_is_written_may_be_changed_before_the_next_step() -> None:
+    w = Value(3.0)
+    optimizer = nn.SGD([w], lr=0.1, momentum=0.5)
+    step = trainer(jit(lambda x: w * x), optimizer)
+    assert step([2.0]) == 6.0
+    step.write()
+    assert (w.data, optimizer.state) == (pytest.approx(2.8), {"momentum_buffer": [2.0]})
+    w.data, optimizer.state["momentum_buffer"] = 1.0, [10.0]
+    assert step([2.0]) == 2.0
+    step.write()
+    assert w.data == pytest.approx(1.0 - 0.1 * (0.5 * 10.0 + 2.0))
+
+
+def test_settings_may_change_from_step_to_step() -> None:
+    w = Value(3.0)
+    optimizer = nn.SGD([w], lr=0.1)
+    step = trainer(jit(lambda x: w * x), optimizer)
+    step([2.0])  # 3 - 0.1 * 2
+    optimizer.lr = 0.5
+    step([2.0])  # 2.8 - 0.5 * 2
+    optimizer.weight_decay = 1.0
+    step([2.0])  # 1.8 - 0.5 * (2 + 1.8)
+    step.write()
+    assert w.data == pytest.approx(1.8 - 0.5 * 3.8, rel=1e-14)
+
+
+class Lion(nn.Optimizer):
+    """A rule with a function in it, and one part of its memory that does not change."""
+
+    remembers = ("exp_avg", "nothing")
+
+    def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
+        m, _ = state
+        return p - self.lr * ag.sign(0.9 * m + 0.1 * g), 0.99 * m + 0.01 * g, 0.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_rule_of_ones_own(backend: str) -> None:
+    numbers = []
+    for compiled in True, False:
+        loss, parameters = network()
+        optimizer = Lion(parameters, lr=0.01)
+        step = trainer(jit(loss, backend=backend), optimizer)
+        for _ in range(3):
+            if compiled:
+                step(X, Y)
+            else:
+                optimizer.zero_grad()
+                ag.mean([loss(x, y) for x, y in zip(X, Y, strict=True)]).backward()
+                optimizer.step()
+        step.write()
+        numbers.append([p.data for p in parameters])
+        assert optimizer.state["nothing"] == [0.0] * len(parameters)
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-12)
+
+
+def test_a_rule_that_branches_on_a_number_says_where() -> None:
+    class Careful(nn.SGD):
+        def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
+            return super().update(p, g if g > 0 else 0.0, t, *state)
+
+    w = Value(3.0)
+    step = trainer(jit(lambda x: w * x), Careful([w]))
+    with pytest.raises(TraceError, match=r"test_compiler_trainer.py:\d+: .*g if g > 0.* needs the number of a traced"):
+        step([2.0])
+
+
+def test_a_nan_is_found_where_it_is_from() -> None:
+    w = Value(-3.0)
+    optimizer = nn.SGD([w], lr=0.1)
+    step = trainer(jit(lambda x: ag.log(w * x)), optimizer)
+    with ag.detect_anomaly():
+        assert step([-2.0]) == pytest.approx(1.791759469)
+        with pytest.raises(ArithmeticError, match="nan"):
+            step([2.0])
+    step.write()
+    assert w.data == pytest.approx(-3.0 + 0.1 / 3.0)
+    assert optimizer.steps == 1
+
+
+def test_values_in_a_row_and_a_loss_of_two_numbers() -> None:
+    w = Value(3.0)
+    with pytest.raises(TypeError, match="a training step takes numbers, and there are Values in its rows"):
+        trainer(jit(lambda x: w * x), nn.SGD([w]))([Value(1.0)])
+    with pytest.raises(TypeError, match="trainer takes a function that gives one Value"):
+        trainer(jit(lambda x: (w * x, w)), nn.SGD([w]))([1.0])
 
 
 def test_a_loss_that_is_not_jitted() -> None:

@@ -5,6 +5,6 @@ An executor module has one function, `executor(program)`, which gives the functi
     run(n, rows, captured) -> (results, sums)
 
 `rows` holds n rows of `program.inputs` float64 one after the other, and `captured` holds `program.captured` of them;
-both are flat buffers (`array("d")`, a NumPy array). So are what it gives: n rows of `len(program.results)` numbers, and
-`len(program.sums)` numbers.
+both are contiguous buffers (`array("d")`, a NumPy array), and `rows` may be a tuple of them that stand side by side.
+What it gives is n rows of `len(program.results)` numbers, and `len(program.sums)` numbers, in flat buffers.
 """

@@ -2,6 +2,7 @@ from array import array
 from typing import Any, TypeAlias
 
 Buffer: TypeAlias = Any  # whatever has the buffer protocol
+Table: TypeAlias = Buffer | tuple[Buffer, ...]
 OPCODES: dict[str, int]
 KINDS: list[str]
 
@@ -17,4 +18,4 @@ class Program:
         threads: int = 1,
         kind: str | None = None,
     ) -> Program: ...
-    def run_into(self, n: int, rows: Buffer, captured: Buffer, results: Buffer, sums: Buffer, /) -> None: ...
+    def run_into(self, n: int, rows: Table, captured: Buffer, results: Table, sums: Buffer, /) -> None: ...

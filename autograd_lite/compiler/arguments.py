@@ -18,7 +18,7 @@ PLAIN = {float, int, bool}
 class Batch(NamedTuple):
     """`n` rows of numbers, one after the other. `row` is one of that `structure`, as (args, kwargs) of a call.
 
-    `numbers` is None if there are Values among them.
+    `numbers` is one buffer, or a tuple of buffers that stand side by side; None if there are Values among them.
     """
 
     n: int
@@ -72,12 +72,9 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     if lengths.count(lengths[0]) < len(lengths):
         raise ValueError(f"{what} takes columns of one length, got {', '.join(map(str, lengths))} rows")
     n = lengths[0]
-    if all(_is_array(column) and column.dtype.kind != "O" for column in columns):
-        import numpy as np
-
-        tables = [_table(np.asarray(column), what) for column in columns]
-        joined = np.concatenate(tables, axis=1) if len(tables) > 1 else np.ascontiguousarray(tables[0])
-        return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), joined.reshape(-1))
+    if all(_is_array(column) and getattr(column.dtype, "kind", "f") != "O" for column in columns):
+        tables = tuple([_table(column, what) for column in columns])
+        return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), tables)
     numbers: list[Any] = []
     first: Hashable = None
     for i, row in enumerate(zip(*columns, strict=True)):
@@ -102,6 +99,25 @@ def _row_of_arrays(*shapes: tuple[int, ...]) -> tuple[Tree, Hashable]:
     return row, flatten(row, [])
 
 
+def joined(n: int, rows: Any) -> Any:
+    """The `n` rows as one buffer, if they are in several that stand side by side."""
+    if type(rows) is not tuple:
+        return rows
+    tables = [memoryview(table).cast("B").cast("d") for table in rows if len(table) and memoryview(table).nbytes]
+    together = memoryview(array("d", bytes(8 * sum(map(len, tables)))))
+    width, at = len(together) // n, 0
+    for table in tables:
+        w = len(table) // n
+        if w < n:
+            for column in range(w):
+                together[at + column :: width] = table[column::w]
+        else:
+            for begin, row in zip(range(at, len(together), width), range(0, len(table), w), strict=True):
+                together[begin : begin + w] = table[row : row + w]
+        at += w
+    return together
+
+
 def floats(buffer: Any) -> list[float]:
     """The numbers of a flat buffer as Python floats."""
     found: list[float] = buffer.tolist() if hasattr(buffer, "tolist") else list(buffer)
@@ -113,8 +129,12 @@ def _is_array(x: Any) -> bool:
 
 
 def _table(column: Any, what: str) -> Any:
-    if column.dtype.char != "d":
+    """An array as a contiguous one of float64: itself, if it is that."""
+    import numpy as np
+
+    if type(column) is not np.ndarray or column.dtype.char != "d" or not column.flags.c_contiguous:
+        column = np.asarray(column)
         if column.dtype.kind not in "biuf":
             raise TypeError(f"{what} takes arrays of real numbers, got dtype {column.dtype}")
-        column = column.astype(float)
-    return column if column.ndim == 2 else column.reshape(len(column), -1)
+        column = np.ascontiguousarray(column, dtype=float)
+    return column

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from autograd_lite.calculus import pull_back
-from autograd_lite.compiler.arguments import Batch, floats, is_number
+from autograd_lite.compiler.arguments import Batch, floats, is_number, joined
 from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.program import Program, UnknownPrimitiveError
 from autograd_lite.compiler.schedule import schedule
@@ -25,7 +25,7 @@ from autograd_lite.recording import recording_with
 from autograd_lite.trees import Tree, tree_leaves, tree_map, tree_paths
 from autograd_lite.value import Value
 
-Run = Callable[..., tuple[Sequence[float], Sequence[float]]]
+Run = Callable[..., Any]  # see `autograd_lite.compiler`, and `Backend.writer`
 
 
 class Compiled:
@@ -107,14 +107,31 @@ class Compiled:
         with recording_with(self._trace):
             return [[self._trace.operand(x) for x in pull_back([y], [1.0], by)] for y in self.roots]
 
+    def trained(self, numbers: Sequence[Value], count: int) -> Run:
+        """Writes the function and its derivative by each of the first `count` of `numbers`, added up over the rows.
+
+        `numbers`, which are what it is called with, have all of `captured` among them.
+        """
+        self._check_is_one("trainer")
+        symbols = dict(zip(self.captured, self._captured, strict=True))
+        given = [symbols[x] if x in symbols else Symbol(self._trace, row=False) for x in numbers]
+        derivatives = dict(zip(self._captured, self._gradients[0], strict=False))
+        sums = simplify(self._trace, [*self.roots, *[derivatives.get(x, 0.0) for x in given[:count]]])
+        return self._runnable(schedule([], sums, self._inputs, given), "writer")
+
+    @cached_property
+    def writer(self) -> Run:
+        """Writes what `forward` gives."""
+        return self._runnable(self._schedule(self._simple, []), "writer")
+
     def _schedule(self, results: Sequence[Any], sums: Sequence[Any]) -> Program:
         return schedule(results, sums, self._inputs, self._captured)
 
-    def _runnable(self, program: Program) -> Run:
+    def _runnable(self, program: Program, way: str = "executor") -> Run:
         """`program` on the first backend that has all its primitives."""
         for backend in self.backends:
             try:
-                run = backend.executor(program)
+                run: Run = getattr(backend, way)(program)
             except UnknownPrimitiveError as error:
                 refused = error
                 continue
@@ -153,8 +170,7 @@ class Compiled:
 
     def mean(self, batch: Batch) -> Primitive:
         """The mean over the rows of `batch`, as an operation on `captured`. A TypeError if there is not one result."""
-        if len(self.roots) != 1 or not isinstance(self._result, Value):
-            raise TypeError(f"mean takes a function that gives one Value; {self.name} gives {self._result!r}")
+        self._check_is_one("mean")
 
         def compute(*given: float) -> float:
             _, sums = self.forward_total(batch.n, batch.numbers, array("d", given))
@@ -164,12 +180,16 @@ class Compiled:
             if all(type(x) is float for x in given):
                 _, sums = self.total(batch.n, batch.numbers, array("d", given))
                 return tuple([x / batch.n for x in floats(sums)[1:]])
-            inputs, roots = iter(floats(batch.numbers)), self._gradients[0][: len(given)]
+            inputs, roots = iter(floats(joined(batch.n, batch.numbers))), self._gradients[0][: len(given)]
             rows = [[*islice(inputs, self.width)] for _ in range(batch.n)]
             each = [self._replayed(roots, (*given, *row)) for row in rows]
             return tuple([sum_(*terms) / float(batch.n) for terms in zip(*each, strict=True)])
 
         return Primitive(f"mean({self.name})", compute, partials)
+
+    def _check_is_one(self, what: str) -> None:
+        if len(self.roots) != 1 or not isinstance(self._result, Value):
+            raise TypeError(f"{what} takes a function that gives one Value; {self.name} gives {self._result!r}")
 
     def _replayed(self, roots: Sequence[Any], given: Sequence[Any]) -> list[Any]:
         """`roots`, recorded anew with the Values and floats `given` in place of `captured` and the inputs."""

@@ -8,7 +8,7 @@ from functools import partial, update_wrapper
 from itertools import islice
 from typing import Any, overload
 
-from autograd_lite.compiler.arguments import PLAIN, batch, flatten, floats, without_arrays
+from autograd_lite.compiler.arguments import PLAIN, batch, flatten, floats, joined, without_arrays
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.program import Program
@@ -51,7 +51,7 @@ class Jitted:
         if not callable(f):
             raise TypeError(f"jit takes a function, got {type(f).__name__}")
         self._f, self._backend = f, backend
-        self._backends = find_backends(backend)
+        self.backends = find_backends(backend)
         self._compiled: dict[Any, Compiled] = {}
         self._latest: Compiled | None = None
         update_wrapper(self, f)
@@ -79,10 +79,10 @@ class Jitted:
             return [self(*row) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure)
         results, _ = compiled.forward(rows.n, rows.numbers, array("d", [x.data for x in compiled.captured]))
-        found, inputs = iter(floats(results)), iter(floats(rows.numbers))
+        found, inputs = iter(floats(results)), iter(floats(joined(rows.n, rows.numbers)))
         each = []
         for _ in range(rows.n):
-            given = (*compiled.captured, *islice(inputs, compiled.width)) if is_kept() or _is_watched() else ()
+            given = (*compiled.captured, *islice(inputs, compiled.width)) if is_kept() or is_watched() else ()
             each.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
         return each
 
@@ -100,14 +100,14 @@ class Jitted:
         """The function compiled for arguments of the `structure` of `tree`, which is (args, kwargs)."""
         found = self._compiled.get(structure)
         if found is None:
-            found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self._backends)
+            found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self.backends)
         self._latest = found
         return found
 
     @property
     def backend(self) -> str:
         """The name of the executor in use."""
-        return self._backends[0].name if self._latest is None else self._latest.backend
+        return self.backends[0].name if self._latest is None else self._latest.backend
 
     @property
     def program(self) -> Program:
@@ -130,7 +130,8 @@ def _is_tracing() -> bool:
     return getattr(current.get(), "fresh", None) is not None
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
+    """Whether somebody looks for a nan here and now."""
     return getattr(current.get(), "check", None) is not None
 
 

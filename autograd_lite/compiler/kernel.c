@@ -136,14 +136,27 @@ typedef struct {
     int threads, kind; /* the most threads, and the largest of KINDS */
 } Program;
 
-enum { CHUNK = 32 }; /* how many numbers of an operand are brought in line at a time */
+/* What a call is given, or where it writes: rows of numbers, in one table or in several side by side. */
+typedef struct {
+    double *numbers;
+    ptrdiff_t width; /* numbers in a row */
+} Table;
+
+typedef struct {
+    Table *tables;
+    ptrdiff_t count;
+} Tables;
+
+enum { CHUNK = 32 };  /* how many numbers of an operand are brought in line at a time */
+enum { NEAR = 3072 }; /* how many numbers fit into the first cache and leave room */
 
 /* What instructions read. */
 typedef struct {
     const double *shared;
     const double *rows;
-    double *lines;  /* room for CHUNK numbers of each operand, */
-    double *starts; /* and for what a sum or dot starts from */
+    double *lines;           /* room for CHUNK numbers of each operand, */
+    double *starts;          /* and for what a sum or dot starts from */
+    const struct Kind *kind; /* the largest kind of block in use, whose registers do for a block of one row, too */
 } Numbers;
 
 /* What one thread works on: the numbers of its block and the totals so far. */
@@ -454,17 +467,27 @@ static bool read_program(Program *program, const Encoding *encoding) {
     return read;
 }
 
-/* --- The interpreter, for each kind of machine ----------------------------------------------------------------- */
+/* --- The interpreter, for each kind of block ----------------------------------------------------------------- */
 
 #define PASTE_(name, kind) name##_##kind
 #define PASTE(name, kind) PASTE_(name, kind)
 #define ROUTINE static TARGET
 #define UNROLL
+#define ONCE
 #ifdef __GNUC__
 #define NOINLINE __attribute__((noinline))
 #else
 #define NOINLINE
 #endif
+
+/* A kind of block, and what it is done with: see kernel_lanes.h. */
+typedef struct Kind {
+    const char *name;
+    int rows;
+    bool (*run_rows)(const Program *, const Numbers *, Tables, Tables, ptrdiff_t, ptrdiff_t, Desk *, bool);
+    bool (*product_of_one)(const Instruction *, const Numbers *, const double *, ptrdiff_t, double *);
+    void (*outer_product)(const Instruction *, int, int, Desk *, bool);
+} Kind;
 
 #define LANES 1
 #define REGISTERS 16
@@ -481,6 +504,8 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define HAS_VECTORS
 #undef UNROLL
 #define UNROLL _Pragma("GCC unroll 8")
+#undef ONCE
+#define ONCE _Pragma("GCC unroll 1")
 #pragma GCC diagnostic ignored "-Wpsabi" /* no vector is an argument in the end, for all is inlined */
 #ifdef __clang__
 #define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
@@ -548,6 +573,9 @@ static const double ATANH[] = {0.666666666666667,   0.3999999999989889,  0.28571
 #define KIND avx2x2
 #define WIDE 2
 #include "kernel_lanes.h"
+#define KIND avx2x8
+#define WIDE 8
+#include "kernel_lanes.h"
 
 #undef LANES
 #undef REGISTERS
@@ -567,26 +595,27 @@ static const double ATANH[] = {0.666666666666667,   0.3999999999989889,  0.28571
 #define KIND avx512x2
 #define WIDE 2
 #include "kernel_lanes.h"
+#define KIND avx512x8
+#define WIDE 8
+#include "kernel_lanes.h"
 #endif
 #endif
 
-typedef bool Interpreter(const Program *, const Numbers *, const double *, double *, ptrdiff_t, Desk *, bool);
+#define BLOCK(kind, rows) {#kind, rows, run_rows_##kind, product_of_one_##kind, outer_product_##kind}
 
 /* The kinds of block, from the smallest to the largest; of two of one size the faster one is last. */
-static const struct {
-    const char *name;
-    int rows;
-    Interpreter *run;
-} KINDS[] = {
-    {"plain", 1, run_rows_plain},
+static const Kind KINDS[] = {
+    BLOCK(plain, 1),
 #ifdef HAS_VECTORS
-    {"vectors", 4, run_rows_vectors},
+    BLOCK(vectors, 4),
 #endif
 #ifdef HAS_AVX
-    {"avx2", 4, run_rows_avx2},
-    {"avx2x2", 8, run_rows_avx2x2},
-    {"avx512", 8, run_rows_avx512},
-    {"avx512x2", 16, run_rows_avx512x2},
+    BLOCK(avx2, 4),
+    BLOCK(avx2x2, 8),
+    BLOCK(avx2x8, 32),
+    BLOCK(avx512, 8),
+    BLOCK(avx512x2, 16),
+    BLOCK(avx512x8, 64),
 #endif
 };
 
@@ -598,9 +627,17 @@ static int count_kinds(void) {
         return 2;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
         !__builtin_cpu_supports("avx512vl"))
-        return 4;
+        return 5;
 #endif
     return sizeof(KINDS) / sizeof(*KINDS);
+}
+
+/* The largest of them, but those of many rows only if the numbers of a block are near at hand then. */
+static int best_kind(const Program *program) {
+    int kind = count_kinds() - 1;
+    while (KINDS[kind].rows > 16 && (program->rows - program->shared) * KINDS[kind].rows > NEAR)
+        kind--;
+    return kind;
 }
 
 /* --- A call ------------------------------------------------------------------------------------------------------- */
@@ -660,13 +697,12 @@ static Room *make_room(const Program *program) {
     return room;
 }
 
-/* What a thread does: n of the rows, at a desk. */
+/* What a thread does: the rows from `first` to `last`, at a desk. */
 typedef struct {
     const Program *program;
     Numbers numbers;
-    const double *input;
-    double *output;
-    ptrdiff_t n;
+    Tables inputs, outputs;
+    ptrdiff_t first, last;
     Desk *desk;
 } Job;
 
@@ -685,11 +721,10 @@ static bool do_job(const Job *job, bool fused) {
     const Program *program = job->program;
     bool right = true;
     memset(job->desk->sums, 0, program->sums_size * sizeof(double));
-    for (ptrdiff_t row = 0, n; right && row < job->n; row += n) {
-        int kind = next_kind(program, job->n - row), rows = KINDS[kind].rows;
-        n = job->n - row < rows ? job->n - row : (job->n - row) / rows * rows;
-        right = KINDS[kind].run(program, &job->numbers, job->input + row * program->inputs,
-                                job->output + row * program->results_count, n, job->desk, fused);
+    for (ptrdiff_t row = job->first, n; right && row < job->last; row += n) {
+        int kind = next_kind(program, job->last - row), rows = KINDS[kind].rows;
+        n = job->last - row < rows ? job->last - row : (job->last - row) / rows * rows;
+        right = KINDS[kind].run_rows(program, &job->numbers, job->inputs, job->outputs, row, row + n, job->desk, fused);
     }
     return right;
 }
@@ -720,8 +755,8 @@ static void in_parallel(Job *jobs, int count) {
 }
 
 /* Run the program on n rows, n > 0, in at most as many threads as it has. Does not touch Python. */
-static void run(const Program *program, Room *room, ptrdiff_t n, const double *input, const double *captured,
-                double *results, double *sums) {
+static void run(const Program *program, Room *room, ptrdiff_t n, Tables inputs, const double *captured, Tables outputs,
+                double *sums) {
     memcpy(room->shared + program->constants, captured, program->captured * sizeof(double));
     run_once(program, room->shared, room->desks[0].starts);
     const ptrdiff_t rows = KINDS[program->kind].rows, blocks = (n + rows - 1) / rows;
@@ -732,10 +767,11 @@ static void run(const Program *program, Room *room, ptrdiff_t n, const double *i
         Desk *desk = room->desks + t;
         jobs[t] = (Job){
             program,
-            {room->shared, desk->rows, desk->lines, desk->starts},
-            input + first * program->inputs,
-            results + first * program->results_count,
-            (last < n ? last : n) - first,
+            {room->shared, desk->rows, desk->lines, desk->starts, KINDS + program->kind},
+            inputs,
+            outputs,
+            first,
+            last < n ? last : n,
             desk,
         };
     }
@@ -829,24 +865,66 @@ static PyObject *program_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     }
     while (got)
         PyBuffer_Release(views + --got);
+    if (read && !kind)
+        self->program.kind = best_kind(&self->program);
     if (read)
         return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
 }
 
-/* Whether `view` has n lines of `width` numbers; else a ValueError. */
-static bool has_length(const Py_buffer *view, const char *name, Py_ssize_t n, ptrdiff_t width) {
-    Py_ssize_t count = view->len / (Py_ssize_t)sizeof(double);
+/* Whether `count` is n times `width`; else a ValueError. */
+static bool has_length(const char *name, ptrdiff_t count, Py_ssize_t n, ptrdiff_t width) {
     if (width ? count % width == 0 && count / width == n : count == 0)
         return true;
-    PyErr_Format(PyExc_ValueError, "%s has %zd numbers, and %zd times %zd are needed", name, count, n,
+    PyErr_Format(PyExc_ValueError, "%s has %zd numbers, and %zd times %zd are needed", name, (Py_ssize_t)count, n,
                  (Py_ssize_t)width);
     return false;
 }
 
+/* Some of the buffers of a call, and the tables that they are. */
+typedef struct {
+    Py_buffer *views;
+    Tables got;
+} Buffers;
+
+static void release(Buffers *buffers) {
+    for (ptrdiff_t b = 0; b < buffers->got.count; b++)
+        PyBuffer_Release(buffers->views + b);
+    PyMem_Free(buffers->views);
+    PyMem_Free(buffers->got.tables);
+}
+
+/* The buffer that `given` is, or the tuple of them: n rows of `width` numbers in all. False and an exception if not.
+   To be released in any case. */
+static bool get_tables(PyObject *given, const char *name, Py_ssize_t n, ptrdiff_t width, bool writable,
+                       Buffers *buffers) {
+    Py_ssize_t count = PyTuple_Check(given) ? PyTuple_Size(given) : 1;
+    ptrdiff_t all = 0;
+    bool even = true;
+    buffers->views = allocate(count, sizeof(Py_buffer));
+    buffers->got.tables = allocate(count, sizeof(Table));
+    if (!buffers->views || !buffers->got.tables)
+        return false;
+    for (Py_ssize_t b = 0; b < count; b++) {
+        PyObject *object = PyTuple_Check(given) ? PyTuple_GetItem(given, b) : given;
+        Py_buffer *view = buffers->views + b;
+        if (!get_buffer(object, name, FLOATS, writable, view))
+            return false;
+        ptrdiff_t numbers = view->len / (Py_ssize_t)sizeof(double);
+        buffers->got.tables[b] = (Table){view->buf, n ? numbers / n : 0};
+        buffers->got.count++;
+        even = even && (n ? numbers % n == 0 : numbers == 0);
+        all += numbers;
+    }
+    if (!has_length(name, all, n, width))
+        return false;
+    if (!even)
+        PyErr_Format(PyExc_ValueError, "%s: a buffer has not the same number of numbers for each of %zd rows", name, n);
+    return even;
+}
+
 static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssize_t count) {
-    static const char *names[] = {"rows", "captured", "results", "sums"};
     Program *program = &self->program;
     if (count != 5)
         return PyErr_Format(PyExc_TypeError, "run_into takes n, rows, captured, results and sums, got %zd arguments",
@@ -856,36 +934,33 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
         return NULL;
     if (n < 0)
         return PyErr_Format(PyExc_ValueError, "n: %zd rows", n);
-    const Py_ssize_t lines[] = {n, 1, n, 1};
-    const ptrdiff_t widths[] = {program->inputs, program->captured, program->results_count, program->sums_count};
-    Py_buffer views[4];
-    int got = 0;
-    bool right = true;
-    while (right && got < 4 && get_buffer(args[1 + got], names[got], FLOATS, got >= 2, views + got)) {
-        right = has_length(views + got, names[got], lines[got], widths[got]);
-        got++;
+    Buffers rows = {0}, captured = {0}, results = {0}, sums = {0};
+    bool done = get_tables(args[1], "rows", n, program->inputs, false, &rows) &&
+                get_tables(args[2], "captured", 1, program->captured, false, &captured) &&
+                get_tables(args[3], "results", n, program->results_count, true, &results) &&
+                get_tables(args[4], "sums", 1, program->sums_count, true, &sums);
+    if (done && (captured.got.count != 1 || sums.got.count != 1)) {
+        PyErr_SetString(PyExc_TypeError, "captured and sums are a buffer each, not a tuple of them");
+        done = false;
     }
-    Room *room = NULL;
-    if (right && got == 4 && n == 0) {
-        memset(views[3].buf, 0, views[3].len);
-    } else if (right && got == 4) {
-        room = self->rooms;
+    if (done && n == 0) {
+        memset(sums.views->buf, 0, sums.views->len);
+    } else if (done) {
+        Room *room = self->rooms;
         if (room)
             self->rooms = room->next;
         else
             room = make_room(program);
-        right = room != NULL;
+        done = room != NULL;
         if (room) {
             Py_BEGIN_ALLOW_THREADS;
-            run(program, room, n, views[0].buf, views[1].buf, views[2].buf, views[3].buf);
+            run(program, room, n, rows.got, captured.views->buf, results.got, sums.views->buf);
             Py_END_ALLOW_THREADS;
             room->next = self->rooms;
             self->rooms = room;
         }
     }
-    bool done = right && got == 4;
-    while (got)
-        PyBuffer_Release(views + --got);
+    release(&rows), release(&captured), release(&results), release(&sums);
     if (!done)
         return NULL;
     Py_RETURN_NONE;
@@ -894,8 +969,9 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
 static PyMethodDef program_methods[] = {
     {"run_into", (PyCFunction)(void (*)(void))program_run_into, METH_FASTCALL,
      "run_into(n, rows, captured, results, sums)\n--\n\n"
-     "Run on n rows of float64, and write the results of each row and the sums into the last two buffers.\n\n"
-     "Other Python threads go on meanwhile, and may call this too."},
+     "Run on n rows of float64, and write the results of each row and the sums into the last two.\n\n"
+     "All are buffers; rows and results may also be tuples of buffers, side by side. Without sums, results may be\n"
+     "written where rows are read. Other Python threads go on meanwhile, and may call this too."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -209,6 +209,41 @@ INLINE V N(softplus)(V x) {
     return SELECT(x <= 0, SPLAT(0.0), x) + N(log1p_of_01)(N(exp)(-N(fabs)(x)));
 }
 
+/* --- Squares of numbers -------------------------------------------------------------------------------------------- */
+
+#if LANES == 8
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
+#elif LANES == 4
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
+#else
+#define EACH_LANE(f, s) f(0, s), f(1, s)
+#endif
+
+/* In 2 x 2 blocks of s x s numbers, exchange the upper right with the lower left. */
+#define EXCHANGE(s)                                                                                                    \
+    UNROLL for (int i = 0; i < LANES; i++)                                                                             \
+        if (!(i & s)) {                                                                                                \
+            V upper = block[i], lower = block[i + s];                                                                  \
+            block[i] = SHUFFLE(upper, lower, EACH_LANE(FROM_LEFT, s));                                                 \
+            block[i + s] = SHUFFLE(upper, lower, EACH_LANE(FROM_RIGHT, s));                                            \
+        }
+#define FROM_LEFT(l, s) ((l) & (s) ? ((l) - (s) + LANES) : (l))
+#define FROM_RIGHT(l, s) ((l) & (s) ? (l) + LANES : ((l) + (s)))
+
+/* The block of LANES x LANES numbers with rows and columns exchanged. */
+INLINE void N(transpose)(V *block) {
+#if LANES > 1
+    EXCHANGE(1)
+#endif
+#if LANES > 2
+    EXCHANGE(2)
+#endif
+#if LANES > 4
+    EXCHANGE(4)
+#endif
+    (void)block;
+}
+
 /* --- Operands ----------------------------------------------------------------------------------------------------- */
 
 /* The numbers in register `w` of those at an address. */
@@ -286,13 +321,11 @@ INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I
                 py = N(in_line)(operand, numbers, q->I, first, count, line, line, &sy);                                \
             line -= 2 * CHUNK * WIDE;                                                                                  \
             V *z = dst + first * WIDE;                                                                                 \
-            if (sc == WIDE && sx == WIDE && sy == WIDE)                                                                \
-                for (ptrdiff_t p = 0; p < count * WIDE; p++)                                                           \
-                    FORMULA(arity, p, p, p, p, formula);                                                               \
-            else                                                                                                       \
-                for (ptrdiff_t p = 0; p < count; p++)                                                                  \
-                    for (int w = 0; w < WIDE; w++)                                                                     \
-                        FORMULA(arity, p *sc + w, p *sx + w, p *sy + w, p *WIDE + w, formula);                         \
+            const bool dense = sc == WIDE && sx == WIDE && sy == WIDE;                                                 \
+            const ptrdiff_t points = dense ? 1 : count, wide = dense ? count * WIDE : WIDE;                            \
+            for (ptrdiff_t p = 0; p < points; p++)                                                                     \
+                ONCE for (ptrdiff_t w = 0; w < wide; w++)                                                              \
+                    FORMULA(arity, p *sc + w, p *sx + w, p *sy + w, p *WIDE + w, formula);                             \
         }                                                                                                              \
     }
 #define ONE(name, formula) FUNCTION(name, 1, formula)
@@ -344,7 +377,7 @@ INLINE void N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bo
         UNROLL for (int w = 0; w < WIDE; w++)                                                                          \
             z[w] = !product ? (V)(z[w] + a[w]) : fused ? (V)FMA(a[w], b[w], z[w]) : (V)(z[w] + a[w] * b[w]);           \
     } while (0)
-    if (K >= 8) { /* several sums at a time, for none has to wait for the one before */
+    if (K >= 8 && WIDE <= 2) { /* several sums at a time, for none has to wait for the one before */
         V z1[WIDE], z2[WIDE], z3[WIDE];
         UNROLL
         for (int w = 0; w < WIDE; w++)
@@ -419,11 +452,19 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers,
                 UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
                     z[(j * dj + i * di) * WIDE + w] = sums[j][i][w];                                                   \
     }
-TILE(4, 1, 0) TILE(8, 1, 0) TILE(4, 2, 0) TILE(4, 1, 1) TILE(8, 1, 1) TILE(4, 2, 1)
+TILE(4, 1, 0) TILE(4, 1, 1)
+#if TALL
+TILE(8, 1, 0) TILE(4, 2, 0) TILE(8, 1, 1) TILE(4, 2, 1)
+#endif
 
 static void (*const N(TILES)[2][3])(const Instruction *, const double *, const double *, const V *, ptrdiff_t, V *) = {
+#if TALL
     {N(tile_4_1_0), N(tile_8_1_0), N(tile_4_2_0)},
     {N(tile_4_1_1), N(tile_8_1_1), N(tile_4_2_1)},
+#else
+    {N(tile_4_1_0)},
+    {N(tile_4_1_1)},
+#endif
 };
 
 /* dot where x depends on j and k only, and y, which is in rows, on i and k only, from the numbers at `init`. */
@@ -464,6 +505,62 @@ ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *num
     }
 }
 
+/* A MATRIX_PRODUCT in a block of one row, with lanes along the matrix: false if its operands do not stand in line for
+   that, along j or along k. */
+ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *numbers, const double *init,
+                                        ptrdiff_t step, double *dst) {
+#if LANES == 1
+    (void)q, (void)numbers, (void)init, (void)step, (void)dst;
+    return false;
+#else
+    const Operand *x = &q->operands[1], *y = &q->operands[2];
+    const double *xs = (x->shared ? numbers->shared : numbers->rows) + x->start, *ys = numbers->rows + y->start;
+    const ptrdiff_t J = q->J, I = q->I, K = q->K, xj = x->outer, xk = x->depth, yi = y->inner, yk = y->depth;
+    const bool along_k = xk == 1 && yk == 1 && K >= LANES;
+    if (!along_k && !(xj == 1 && J >= LANES))
+        return false;
+    for (ptrdiff_t j = 0; j < J; j += LANES) {
+        if (J >= LANES && J - j < LANES)
+            j = J - LANES; /* the last tile overlaps with the one before */
+        for (ptrdiff_t i = 0; i < I; i++) {
+            const double *from = xs + j * xj, *with = ys + i * yi;
+            V z[LANES];
+            UNROLL
+            for (int l = 0; l < LANES; l++)
+                z[l] = SPLAT(-0.0);
+            ptrdiff_t k = 0;
+            if (along_k) {
+                for (; k + LANES <= K; k += LANES)
+                    UNROLL
+                    for (int l = 0; l < LANES; l++)
+                        z[l] = FMA(*(const N(Unaligned) *)(from + (j + l < J ? l : J - 1 - j) * xj + k),
+                                   *(const N(Unaligned) *)(with + k), z[l]);
+                N(transpose)(z);
+            } else {
+                for (; k + 4 <= K; k += 4)
+                    UNROLL
+                    for (int l = 0; l < 4; l++)
+                        z[l % LANES] = FMA(*(const N(Unaligned) *)(from + (k + l) * xk), SPLAT(with[(k + l) * yk]),
+                                           z[l % LANES]);
+            }
+            UNROLL
+            for (int half = LANES / 2; half; half /= 2)
+                UNROLL
+                for (int l = 0; l < half; l++)
+                    z[l] += z[l + half];
+            double products[LANES];
+            *(N(Unaligned) *)products = z[0];
+            for (int l = 0; l < LANES && j + l < J; l++) {
+                for (ptrdiff_t rest = k; rest < K; rest++)
+                    products[l] += from[l * xj + rest * xk] * with[rest * yk];
+                dst[(j + l) * q->dj + i * q->di] = init[((j + l) * q->dj + i * q->di) * step] + products[l];
+            }
+        }
+    }
+    return true;
+#endif
+}
+
 /* Whether none of `count` is infinite or nan. */
 INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
     V a = SPLAT(0.0), b = a, c = a, d = a;
@@ -489,10 +586,12 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
     ptrdiff_t step;
     V *starts = (V *)numbers->starts;
     const V *init = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, starts, starts, &step);
-    if (q->form == MATRIX_PRODUCT)
-        N(matrix_product)(q, numbers, init, step, dst);
-    else
+    if (q->form == MATRIX_PRODUCT) {
+        if (ROWS > 1 || !numbers->kind->product_of_one(q, numbers, (const double *)init, step, (double *)dst))
+            N(matrix_product)(q, numbers, init, step, dst);
+    } else {
         N(reduction)(q, numbers, init, step, dst, true);
+    }
     if (q->opcode == OP_dot && !N(all_finite)(dst, q->width * WIDE)) {
         /* An infinity minus an infinite product is nan. FMA, which never makes the product, may have missed that. */
         N(reduction)(q, numbers, init, step, dst, false);
@@ -500,39 +599,6 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
 }
 
 /* --- Totals ------------------------------------------------------------------------------------------------------- */
-
-#if LANES == 8
-#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
-#elif LANES == 4
-#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
-#else
-#define EACH_LANE(f, s) f(0, s), f(1, s)
-#endif
-
-/* In 2 x 2 blocks of s x s numbers, exchange the upper right with the lower left. */
-#define EXCHANGE(s)                                                                                                    \
-    UNROLL for (int i = 0; i < LANES; i++)                                                                             \
-        if (!(i & s)) {                                                                                                \
-            V upper = block[i], lower = block[i + s];                                                                  \
-            block[i] = SHUFFLE(upper, lower, EACH_LANE(FROM_LEFT, s));                                                 \
-            block[i + s] = SHUFFLE(upper, lower, EACH_LANE(FROM_RIGHT, s));                                            \
-        }
-#define FROM_LEFT(l, s) ((l) & (s) ? ((l) - (s) + LANES) : (l))
-#define FROM_RIGHT(l, s) ((l) & (s) ? (l) + LANES : ((l) + (s)))
-
-/* The block of LANES x LANES numbers with rows and columns exchanged. */
-INLINE void N(transpose)(V *block) {
-#if LANES > 1
-    EXCHANGE(1)
-#endif
-#if LANES > 2
-    EXCHANGE(2)
-#endif
-#if LANES > 4
-    EXCHANGE(4)
-#endif
-    (void)block;
-}
 
 /* sums[j][i] += x[row][j] y[row][i] over `live` rows, for JT of j and IT * LANES of i. */
 #define OUTER_TILE(JT, IT, fused)                                                                                      \
@@ -565,15 +631,17 @@ static void (*const N(OUTER_TILES)[2][2][3])(int, const double *, ptrdiff_t, con
 };
 
 /* A matrix of sums over the rows, of products of two numbers of a row. Lanes run along the matrix, not along the rows,
-   so that a sum is one number and not LANES of them. */
-ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int live, Desk *desk, bool fused) {
+   so that a sum is one number and not LANES of them; and blocks may be of any number of `rows`, ROWS or 1. */
+ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live, Desk *desk, bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
-    const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * ROWS, yi = y->inner;
+    const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * rows, yi = y->inner;
     const ptrdiff_t vectors = pitch / LANES;
     double *sums = desk->sums + q->at, *turned = desk->turned;
     for (ptrdiff_t k = 0; k < q->K; k++) {
-        const double *ys = desk->rows + (y->start + k * y->depth) * ROWS;
-        for (ptrdiff_t first = 0; first < pitch; first += LANES)
+        const double *ys = desk->rows + (y->start + k * y->depth) * rows;
+        for (ptrdiff_t i = 0; rows == 1 && i < pitch; i++)
+            turned[i] = i < I ? ys[i * yi] : 0.0;
+        for (ptrdiff_t first = 0; rows > 1 && first < pitch; first += LANES)
             for (int w = 0; w < WIDE; w++) {
                 V block[LANES];
                 if (I - first >= LANES)
@@ -586,7 +654,7 @@ ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int live, Desk *des
                 for (int l = 0; l < LANES; l++)
                     *(V *)(turned + (w * LANES + l) * pitch + first) = block[l];
             }
-        const double *xs = desk->rows + (x->start + k * x->depth) * ROWS;
+        const double *xs = desk->rows + (x->start + k * x->depth) * rows;
         for (ptrdiff_t i = 0, wide; i < vectors; i += wide) {
             wide = vectors - i < 2 ? 1 : 2;
             for (ptrdiff_t j = 0, high; j < J; j += high) {
@@ -620,54 +688,68 @@ ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int liv
 
 /* --- Blocks ------------------------------------------------------------------------------------------------------- */
 
-/* In a block of fewer rows the last one is repeated, so that no lane has numbers that are nobody's. */
-ROUTINE void N(read_rows)(const double *input, ptrdiff_t inputs, int live, V *rows) {
-    const double *first[ROWS];
-    for (int row = 0; row < ROWS; row++)
-        first[row] = input + (row < live ? row : live - 1) * inputs;
-    ptrdiff_t a = 0;
-#if LANES > 1
-    for (; a + LANES <= inputs; a += LANES)
-        for (int w = 0; w < WIDE; w++) {
-            V block[LANES];
-            for (int l = 0; l < LANES; l++)
-                block[l] = *(const N(Unaligned) *)(first[w * LANES + l] + a);
-            N(transpose)(block);
-            for (int l = 0; l < LANES; l++)
-                rows[(a + l) * WIDE + w] = block[l];
-        }
-#endif
-    for (; a < inputs; a++)
+/* The numbers of `live` rows from `first` on. In a block of fewer rows than ROWS the last one is repeated, so that no
+   lane has numbers that are nobody's. */
+ROUTINE void N(read_rows)(Tables inputs, ptrdiff_t first, int live, V *rows) {
+    for (const Table *table = inputs.tables, *end = table + inputs.count; table < end; table++) {
+        const ptrdiff_t width = table->width;
+        const double *from[ROWS];
         for (int row = 0; row < ROWS; row++)
-            ((double *)rows)[a * ROWS + row] = first[row][a];
-}
-
-ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, int live, double *output) {
-    for (ptrdiff_t r = 0; r < program->results_count; r++) {
-        ptrdiff_t address = program->results[r];
-        bool shared = address < program->shared;
-        const double *x = shared ? numbers->shared + address : numbers->rows + (address - program->shared) * ROWS;
-        for (int row = 0; row < live; row++)
-            output[row * program->results_count + r] = x[shared ? 0 : row];
+            from[row] = table->numbers + (first + (row < live ? row : live - 1)) * width;
+        ptrdiff_t a = 0;
+#if LANES > 1
+        if (width == 1 && live == ROWS) {
+            memcpy(rows, from[0], sizeof(V) * WIDE);
+            a = 1;
+        }
+        for (; a + LANES <= width; a += LANES)
+            for (int w = 0; w < WIDE; w++) {
+                V block[LANES];
+                for (int l = 0; l < LANES; l++)
+                    block[l] = *(const N(Unaligned) *)(from[w * LANES + l] + a);
+                N(transpose)(block);
+                for (int l = 0; l < LANES; l++)
+                    rows[(a + l) * WIDE + w] = block[l];
+            }
+#endif
+        for (; a < width; a++)
+            for (int row = 0; row < ROWS; row++)
+                ((double *)rows)[a * ROWS + row] = from[row][a];
+        rows += width * WIDE;
     }
 }
 
-/* The results of n rows; and their sums, added to desk->sums. `fused` is whether those may be made by FMA: false if they
-   were and one is not finite, which may be wrong then, see N(execute). */
-static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, const double *input, double *output,
-                               ptrdiff_t n, Desk *desk, bool fused) {
+ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, ptrdiff_t first, int live, Tables outputs) {
+    const int32_t *result = program->results;
+    for (const Table *table = outputs.tables, *end = table + outputs.count; table < end; table++)
+        for (ptrdiff_t a = 0; a < table->width; a++, result++) {
+            bool shared = *result < program->shared;
+            const double *x = shared ? numbers->shared + *result : numbers->rows + (*result - program->shared) * ROWS;
+            double *to = table->numbers + first * table->width + a;
+            if (table->width == 1 && !shared)
+                memcpy(to, x, live * sizeof(double));
+            else
+                for (int row = 0; row < live; row++, to += table->width)
+                    *to = x[shared ? 0 : row];
+        }
+}
+
+/* The results of the rows from `row` to `last`; and their sums, added to desk->sums. `fused` is whether those may be
+   made by FMA: false if they were and one is not finite, which may be wrong then, see N(execute). */
+static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, Tables inputs, Tables outputs,
+                               ptrdiff_t row, ptrdiff_t last, Desk *desk, bool fused) {
     const Instruction *each = program->instructions + program->once, *total = each + program->each;
     const Instruction *end = total + program->total;
     memset(desk->lanes, 0, program->lanes_size * LANES * sizeof(double));
-    for (ptrdiff_t row = 0; row < n; row += ROWS) {
-        int live = (int)(n - row < ROWS ? n - row : ROWS);
-        N(read_rows)(input + row * program->inputs, program->inputs, live, (V *)desk->rows);
+    for (; row < last; row += ROWS) {
+        int live = (int)(last - row < ROWS ? last - row : ROWS);
+        N(read_rows)(inputs, row, live, (V *)desk->rows);
         for (const Instruction *q = each; q < total; q++)
             N(execute)(q, numbers, (V *)desk->rows + q->dst * WIDE);
-        N(write_rows)(program, numbers, live, output + row * program->results_count);
+        N(write_rows)(program, numbers, row, live, outputs);
         for (const Instruction *q = total; q < end; q++)
             if (q->form == OUTER)
-                N(outer_product)(q, live, desk, fused);
+                (ROWS == 1 ? numbers->kind->outer_product : N(outer_product))(q, ROWS, live, desk, fused);
             else
                 N(accumulate)(q, numbers, live, desk);
     }
@@ -687,7 +769,7 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, c
 /* The numbers that all rows share. */
 static void run_once(const Program *program, double *shared, double *starts) {
     double lines[3 * CHUNK];
-    Numbers numbers = {shared, NULL, lines, starts};
+    Numbers numbers = {shared, NULL, lines, starts, NULL};
     for (const Instruction *q = program->instructions, *end = q + program->once; q < end; q++)
         N(execute)(q, &numbers, shared + q->dst);
 }

@@ -16,7 +16,7 @@ KINDS = tuple(_kernel.KINDS)  # of blocks of rows side by side that this machine
 
 
 def load(program: Program, threads: int = 1, kind: str | None = None) -> _kernel.Program:
-    """The program in the kernel: its `run_into(n, rows, captured, results, sums)` writes into buffers that are given.
+    """The program in the kernel: its `run_into(n, rows, captured, results, sums)` writes into what it is given.
 
     A batch is cut into pieces for `threads` of them: the order of additions, and so the last digits of the sums, depend
     on how many. `kind` is the largest of KINDS to use, if not the last.

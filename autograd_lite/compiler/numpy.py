@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from autograd_lite import primitives as p
+from autograd_lite.compiler.arguments import joined
 from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Shape, Strided, UnknownPrimitiveError
 from autograd_lite.primitives import Primitive
 
@@ -36,7 +37,7 @@ def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array
             blocks = [constants, xp.asarray(captured, dtype=xp.float64).reshape(-1, 1)]
             for block in once:
                 blocks.append(block(blocks))
-            blocks.append(xp.asarray(rows, dtype=xp.float64).reshape(n, program.inputs).T)
+            blocks.append(xp.asarray(joined(n, rows), dtype=xp.float64).reshape(n, program.inputs).T)
             for block in each:
                 blocks.append(block(blocks))
             totals = [sums_of(blocks, n) for sums_of in total]

@@ -7,6 +7,7 @@ from math import copysign, inf, nan
 from typing import Any
 
 from autograd_lite import primitives as p
+from autograd_lite.compiler.arguments import joined
 from autograd_lite.compiler.program import Instruction, Program
 
 Names = Sequence[str]
@@ -27,8 +28,8 @@ def executor(program: Program) -> Callable[..., tuple[list[float], list[float]]]
     namespace: dict[str, Any] = {"inf": inf, "nan": nan}
     namespace |= {i.op.name: i.op.compute for i in program.instructions}
     exec(compile(source(program), "<autograd_lite program>", "exec"), namespace)
-    run: Callable[..., tuple[list[float], list[float]]] = namespace["run"]
-    return run
+    run = namespace["run"]
+    return lambda n, rows, captured: run(n, joined(n, rows), captured)
 
 
 def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:

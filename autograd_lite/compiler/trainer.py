@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Callable
+from copy import copy
+from math import isfinite
+from operator import attrgetter
 from typing import Any, Protocol
 
 from autograd_lite.compiler.arguments import batch
+from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.compiled import Compiled
-from autograd_lite.compiler.jit import Jitted
+from autograd_lite.compiler.jit import Jitted, is_watched
+from autograd_lite.recording import installed
 from autograd_lite.value import Value
 
 
@@ -14,18 +21,17 @@ class Optimizer(Protocol):
     """What a trainer needs of an optimiser. Those of `nn` have it.
 
     `update(p, g, t, *state) -> (p, *state)` is the rule for a parameter, its gradient and the number of the step, in
-    arithmetic that serves floats and arrays alike; `state` has a list for each thing remembered of the parameters.
+    operators and this package's functions, so that it can be compiled; `state` has a list for each thing remembered of
+    the parameters. `lr` may change from step to step; where another attribute does, the rule is compiled anew.
     """
 
     parameters: list[Value]
+    lr: Any
     steps: int
     state: dict[str, list[float]]
 
-    def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
+    def update(self, p: Any, g: Any, t: Any, *state: Any) -> tuple[Any, ...]:
         """The parameter and its memory after step number `t`."""
-
-    def step(self) -> None:
-        """Move every parameter by its gradient."""
 
 
 def trainer(loss: Jitted, optimizer: Optimizer) -> Trainer:
@@ -36,16 +42,13 @@ def trainer(loss: Jitted, optimizer: Optimizer) -> Trainer:
             step(X, Y)
         step.write()
 
-    `loss` is a jitted function of one row. With NumPy, the numbers live in arrays and a step does no work in Python
-    for each parameter; `write` puts them into the Values and the optimiser. Without, they never leave the Values.
+    `loss` is a jitted function of one row. The optimiser's rule is compiled, too, and the numbers stay in arrays, so
+    that a step does no work in Python for each parameter. `write` puts them into the Values and the optimiser; the next
+    step takes them from there, changed or not.
     """
     if not isinstance(loss, Jitted):
         raise TypeError(f"trainer takes a jitted loss, got {type(loss).__name__}: write trainer(jit(loss), optimizer)")
-    try:
-        import numpy as np
-    except ImportError:
-        return Trainer(loss, optimizer)
-    return _ArrayTrainer(loss, optimizer, np)
+    return Trainer(loss, optimizer)
 
 
 class Trainer:
@@ -53,70 +56,95 @@ class Trainer:
 
     def __init__(self, loss: Jitted, optimizer: Optimizer) -> None:
         self.loss, self.optimizer = loss, optimizer
+        self._runs: dict[Any, tuple[Callable[..., None], memoryview]] = {}  # for each structure of a row
+        self._order: list[Value] = []  # the parameters, as the loss met them, and then what else it captured
+        self._numbers = memoryview(array("d"))  # of those
+        self._sums = array("d")  # the loss and its gradient
+        self._moved: tuple[Any, ...] = ()  # numbers and gradients of the parameters; then what the optimiser remembers
+        self._rule: _Rule | None = None
+        self._written = True  # whether Values and optimiser have the numbers
 
     def __call__(self, *columns: Any) -> float:
         """The mean of the loss over the rows; and then one step of the optimiser down its gradient."""
-        for x in self.optimizer.parameters:
-            x.grad = 0.0
-        loss: Value = self.loss.mean(*columns)
-        loss.backward()
-        self.optimizer.step()
-        return loss.data
-
-    def write(self) -> None:
-        """Put the numbers into the parameters and the optimiser's memory."""
-
-
-class _ArrayTrainer(Trainer):
-    """Has the numbers in one array: of the parameters, as the loss captured them; then of what else it captured."""
-
-    def __init__(self, loss: Jitted, optimizer: Optimizer, np: Any) -> None:
-        super().__init__(loss, optimizer)
-        self.np = np
-        self._places: dict[Value, int] = {}  # where each number is in the array
-        self._numbers: Any = None
-        self._state: list[Any] = []  # the optimiser's memory of the parameters
-        self._found: dict[Compiled, Any] = {}  # where the captured ones are: a slice, if they are in order
-
-    def __call__(self, *columns: Any) -> float:
-        n, row, structure, flat = batch(columns, "a training step")
-        compiled = self.loss.compiled(row, structure)
-        places = self._found[compiled] if compiled in self._found else self._find(compiled)
-        _, sums = compiled.total(n, flat, self._numbers[places])
-        means = self.np.asarray(sums) / n
-        optimizer, count = self.optimizer, len(self.optimizer.parameters)
-        gradient = means[1:]
-        if places != slice(count):
-            gradient = self.np.zeros(len(self._numbers))
-            gradient[places] = means[1:]
+        n, row, structure, rows = batch(columns, "a training step")
+        if rows is None:
+            raise TypeError("a training step takes numbers, and there are Values in its rows")
+        run, numbers = self._runs.get(structure) or self._prepare(self.loss.compiled(row, structure), structure)
+        if self._written:
+            self._read()
+        optimizer, rule, sums = self.optimizer, self._rule, self._sums
+        run(n, rows, numbers, (), sums)
+        if installed and is_watched() and not all(map(isfinite, sums)):
+            self.write()
+            self.loss.mean(*columns).backward()  # says where that is from
+        if rule is None or rule.settings != rule.read(optimizer):
+            rule = self._rule = _Rule(optimizer, self.loss.backends)
+        rule(n, optimizer, *self._moved)
         optimizer.steps += 1
-        moved, *self._state = optimizer.update(self._numbers[:count], gradient[:count], optimizer.steps, *self._state)
-        self._numbers[:count] = moved
-        return float(means[0])
+        return sums[0] / n
 
     def write(self) -> None:
         """Put the numbers into the parameters and the optimiser's memory."""
-        if self._places:
-            places = [self._places[x] for x in self.optimizer.parameters]
-            for x, number in zip(self.optimizer.parameters, self._numbers[places].tolist(), strict=True):
-                x.data = number
-            names = zip(self.optimizer.state, self._state, strict=True)
-            self.optimizer.state = {name: numbers[places].tolist() for name, numbers in names}
+        if self._written:
+            return
+        optimizer = self.optimizer
+        numbers = dict(zip(self._order, self._numbers, strict=True))
+        for x in optimizer.parameters:
+            x.data = numbers[x]
+        columns = zip(optimizer.state, self._moved[2:], strict=True)
+        memory = {name: dict(zip(self._order, column, strict=False)) for name, column in columns}
+        optimizer.state = {name: [column[x] for x in optimizer.parameters] for name, column in memory.items()}
+        self._written = True
 
-    def _find(self, compiled: Compiled) -> Any:
-        """Where the numbers are that `compiled` captured."""
-        np, optimizer = self.np, self.optimizer
-        if not self._places:
-            position = {x: n for n, x in enumerate(optimizer.parameters)}
-            order = dict.fromkeys([x for x in compiled.captured if x in position] + optimizer.parameters)
-            self._places = {x: n for n, x in enumerate(order)}
-            self._numbers = np.array([x.data for x in order])
-            places = [position[x] for x in order]
-            self._state = [np.array(numbers)[places] for numbers in optimizer.state.values()]
-        new = [x for x in compiled.captured if x not in self._places]
-        self._places |= {x: len(self._places) + n for n, x in enumerate(new)}
-        self._numbers = np.append(self._numbers, [x.data for x in new])
-        places = [self._places[x] for x in compiled.captured]
-        in_order = places == list(range(len(places)))
-        self._found[compiled] = slice(len(places)) if in_order else places
-        return self._found[compiled]
+    def _read(self) -> None:
+        """Take the numbers from the Values and the optimiser."""
+        parameters = self.optimizer.parameters
+        self._numbers[:] = array("d", [x.data for x in self._order])
+        columns = [dict(zip(parameters, column, strict=True)) for column in self.optimizer.state.values()]
+        order = self._order[: len(parameters)]
+        state = [array("d", [column[x] for x in order]) for column in columns]
+        self._moved = self._numbers[: len(order)], memoryview(self._sums)[1:], *state
+        self._written = False
+
+    def _prepare(self, compiled: Compiled, structure: Any) -> tuple[Callable[..., None], memoryview]:
+        """Load the program for rows of the `structure`: how to run it, and on which numbers."""
+        self.write()
+        parameters = self.optimizer.parameters
+        moved = set(parameters)
+        if not self._order:
+            self._order = [*dict.fromkeys([x for x in compiled.captured if x in moved] + parameters)]
+            self._sums = array("d", bytes(8 * (1 + len(parameters))))
+        self._order += [x for x in compiled.captured if x not in set(self._order)]
+        self._numbers = memoryview(array("d", bytes(8 * len(self._order))))
+        lengths = {known: len(numbers) for known, (_, numbers) in self._runs.items()}
+        self._runs = {known: (run, self._numbers[: lengths[known]]) for known, (run, _) in self._runs.items()}
+        found = self._runs[structure] = compiled.trained(self._order, len(parameters)), self._numbers
+        return found
+
+
+class _Rule:
+    """An optimiser's rule, compiled: what it does to one parameter, and the parameters are the rows."""
+
+    def __init__(self, optimizer: Optimizer, backends: list[Backend]) -> None:
+        names = sorted(vars(optimizer).keys() - {"parameters", "lr", "steps", "state"})
+        self.read: Callable[[Optimizer], Any] = attrgetter("__class__", *names)  # what the rule may depend on
+        self.settings = self.read(optimizer)
+        self._share, self._t, self._lr = Value(1.0, "share"), Value(1.0, "t"), Value(1.0, "lr")
+        symbolic = copy(optimizer)
+        symbolic.lr = self._lr
+
+        def update(p: Any, total: Any, *state: Any) -> list[Any]:
+            moved = symbolic.update(p, total * self._share, self._t, *state)
+            return [x if isinstance(x, Value) else x + 0.0 * self._t for x in moved]
+
+        compiled = Compiled(update, ((0.0,) * (2 + len(optimizer.state)), {}), backends)
+        self._given, self._write = compiled.captured, compiled.writer
+
+    def __call__(self, n: int, optimizer: Optimizer, p: Any, totals: Any, *state: Any) -> None:
+        """Make a step: change `p` and `state`, of which the gradients are `totals` divided by `n`."""
+        self._share.data, self._t.data, self._lr.data = 1.0 / n, optimizer.steps + 1, optimizer.lr
+        settings = array("d", [x.data for x in self._given])
+        self._write(len(p), (p, totals, *state), settings, (p, *state), _NOTHING)
+
+
+_NOTHING = array("d")
