@@ -38,6 +38,9 @@ def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
     for x in xs:
         if not isinstance(x, Value):
             raise TypeError(f"gradients differentiates by Values, got {type(x).__name__}: make it a Value, then use it")
+    traced = getattr(current.get(), "traced", None)
+    if traced is not None:
+        y, *xs = map(traced, [y, *xs])
     return [_value(g) for g in pull_back([y], [1.0], xs)]
 
 

@@ -25,6 +25,7 @@ class _Forgetful:
         self.watch_backward = getattr(outer, "watch_backward", None)
         self.check = getattr(outer, "check", None)
         self.fresh = getattr(outer, "fresh", None)
+        self.traced = getattr(outer, "traced", None)
 
     def __call__(self, op: p.Primitive, args: tuple[Any, ...], numbers: Sequence[float] = ()) -> Value:
         if self.outer is None and not _kept.get():

@@ -1,6 +1,7 @@
 """A compiled function is used like the function it was made from, and is one node in the graph around it."""
 
 import math
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 import autograd_lite as ag
 from autograd_lite import Value, gradients, hessian, jit
+from autograd_lite.compiler.trace import TraceError
 
 
 def gradient_of(y: Value, xs: list[Value]) -> list[float]:
@@ -270,3 +272,43 @@ def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert jit(abs).backend == "numpy"
     monkeypatch.setattr(backends, "find_spec", lambda name: True if name == "sys" else None)
     assert jit(abs).backend == "python"
+
+
+@pytest.mark.parametrize("backend", ["auto", "python"])
+def test_several_threads_make_the_same_numbers(backend: str) -> None:
+    f, parameters = model()
+    rows = [[0.01 * i, 1.0 - 0.02 * i] for i in range(300)]
+    found = []
+    for threads in 1, 3:
+        compiled = jit(f, backend=backend, threads=threads)
+        loss = compiled.mean(rows, [1.0] * 300)
+        found.append([loss.data, *gradient_of(loss, parameters)])
+    assert found[0] == pytest.approx(found[1], rel=1e-13)
+    hypot = jit(math.hypot, backend=backend, threads=3)
+    assert pickle.loads(pickle.dumps(hypot)).backends == hypot.backends
+    with pytest.raises(ValueError, match="threads: 1 to 256, got 0"):
+        jit(f, threads=0)
+
+
+def test_gradients_by_captured_values_inside() -> None:
+    v, w = Value(1.5), Value(-0.5)
+
+    def f(x: Any) -> Any:
+        y = ag.sin(v * x) * w
+        dv, dw, dy = ag.gradients(y, [v, w, y])
+        with ag.no_grad():
+            (again,) = ag.gradients(v, [v])
+        return dv * dw + dy + again
+
+    assert jit(f)(3.0).data == pytest.approx(f(3.0).data, rel=1e-14)
+    found, wanted = jit(f)(3.0), f(3.0)
+    assert [g.data for g in ag.gradients(found, [v, w])] == pytest.approx(
+        [g.data for g in ag.gradients(wanted, [v, w])], rel=1e-12
+    )
+
+
+def test_a_gradient_through_a_graph_outside_is_refused() -> None:
+    w = Value(2.0)
+    square = w * w
+    with pytest.raises(TraceError, match=r"test_compiler_jit.py:\d+: .* uses what was made of it outside"):
+        jit(lambda x: ag.gradients(square * x, [w])[0])(3.0)

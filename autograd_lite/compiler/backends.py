@@ -19,7 +19,17 @@ class Backend(NamedTuple):
     """An executor and what it is called."""
 
     name: str
-    executor: Callable[[Program], Callable[..., Any]]
+    options: dict[str, Any]  # of its executor, beside the program
+
+    def executor(self, program: Program) -> Callable[..., Any]:
+        """`run(n, rows, captured) -> (results, sums)`: see `autograd_lite.compiler`."""
+        run: Callable[..., Any] = self._module.executor(program, **self.options)
+        return run
+
+    @property
+    def _module(self) -> Any:
+        """Where the executor is: an array namespace is run by that for NumPy."""
+        return import_module(f"autograd_lite.compiler.{self.name if self.name in NEEDS else 'numpy'}")
 
     def writer(self, program: Program) -> Callable[..., None]:
         """`write(n, rows, captured, results, sums)`: runs `program`, and puts what that gives into the last two.
@@ -27,7 +37,7 @@ class Backend(NamedTuple):
         These are buffers; as `rows`, so `results` may be a tuple of them, side by side.
         """
         if self.name == "native":
-            write: Callable[..., None] = _module("native").load(program).run_into
+            write: Callable[..., None] = self._module.load(program, **self.options).run_into
             return write
         run = self.executor(program)
 
@@ -44,19 +54,21 @@ class Backend(NamedTuple):
         return write_all
 
 
-def find_backends(backend: Any) -> list[Backend]:
+def find_backends(backend: Any, threads: int = 1) -> list[Backend]:
     """The one that is meant: a name, or a namespace of arrays. For "auto", those that are installed, fastest first."""
+    if not 1 <= threads <= 256:
+        raise ValueError(f"threads: 1 to 256, got {threads}")
     if not isinstance(backend, str):
         if not hasattr(backend, "matmul"):
             raise TypeError(f"backend is a name or an array module such as jax.numpy, got {type(backend).__name__}")
-        return [Backend(backend.__name__, lambda program: _module("numpy").executor(program, backend))]
+        return [Backend(backend.__name__, {"xp": backend})]
     installed = {name: find_spec(needed) is not None for name, needed in NEEDS.items()}
     if backend != "auto" and backend not in installed:
         raise ValueError(f"there is no backend {backend!r}: it is auto, {', '.join(installed)}, or an array module")
     if not installed.get(backend, True):
         raise ImportError(f"the backend {backend!r} is not installed: {NEEDS[backend]} cannot be imported")
     names = [name for name in installed if installed[name]] if backend == "auto" else [backend]
-    return [Backend(name, _lazily(name)) for name in names]
+    return [Backend(name, {"threads": threads} if name == "native" else {}) for name in names]
 
 
 def _doubles(numbers: Any) -> memoryview:
@@ -64,11 +76,3 @@ def _doubles(numbers: Any) -> memoryview:
     if isinstance(numbers, list) or memoryview(numbers).format != "d":
         numbers = array("d", floats(numbers))
     return memoryview(numbers)
-
-
-def _lazily(name: str) -> Callable[[Program], Any]:
-    return lambda program: _module(name).executor(program)
-
-
-def _module(name: str) -> Any:
-    return import_module(f"autograd_lite.compiler.{name}")

@@ -22,10 +22,10 @@ from autograd_lite.value import Value
 
 
 @overload
-def jit(f: Callable[..., Any], *, backend: Any = "auto") -> Jitted: ...
+def jit(f: Callable[..., Any], *, backend: Any = "auto", threads: int = 1) -> Jitted: ...
 @overload
-def jit(*, backend: Any = "auto") -> Callable[[Callable[..., Any]], Jitted]: ...
-def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto") -> Any:
+def jit(*, backend: Any = "auto", threads: int = 1) -> Callable[[Callable[..., Any]], Jitted]: ...
+def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: int = 1) -> Any:
     """`f`, compiled: a function of numbers, Values, and nested lists, tuples and dicts of them, that gives the same.
 
         @jit
@@ -37,27 +37,28 @@ def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto") -> Any:
     The code of `f` runs once for each structure of its arguments, on Values without numbers. Other Values that it
     reaches are captured: they are read at each call, and gradients flow on to them. What else it reaches is part of
     the program for good. `backend` is "native", "numpy" or "python"; "auto" takes the first of them that is there;
-    a module such as jax.numpy or torch runs the program on its arrays.
+    a module such as jax.numpy or torch runs the program on its arrays. The native one shares the rows of a large batch
+    among as many `threads` as are asked for; the last digits of a sum then depend on how many.
     """
     if f is None:
-        return lambda f: Jitted(f, backend)
-    return Jitted(f, backend)
+        return lambda f: Jitted(f, backend, threads)
+    return Jitted(f, backend, threads)
 
 
 class Jitted:
     """A function that runs as a compiled program. `jit` makes it."""
 
-    def __init__(self, f: Callable[..., Any], backend: Any) -> None:
+    def __init__(self, f: Callable[..., Any], backend: Any, threads: int = 1) -> None:
         if not callable(f):
             raise TypeError(f"jit takes a function, got {type(f).__name__}")
-        self._f, self._backend = f, backend
-        self.backends = find_backends(backend)
+        self._f, self._options = f, (backend, threads)
+        self.backends = find_backends(backend, threads)
         self._compiled: dict[Any, Compiled] = {}
         self._latest: Compiled | None = None
         update_wrapper(self, f)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Jitted, (self._f, self._backend)  # compiled anew where it is called
+        return Jitted, (self._f, *self._options)  # compiled anew where it is called
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         return self if owner is None else partial(self, owner)

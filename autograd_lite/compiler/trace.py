@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 from autograd_lite import primitives as p
 from autograd_lite.callsite import call_site
 from autograd_lite.compiler.simplify import rewrite
-from autograd_lite.graph import slots
+from autograd_lite.graph import slots, topological_order
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import Value
 
@@ -82,6 +82,21 @@ class Trace:
     def fresh(self, x: Any) -> Symbol:
         """A Symbol that equals `x` and is no other's: what a function is differentiated by, inside the trace."""
         return self._node(p.sum_, (self.operand(x),))
+
+    def traced(self, x: Value) -> Symbol:
+        """The Symbol for `x`, to differentiate it or by it.
+
+        A TraceError if the code also uses what was made of `x` outside: what comes to pass there is not in the trace.
+        """
+        if isinstance(x, Symbol):
+            return x
+        if any(x is not value and x in topological_order(value) for value in self.captured if value.op is not None):
+            raise TraceError(
+                f"{call_site()} differentiates by {x!r}, and uses what was made of it outside of the jitted function, "
+                "which is not part of the compiled graph: make it inside"
+            )
+        symbol: Symbol = self.operand(x)
+        return symbol
 
     def operand(self, x: Any) -> Operand:
         """What stands for `x` in the graph."""
