@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
+from itertools import chain
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -72,9 +73,12 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     if lengths.count(lengths[0]) < len(lengths):
         raise ValueError(f"{what} takes columns of one length, got {', '.join(map(str, lengths))} rows")
     n = lengths[0]
-    if all(_is_array(column) and getattr(column.dtype, "kind", "f") != "O" for column in columns):
-        tables = tuple([_table(column, what) for column in columns])
-        return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), tables)
+    tables = tuple([_table(column, what) for column in columns])
+    if not any(table is None for table in tables):
+        if all(map(_is_array, columns)):
+            return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), tables)
+        example = tuple([column[0] for column in columns]), {}
+        return Batch(n, example, flatten(example, []), tables)
     numbers: list[Any] = []
     first: Hashable = None
     for i, row in enumerate(zip(*columns, strict=True)):
@@ -129,12 +133,28 @@ def _is_array(x: Any) -> bool:
 
 
 def _table(column: Any, what: str) -> Any:
-    """An array as a contiguous one of float64: itself, if it is that."""
+    """The rows of a column as one contiguous buffer of float64, an array as itself if it is that; None if they are not
+    numbers, or lists of as many numbers each."""
+    if not _is_array(column):
+        return _table_of_list(column)
     import numpy as np
 
     if type(column) is not np.ndarray or column.dtype.char != "d" or not column.flags.c_contiguous:
         column = np.asarray(column)
+        if column.dtype.kind == "O":
+            return None
         if column.dtype.kind not in "biuf":
             raise TypeError(f"{what} takes arrays of real numbers, got dtype {column.dtype}")
         column = np.ascontiguousarray(column, dtype=float)
     return column
+
+
+def _table_of_list(column: Sequence[Any]) -> array[float] | None:
+    numbers, kinds = column, set(map(type, column))
+    if kinds in ({list}, {tuple}) and len(set(map(len, column))) == 1:
+        numbers = list(chain.from_iterable(column))
+        kinds = set(map(type, numbers))
+    try:
+        return array("d", numbers) if kinds <= PLAIN else None
+    except OverflowError:  # an int that is no float
+        return None
