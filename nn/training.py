@@ -7,6 +7,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import autograd_lite as ag
@@ -90,7 +91,7 @@ def fit(
     history = History() if history is None else history
     history.stopped = ""
     trainer = _Trainer(model, loss, optimizer, X, y, _clip(clip_value, clip_norm), jit)
-    outputs = _outputs(model, X, jit)
+    outputs = _outputs(model, jit)
     best, now = None, _Checkpoint(optimizer, len(history), 0.0)
     with progress(verbose, (epochs - len(history)) * math.ceil(len(X) / size)) as (show, note):
         try:
@@ -130,7 +131,7 @@ def fit(
 def predict(model: Model, X: Any, *, jit: bool = True) -> list[Any]:
     """What `model` makes of each row of X: a number, or a list of numbers. For `jit` see `fit`."""
     X = rows_of("predict", "X", X)
-    return _outputs(model, X, jit)(X)
+    return _outputs(model, jit)(X)
 
 
 def evaluate(
@@ -138,7 +139,7 @@ def evaluate(
 ) -> Row:
     """The means over all rows of `loss`, as "loss", and of `metrics`, under their names. For `jit` see `fit`."""
     X, y = examples_of("evaluate", X, y)
-    return _means(_outputs(model, X, jit), X, y, loss, metrics)
+    return _means(_outputs(model, jit), X, y, loss, metrics)
 
 
 class _Trainer:
@@ -150,20 +151,19 @@ class _Trainer:
         def one(x: Any, target: Any) -> Any:
             return loss(model(x), target)
 
+        def mean(X: Any, y: Any) -> Any:
+            return ag.mean([one(x, target) for x, target in zip(X, y, strict=True)])
+
         self.optimizer, self.clip = optimizer, clip
-        self.X, self.y = X, y
-        self.mean: Callable[[Any, Any], Any] = lambda X, y: ag.mean(
-            [one(x, target) for x, target in zip(X, y, strict=True)]
-        )
-        self.compiled: Any = None
+        self.eager: tuple[Any, ...] = X, y, mean, None
+        self.X, self.y, self.mean, self.compiled = self.eager
+        self.untried = jit  # whether it may yet turn out that the loss cannot be compiled
         if jit:
             if loss is cross_entropy and shape(y[0]) == ():
                 y = _probabilities(y, len(model(X[0])))
-            jitted = _jit(one, X[:1], y[:1], warn=True)
-            if jitted:
-                self.X, self.y = _array(X), _array(y)
-                self.mean = jitted.mean
-                self.compiled = None if clip else ag.trainer(jitted, optimizer)
+            jitted = ag.jit(one)
+            self.X, self.y, self.mean = _array(X), _array(y), jitted.mean
+            self.compiled = None if clip else ag.trainer(jitted, optimizer)
 
     def train(self, batches: Sequence[list[int]], note: Callable[[float], None]) -> float:
         """A step on each of `batches`, numbers of rows; the mean loss of the rows. Ends early if that is not finite."""
@@ -179,6 +179,20 @@ class _Trainer:
 
     def step(self, rows: list[int]) -> float:
         """Move the parameters by the gradient of the mean loss of these rows; that loss."""
+        try:
+            return self._step(rows)
+        except ArithmeticError:
+            raise
+        except Exception as error:
+            if not self.untried:
+                raise
+            warnings.warn(f"fit trains eagerly, and slowly, as the loss cannot be compiled: {error}", stacklevel=4)
+            self.X, self.y, self.mean, self.compiled = self.eager
+            return self._step(rows)
+        finally:
+            self.untried = False
+
+    def _step(self, rows: list[int]) -> float:
         X, y = ([column[i] for i in rows] if isinstance(column, list) else column[rows] for column in (self.X, self.y))
         if self.compiled:
             return float(self.compiled(X, y))
@@ -228,27 +242,19 @@ def _means(outputs: Callable[[Any], list[Any]], X: Any, y: Any, loss: Loss | Non
     return means
 
 
-def _outputs(model: Model, X: Any, jit: bool) -> Callable[[Any], list[Any]]:
-    """The function from rows like those of X to the numbers that `model` makes of them."""
-    jitted = _jit(lambda x: model(x), X[:1], warn=False) if jit else None
+def _outputs(model: Model, jit: bool) -> Callable[[Any], list[Any]]:
+    """The function from rows, all of one structure, to the numbers that `model` makes of them."""
+    jitted = [ag.jit(lambda x: model(x))] * jit  # none if it turns out that it cannot be compiled, whatever the reason
 
     def outputs(X: Any) -> list[Any]:
         with ag.no_grad():
-            return list(numbers(jitted.map(_array(X)) if jitted else [model(x) for x in X]))
+            if jitted:
+                with suppress(Exception):
+                    return list(numbers(jitted[0].map(_array(X))))
+                jitted.clear()
+            return list(numbers([model(x) for x in X]))
 
     return outputs
-
-
-def _jit(f: Callable[..., Any], *columns: list[Any], warn: bool) -> Any:
-    """`f` compiled for rows like those of `columns`; None if it cannot be, for whatever reason the tracing has."""
-    try:
-        jitted = ag.jit(f)
-        jitted.map(*columns)
-    except Exception as error:
-        if warn:
-            warnings.warn(f"fit trains eagerly, and slowly, as the loss cannot be compiled: {error}", stacklevel=4)
-        return None
-    return jitted
 
 
 def _array(rows: list[Any]) -> Any:

@@ -77,7 +77,7 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     if not any(table is None for table in tables):
         if all(map(_is_array, columns)):
             return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), tables)
-        example = tuple([column[0] for column in columns]), {}
+        example: Tree = tuple([column[0] for column in columns]), {}
         return Batch(n, example, flatten(example, []), tables)
     numbers: list[Any] = []
     first: Hashable = None

@@ -114,7 +114,7 @@ class Trainer:
         if not self._order:
             self._order = [*dict.fromkeys([x for x in compiled.captured if x in moved] + parameters)]
             self._sums = array("d", bytes(8 * (1 + len(parameters))))
-        self._order += [x for x in compiled.captured if x not in set(self._order)]
+        self._order = [*dict.fromkeys(self._order + compiled.captured)]
         self._numbers = memoryview(array("d", bytes(8 * len(self._order))))
         lengths = {known: len(numbers) for known, (_, numbers) in self._runs.items()}
         self._runs = {known: (run, self._numbers[: lengths[known]]) for known, (run, _) in self._runs.items()}
