@@ -155,15 +155,14 @@ class _Trainer:
             return ag.mean([one(x, target) for x, target in zip(X, y, strict=True)])
 
         self.optimizer, self.clip = optimizer, clip
-        self.eager: tuple[Any, ...] = X, y, mean, None
-        self.X, self.y, self.mean, self.compiled = self.eager
-        self.untried = jit  # whether it may yet turn out that the loss cannot be compiled
+        # The ways to make a step, until one has worked: rows, targets, the mean of the loss, and perhaps a trainer.
+        self.ways: list[tuple[Any, Any, Callable[[Any, Any], Any], Any]] = [(X, y, mean, None)]
         if jit:
             if loss is cross_entropy and shape(y[0]) == ():
                 y = _probabilities(y, len(model(X[0])))
             jitted = ag.jit(one)
-            self.X, self.y, self.mean = _array(X), _array(y), jitted.mean
-            self.compiled = None if clip else ag.trainer(jitted, optimizer)
+            compiled = None if clip else ag.trainer(jitted, optimizer)
+            self.ways.insert(0, (_array(X), _array(y), jitted.mean, compiled))
 
     def train(self, batches: Sequence[list[int]], note: Callable[[float], None]) -> float:
         """A step on each of `batches`, numbers of rows; the mean loss of the rows. Ends early if that is not finite."""
@@ -180,23 +179,23 @@ class _Trainer:
     def step(self, rows: list[int]) -> float:
         """Move the parameters by the gradient of the mean loss of these rows; that loss."""
         try:
-            return self._step(rows)
+            loss = self._step(rows, *self.ways[0])
         except ArithmeticError:
             raise
         except Exception as error:
-            if not self.untried:
+            if len(self.ways) == 1:
                 raise
             warnings.warn(f"fit trains eagerly, and slowly, as the loss cannot be compiled: {error}", stacklevel=4)
-            self.X, self.y, self.mean, self.compiled = self.eager
-            return self._step(rows)
-        finally:
-            self.untried = False
+            self.ways.pop(0)
+            loss = self._step(rows, *self.ways[0])
+        del self.ways[1:]
+        return loss
 
-    def _step(self, rows: list[int]) -> float:
-        X, y = ([column[i] for i in rows] if isinstance(column, list) else column[rows] for column in (self.X, self.y))
-        if self.compiled:
-            return float(self.compiled(X, y))
-        loss = self.mean(X, y)
+    def _step(self, rows: list[int], X: Any, y: Any, mean: Callable[[Any, Any], Any], compiled: Any) -> float:
+        X, y = ([column[i] for i in rows] if isinstance(column, list) else column[rows] for column in (X, y))
+        if compiled:
+            return float(compiled(X, y))
+        loss = mean(X, y)
         self.optimizer.zero_grad()
         loss.backward()
         if self.clip:
@@ -206,8 +205,9 @@ class _Trainer:
 
     def write(self) -> None:
         """See to it that the parameters and the optimiser hold what the steps have made of them."""
-        if self.compiled:
-            self.compiled.write()
+        *_, compiled = self.ways[0]
+        if compiled:
+            compiled.write()
 
 
 class _Checkpoint:

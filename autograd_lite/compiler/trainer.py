@@ -58,6 +58,7 @@ class Trainer:
         self.loss, self.optimizer = loss, optimizer
         self._runs: dict[Any, tuple[Callable[..., None], memoryview]] = {}  # for each structure of a row
         self._order: list[Value] = []  # the parameters, as the loss met them, and then what else it captured
+        self._places: list[int] = []  # where in it each parameter is
         self._numbers = memoryview(array("d"))  # of those
         self._sums = array("d")  # the loss and its gradient
         self._moved: tuple[Any, ...] = ()  # numbers and gradients of the parameters; then what the optimiser remembers
@@ -88,22 +89,21 @@ class Trainer:
         if self._written:
             return
         optimizer = self.optimizer
-        numbers = dict(zip(self._order, self._numbers, strict=True))
-        for x in optimizer.parameters:
-            x.data = numbers[x]
-        columns = zip(optimizer.state, self._moved[2:], strict=True)
-        memory = {name: dict(zip(self._order, column, strict=False)) for name, column in columns}
-        optimizer.state = {name: [column[x] for x in optimizer.parameters] for name, column in memory.items()}
+        numbers, *_ = moved = [column.tolist() for column in self._moved]
+        for x, number in zip(self._order, numbers, strict=False):
+            x.data = number
+        columns = [list(map(column.__getitem__, self._places)) for column in moved[2:]]
+        optimizer.state = dict(zip(optimizer.state, columns, strict=True))
         self._written = True
 
     def _read(self) -> None:
         """Take the numbers from the Values and the optimiser."""
-        parameters = self.optimizer.parameters
         self._numbers[:] = array("d", [x.data for x in self._order])
-        columns = [dict(zip(parameters, column, strict=True)) for column in self.optimizer.state.values()]
-        order = self._order[: len(parameters)]
-        state = [array("d", [column[x] for x in order]) for column in columns]
-        self._moved = self._numbers[: len(order)], memoryview(self._sums)[1:], *state
+        state = [array("d", bytes(8 * len(self._places))) for _ in self.optimizer.state]
+        for numbers, column in zip(state, self.optimizer.state.values(), strict=True):
+            for place, number in zip(self._places, column, strict=True):
+                numbers[place] = number
+        self._moved = self._numbers[: len(self._places)], memoryview(self._sums)[1:], *state
         self._written = False
 
     def _prepare(self, compiled: Compiled, structure: Any) -> tuple[Callable[..., None], memoryview]:
@@ -113,6 +113,8 @@ class Trainer:
         moved = set(parameters)
         if not self._order:
             self._order = [*dict.fromkeys([x for x in compiled.captured if x in moved] + parameters)]
+            places = {x: n for n, x in enumerate(self._order)}
+            self._places = [places[x] for x in parameters]
             self._sums = array("d", bytes(8 * (1 + len(parameters))))
         self._order = [*dict.fromkeys(self._order + compiled.captured)]
         self._numbers = memoryview(array("d", bytes(8 * len(self._order))))

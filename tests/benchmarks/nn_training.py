@@ -20,7 +20,6 @@ import classic_architecture
 import classic_digits
 from moons import make_moons
 
-
 ROUNDS = 3
 
 
