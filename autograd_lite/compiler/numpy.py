@@ -1,15 +1,16 @@
 """The executor on arrays: one array call per instruction, over the whole batch, in NumPy or a namespace like it.
 
-A block of addresses is an array of shape (addresses, rows), or (addresses, 1) where all rows share it. An operand is
-an array of shape (J, I, K, rows), with 1 for an axis along which it does not change: broadcasting does the rest, and
-a dot of two such arrays is a matrix product.
+A program is written out as a Python function, a line for each instruction. A block of addresses is an array of shape
+(addresses, rows), or (addresses, 1) where all rows share it. An operand is an array of shape (J, I, K, rows), with 1
+for an axis along which it does not change, and a view of a block where it can be: broadcasting does the rest, and a dot
+of two such arrays is a matrix product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,178 +20,217 @@ from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Sha
 from autograd_lite.primitives import Primitive
 
 Array: TypeAlias = Any  # of the namespace in use
-Blocks: TypeAlias = list[Array]
-Read: TypeAlias = Callable[[Blocks], Array]
 
 
 def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array]]:
     """The function that runs `program` on arrays of the namespace `xp`: see `autograd_lite.compiler`."""
-    arrays = _Arrays(program, xp)
-    once, each = ([arrays.block(i) for i in stage] for stage in (program.once, program.each))
-    total = [arrays.total(i) for i in program.total]
-    results = arrays.read(program.results, (len(program.results),)) if program.results else None
-    sums = np.array(program.sums, dtype=int) - program.rows
-    constants = xp.asarray(program.constants, dtype=xp.float64).reshape(-1, 1)
+    compute: Callable[..., tuple[Array, Array]] = _Writer(program, xp).function()
 
     def run(n: int, rows: Array, captured: Array) -> tuple[Array, Array]:
         with np.errstate(all="ignore") if xp is np else nullcontext():
-            blocks = [constants, xp.asarray(captured, dtype=xp.float64).reshape(-1, 1)]
-            for block in once:
-                blocks.append(block(blocks))
-            blocks.append(xp.asarray(joined(n, rows), dtype=xp.float64).reshape(n, program.inputs).T)
-            for block in each:
-                blocks.append(block(blocks))
-            totals = [sums_of(blocks, n) for sums_of in total]
-            none = blocks[1][:0, 0]
-            table = xp.broadcast_to(results(blocks), (len(program.results), n)).T.reshape(-1) if results else none
-            return table, xp.concatenate(totals)[sums] if len(sums) else none
+            inputs = xp.asarray(joined(n, rows), dtype=xp.float64).reshape(n, program.inputs).T
+            return compute(n, xp.asarray(captured, dtype=xp.float64).reshape(-1, 1), inputs)
 
     return run
 
 
-class _Arrays:
-    """What the instructions of a program are as functions of the blocks computed so far."""
+class _Operand(NamedTuple):
+    """Its loop nest, with 1 where it does not change; its addresses there; whether it has a number in each row."""
+
+    nest: Shape
+    at: Any
+    row: bool
+
+
+class _Writer:
+    """Writes a program as the source of a function of n, the captured numbers and the inputs.
+
+    The blocks are b0, b1, ...: the constants, the captured numbers, those of the `once` instructions, the inputs, those
+    of the `each` instructions. What is read of them has names, too, and is taken once.
+    """
 
     def __init__(self, program: Program, xp: Any) -> None:
+        self.program, self.xp = program, xp
         widths = [len(program.constants), program.captured, *[i.width for i in program.once]]
+        self.row = [False] * len(widths) + [True]  # whether a block has a number in each row
         widths += [program.inputs, *[i.width for i in program.each]]
         self.widths = np.array(widths)
         self.starts = np.cumsum(self.widths) - self.widths
-        self.constants = program.constants
-        self.xp = xp
+        self.names: dict[str, Any] = {op.name: function for op, function in FUNCTIONS.items()}
+        self.names |= {"xp": xp, "b0": xp.asarray(program.constants, dtype=xp.float64).reshape(-1, 1)}
+        self.taken: dict[str, str] = {}  # the name of each expression that has one
+        self.masks: set[str] = set()  # blocks of True and False, which are 1 and 0 to all but `where`
+        self.lines: list[str] = []
 
-    def read(self, addresses: Iterable[int], shape: tuple[int, ...]) -> Read:
-        """What gives the numbers at `addresses` in the shape (*shape, rows): a view of a block where it can be."""
-        xp, at = self.xp, np.fromiter(addresses, dtype=int)
-        found = np.searchsorted(self.starts, at, side="right") - 1
+    def function(self) -> Any:
+        """The function: it gives the results, row by row, and the sums."""
+        program, inputs = self.program, 2 + len(self.program.once)
+        for n, instruction in enumerate(program.once + program.each, 2):
+            block = f"b{n + (n >= inputs)}"
+            text, row = self.block(instruction)
+            self.lines.append(f"{block} = {text}")
+            self.row += [row] * (n >= inputs)
+            if instruction.op is p.step:
+                self.masks.add(block)
+        results = sums = "b1[:0, 0]"
+        if program.results:
+            results = self.read(program.results, (len(program.results), -1))
+            if not self.has_rows(program.results):
+                results = f"xp.broadcast_to({results}, ({len(program.results)}, n))"
+            results += ".T.reshape(-1)"
+        if program.sums:
+            totals = "".join([f"{self.total(i)}, " for i in program.total])
+            order = self.constant(np.array(program.sums) - program.rows)
+            sums = f"xp.asarray(xp.concatenate(({totals}))[{order}], dtype=xp.float64)"
+        self.lines.append(f"return {results}, {sums}")
+        source = "\n    ".join([f"def compute(n, b1, b{inputs}):", *self.lines])
+        exec(compile(source, "<autograd_lite program>", "exec"), self.names)
+        return self.names["compute"]
+
+    def name(self, text: str, given: Any = None) -> str:
+        """What to call that which the expression `text` gives; or else `given`."""
+        if text not in self.taken:
+            self.taken[text] = name = f"v{len(self.taken)}"
+            if given is not None:
+                self.names[name] = given
+            elif text.startswith("b0["):  # which is the same in every call
+                self.names[name] = eval(text, self.names)
+            else:
+                self.lines.append(f"{name} = {text}")
+        return self.taken[text]
+
+    def constant(self, at: Any) -> str:
+        """What to call the array of addresses `at`."""
+        return self.name(f"{at.shape} {at.tobytes()!r}", at if self.xp is np else self.xp.asarray(at))
+
+    def blocks(self, addresses: Any) -> Any:
+        """The number of the block of each address."""
+        return np.searchsorted(self.starts, addresses, side="right") - 1
+
+    def has_rows(self, addresses: Any) -> bool:
+        """Whether there is a number in each row at some of the addresses."""
+        return any(self.row[block] for block in set(self.blocks(addresses).tolist()))
+
+    def read(self, addresses: Iterable[int], shape: tuple[int, ...], condition: bool = False) -> str:
+        """What gives the numbers at `addresses` in that shape, in which -1 is for the rows: a view where it can be.
+
+        A shape without -1 is for numbers that all rows share. A `condition` may be an array of True and False.
+        """
+        at = np.fromiter(addresses, dtype=int)
+        found = self.blocks(at)
         at -= self.starts[found]
         cuts = np.flatnonzero(np.diff(found)) + 1
         touched, place = np.unique(found, return_inverse=True)
-        index = None
-        if len(touched) == len(cuts) + 1:  # one block after the other
-            touched = found[[0, *cuts]]
-            takes = [
-                _take(x, w, (len(x),)) for x, w in zip(np.split(at, cuts), self.widths[touched].tolist(), strict=True)
-            ]
-        else:
-            takes = [_take(np.arange(w), w, (w,)) for w in self.widths[touched].tolist()]
-            index = (np.cumsum(self.widths[touched]) - self.widths[touched])[place] + at
         if len(touched) == 1:
-            n, take = int(touched[0]), _take(at, int(self.widths[touched[0]]), shape)
-            return lambda blocks: take(blocks[n])
-        parts = [*zip(touched.tolist(), takes, strict=True)]
+            return self.take(f"b{found[0]}", at, int(self.widths[found[0]]), shape, condition)
+        index = ""
+        if len(touched) == len(cuts) + 1:  # one block after the other
+            touched, takes = found[[0, *cuts]], np.split(at, cuts)
+        else:
+            takes = [np.arange(w) for w in self.widths[touched]]
+            at += (np.cumsum(self.widths[touched]) - self.widths[touched])[place]
+            index = f"[{self.constant(at)}]"
+        rows = any(self.row[n] for n in touched)
+        parts = []
+        for n, x in zip(touched.tolist(), takes, strict=True):
+            part = self.take(f"b{n}", x, int(self.widths[n]), (len(x), -1))
+            parts.append(part if self.row[n] == rows else f"xp.broadcast_to({part}, ({len(x)}, n))")
+        text = f"xp.concatenate(({', '.join(parts)})){index}"
+        return self.name(text if shape == (len(at), -1) else f"{text}.reshape{shape}")
 
-        def joined(blocks: Blocks) -> Array:
-            arrays = [take(blocks[n]) for n, take in parts]
-            rows = max([x.shape[1] for x in arrays])
-            x = xp.concatenate([x if x.shape[1] == rows else xp.broadcast_to(x, (len(x), rows)) for x in arrays])
-            return (x if index is None else x[index]).reshape(*shape, -1)
+    def take(self, block: str, at: Any, width: int, shape: tuple[int, ...], condition: bool = False) -> str:
+        """What gives the numbers `at` of a block of `width`: see `read`."""
+        if block in self.masks and not condition:
+            block = self.name(f"xp.asarray({block}, dtype=xp.float64)")
+        start, (outer, stride, inner, step) = int(at[0]), _grid(at)
+        if turned := stride < step:
+            outer, stride, inner, step = inner, step, outer, stride
+        end = step * (inner - 1) + 1
+        window = min(start, width - outer * stride)  # where `outer` runs of `stride` begin
+        column = start - window
+        natural: tuple[int, ...] = (len(at), -1)
+        if step > 0 and outer == 1:
+            text = block if len(at) == width else f"{block}[{start}:{start + end}:{step}]"
+        elif step > 0 and window >= 0 and column + end <= stride:
+            rows = (-1,) * (-1 in shape)
+            text = f"{block}[{window}:{window + outer * stride}].reshape{(outer, stride, *rows)}"
+            text += f"[:, {column}:{column + end}:{step}]" + ".swapaxes(0, 1)" * turned
+            natural = (inner, outer, *rows) if turned else (outer, inner, *rows)
+        else:
+            text = f"{block}[{self.constant(at)}]"
+        text += f".reshape{shape}" * (shape != natural)
+        return block if text == block else self.name(text)
 
-        return joined
+    def operands(self, instruction: Instruction) -> tuple[Instruction, list[_Operand], _Operand | None]:
+        """`instruction`, with one loop for two where that is the same; its operands; what a sum starts from."""
+        (_, _, (J, I, K), _), found = instruction, []  # noqa: E741
+        for n, operand in enumerate(instruction.operands):
+            nest = instruction.points(n)
+            if isinstance(operand, Strided):
+                nest = (nest[0] if operand.outer else 1, nest[1] if operand.inner else 1, nest[2])
+            at = np.fromiter(instruction._replace(shape=nest).addresses(n), dtype=int)
+            found.append(_Operand(nest, at, self.has_rows(at)))
+        if all(x.nest[:2] in ((J, I), (1, 1)) for x in found):
+            instruction = instruction._replace(shape=(1, J * I, K))
+            found = [x._replace(nest=(1, x.nest[0] * x.nest[1], x.nest[2])) for x in found]
+        init = found.pop(0) if instruction.op in REDUCTIONS else None
+        nothing = init and {repr(self.program.constants[n : n + 1]) for n in init.at} == {"(-0.0,)"}
+        return instruction, found, None if nothing else init
 
-    def operand(self, instruction: Instruction, n: int) -> tuple[Shape, Read]:
-        """Operand `n`: its loop nest, with 1 where it does not change, and what gives it in the shape (J, I, K, rows).
+    def block(self, instruction: Instruction) -> tuple[str, bool]:
+        """What gives the block that `instruction` computes, and whether it has numbers in each row."""
+        (op, _, (J, I, K), _), operands, init = self.operands(instruction)  # noqa: E741
+        if K == 1:
+            op = {p.sum_: p.detach, p.dot: p.mul}.get(op, op)
+        lead = 0 if J > 1 else 1
+        text = self.product(J, *operands) if op is p.dot else ""
+        if not text:
+            name = op.name if op in FUNCTIONS else self.name(f"function {id(op)}", _vectorized(op, self.xp))
+            shapes = [(*x.nest[lead : 2 + (K > 1)], -1) for x in operands]
+            reads = [self.read(x.at, shapes[n], op is p.where and n == 0) for n, x in enumerate(operands)]
+            text = f"{name}({', '.join(['xp', *reads])})"
+        if init:
+            operands.append(init)
+            text += f" + {self.read(init.at, (*init.nest[lead:2], -1))}"
+        row = any(x.row for x in operands)
+        if (max(x.nest[0] for x in operands), max(x.nest[1] for x in operands)) != (J, I):
+            text = f"xp.broadcast_to({text}, ({f'{J}, ' * (J > 1)}{I}, {'n' if row else 1}))"
+        return (f"({text}).reshape({J * I}, -1)" if J > 1 else text), row
 
-        That is without J if the instruction has no more than one, and without K if the operand is not reduced.
-        """
-        shape, operand = instruction.points(n), instruction.operands[n]
-        if isinstance(operand, Strided):
-            shape = (shape[0] if operand.outer else 1, shape[1] if operand.inner else 1, shape[2])
-        addresses = instruction._replace(shape=shape).addresses(n)
-        axes = shape if n and instruction.op in REDUCTIONS else shape[:2]
-        return shape, self.read(addresses, axes[instruction.shape[0] == 1 :])
+    def product(self, J: int, x: _Operand, y: _Operand) -> str:
+        """A dot as a matrix product, if one of the two is a matrix that all rows share; without J if that is 1."""
+        for a, b in ((x, y), (y, x)):
+            (aJ, aI, K), (bJ, bI, _) = a.nest, b.nest
+            if not a.row and bI == 1:
+                left, right = (aJ, aI, K) if aJ > 1 else (aI, K), (bJ, K, -1) if bJ > 1 else (K, -1)
+                return f"{self.read(a.at, left)} @ {self.read(b.at, right)}"
+            if not a.row and bJ == aI == 1 and J > 1:
+                return f"({self.read(a.at, (aJ, K))} @ {self.read(b.at, (bI, K, -1))}).swapaxes(0, 1)"
+        return ""
 
-    def operands(self, instruction: Instruction) -> tuple[Read | None, list[tuple[Shape, Read]]]:
-        """What a sum starts from, None if that is nothing, and what it adds up; or None and the operands."""
-        found = [self.operand(instruction, n) for n in range(len(instruction.operands))]
-        if instruction.op not in REDUCTIONS:
-            return None, found
-        starts = {repr(self.constants[n : n + 1]) for n in instruction.addresses(0)}
-        nothing = starts == {"(-0.0,)"}
-        return None if nothing else found[0][1], found[1:]
-
-    def block(self, instruction: Instruction) -> Read:
-        """What gives the block that `instruction` computes."""
-        op, _, (J, I, _), _ = instruction  # noqa: E741
-        compute = FUNCTIONS.get(op) or _vectorized(op, self.xp)
-        init, found = self.operands(instruction)
-        reads = [read for _, read in found]
-        shape = (J, I) if J > 1 else (I,)
-        xp = self.xp
-
-        def block(blocks: Blocks) -> Array:
-            z = compute(xp, *[read(blocks) for read in reads])
-            if init is not None:
-                z = z + init(blocks)
-            if z.shape[:-1] != shape:
-                z = xp.broadcast_to(z, (*shape, z.shape[-1]))
-            return z.reshape(J * I, -1) if J > 1 else z
-
-        return block
-
-    def total(self, instruction: Instruction) -> Callable[[Blocks, int], Array]:
-        """What gives the sums, over `n` rows, of what `instruction` computes."""
-        block = self.block(instruction)
-
-        def added(blocks: Blocks, n: int) -> Array:
-            z = block(blocks)
-            return z.sum(1) if z.shape[1] == n else z[:, 0] * n
-
-        init, found = self.operands(instruction)
-        if init is not None or instruction.op not in (p.dot, p.mul):
-            return added
-        J, I, _ = instruction.shape  # noqa: E741
-        (x_nest, x), (y_nest, y) = found if found[0][0][:2] == (J, 1) else found[::-1]
-        if x_nest[:2] != (J, 1) or y_nest[:2] != (1, I):
-            return added
-
-        def matrix_product(blocks: Blocks, n: int) -> Array:
-            """Of x in the shape (J, 1, K, n) and y in (1, I, K, n), or both without K."""
-            a, b = x(blocks), y(blocks)
-            if not a.shape[-1] == b.shape[-1] == n:
-                return added(blocks, n)
-            return (a.reshape(J, -1) @ b.reshape(I, -1).T).reshape(-1)
-
-        return matrix_product
+    def total(self, instruction: Instruction) -> str:
+        """What gives the sums, over the rows, of what `instruction` computes."""
+        (op, _, (J, I, _), _), operands, init = self.operands(instruction)  # noqa: E741
+        if op in (p.dot, p.mul) and not init:
+            for x, y in (operands, operands[::-1]):
+                if x.row and y.row and x.nest[:2] == (J, 1) and y.nest[:2] == (1, I):
+                    return f"({self.read(x.at, (J, -1))} @ {self.read(y.at, (I, -1))}.T).reshape(-1)"
+        text, row = self.block(instruction)
+        return f"({text}).sum(1)" if row else f"({text})[:, 0] * n"
 
 
-def _take(at: Any, width: int, shape: tuple[int, ...]) -> Callable[[Array], Array]:
-    """What takes the numbers `at` of a block of `width`, in the shape (*shape, rows): a view if they are a grid."""
+def _grid(at: Any) -> tuple[int, int, int, int]:
+    """(outer, stride, inner, step): `outer` runs `stride` apart of `inner` numbers `step` apart; step 0 if not."""
     step = int(at[1] - at[0]) if len(at) > 1 else 1
     breaks = np.flatnonzero(np.diff(at) != step)
-    inner = int(breaks[0]) + 1 if len(breaks) else len(at)  # `outer` times `inner` numbers
-    outer, start = len(at) // inner, int(at[0])
-    stride = int(at[inner] - start) if outer > 1 else step * inner
-    grid = start + np.add.outer(stride * np.arange(outer), step * np.arange(inner))
-    index: Any = at
-    if min(step, stride) > 0 and np.array_equal(at, grid.reshape(-1)):
-        turned = stride < step
-        if turned:
-            outer, inner, stride, step = inner, outer, step, stride
-        end = step * (inner - 1) + 1
-        if step * inner == stride and not turned:
-            index = slice(start, start + step * len(at), step)
-        elif end <= stride and start + outer * stride <= width and len(shape) > 1:
-
-            def view(x: Array) -> Array:
-                z = x[start : start + outer * stride].reshape(outer, stride, -1)[:, :end:step]
-                z = z.swapaxes(0, 1) if turned else z
-                return z if z.shape[:2] == shape else z.reshape(*shape, -1)
-
-            return view
-    if len(shape) > 1:
-        return lambda x: x[index].reshape(*shape, -1)
-    return (lambda x: x) if isinstance(index, slice) and index == slice(0, width, 1) else lambda x: x[index]
-
-
-def _dot(xp: Any, x: Array, y: Array) -> Array:
-    """The sum of x * y over K, of shape (J, I, rows): a matrix product where x is a matrix that all rows share."""
-    if x.shape[-1] == 1:
-        if y.shape[-3] == 1:
-            return x[..., 0] @ y[..., 0, :, :]
-        if y.shape[0] == 1 and y.ndim == 4:
-            return (x[..., 0].swapaxes(0, 1) @ y[0]).swapaxes(0, 1)
-    return (x * y).sum(-2)
+    if not len(breaks):
+        return 1, step * len(at), len(at), step
+    inner = int(breaks[0]) + 1
+    stride, outer = int(at[inner] - at[0]), len(at) // inner
+    grid = at[0] + np.add.outer(stride * np.arange(outer), step * np.arange(inner))
+    if min(step, stride) < 1 or not np.array_equal(at, grid.reshape(-1)):
+        return 1, 0, len(at), 0
+    return outer, stride, inner, step
 
 
 def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
@@ -207,7 +247,7 @@ def _pow(xp: Any, x: Array, y: Array) -> Array:
 
 
 def _relu(xp: Any, x: Array) -> Array:
-    return np.maximum(x, 0.0) + 0.0 if xp is np else xp.where(x <= 0, 0.0, x)  # 0.0 of -0.0
+    return abs(np.maximum(x, 0.0)) if xp is np else xp.where(x <= 0, 0.0, x)  # 0.0 of -0.0
 
 
 def _softplus(xp: Any, x: Array) -> Array:
@@ -238,7 +278,7 @@ def _where(xp: Any, c: Array, x: Array, y: Array) -> Array:
 # The numbers of the table's primitives from arrays of numbers, as ieee.py has them for floats.
 # fmt: off
 FUNCTIONS: dict[Primitive, Callable[..., Array]] = {
-    p.sum_: lambda xp, x: x.sum(-2),        p.dot: _dot,
+    p.sum_: lambda xp, x: x.sum(-2),        p.dot: lambda xp, x, y: (x * y).sum(-2),
     p.add: lambda xp, x, y: x + y,          p.sub: lambda xp, x, y: x - y,
     p.mul: lambda xp, x, y: x * y,          p.div: lambda xp, x, y: x / y,
     p.pow_: _pow,                           p.pow_const: _pow,
@@ -252,7 +292,7 @@ FUNCTIONS: dict[Primitive, Callable[..., Array]] = {
     p.sinh: lambda xp, x: xp.sinh(x),       p.cosh: lambda xp, x: xp.cosh(x),
     p.tanh: lambda xp, x: xp.tanh(x),       p.sigmoid: _sigmoid,
     p.softplus: _softplus,                  p.relu: _relu,
-    p.step: lambda xp, x: xp.asarray(~(x <= 0), dtype=x.dtype),
+    p.step: lambda xp, x: ~(x <= 0),  # see `_Writer.masks`
     p.sign: lambda xp, x: xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x)),
     p.maximum: _maximum,                    p.minimum: _minimum,
     p.share: _share,                        p.where: _where,
