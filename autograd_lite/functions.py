@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce, wraps
+from functools import wraps
 from typing import Any, TypeAlias, TypeVar
 
 from autograd_lite import primitives as p
@@ -177,4 +177,6 @@ def _largest(xs: Sequence[Scalar]) -> Scalar:
     """The largest of `xs`, for its number only: a float, but in a trace, where Values have no number."""
     if getattr(current.get(), "fresh", None) is None:
         xs = [x.data if isinstance(x, Value) else x for x in xs]
-    return reduce(maximum, xs)
+    while len(xs) > 1:  # in pairs, so that a program has few levels
+        xs = [*map(maximum, xs[::2], xs[1::2]), *xs[len(xs) // 2 * 2 :]]
+    return xs[0]
