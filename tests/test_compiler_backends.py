@@ -154,6 +154,13 @@ def test_random_graphs(backend: str, graph: tuple[list[float], list[float], list
     assert same(again.data, gradients(gradients(want, values)[0], xs)[0].data, math.inf if scale > 1e3 else 1e6)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sums_that_are_zeros_of_both_signs(backend: str) -> None:
+    w, v = Value(2.0), Value(3.0)
+    jit(lambda x: ag.dot([w, v, x], [0.0, -0.0, 1.0]), backend=backend).mean([1.0]).backward()
+    assert [w.grad, v.grad] == [0.0, 0.0]
+
+
 # --- Array namespaces --------------------------------------------------------------------------------------------
 
 

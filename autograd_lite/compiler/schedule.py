@@ -86,7 +86,7 @@ def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) ->
             stage = ONCE if not node.row else TOTAL if node in summed and node not in read else EACH
             key = level, op, len(args), *map(_row, kinds)
             stages[stage].setdefault(key, []).append((node, op, args))
-    for x in dict.fromkeys(sums):  # what is not computed for its total alone is copied there
+    for x in {_key(x): x for x in sums}.values():  # what is not computed for its total alone is copied there
         if not _row(x) or x.op is None or x in read:
             stages[TOTAL].setdefault((0, p.detach, 1, _row(x)), []).append((_key(x), p.detach, (x,)))
     for groups in stages:
