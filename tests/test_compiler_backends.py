@@ -155,6 +155,18 @@ def test_random_graphs(backend: str, graph: tuple[list[float], list[float], list
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_nan_that_where_leaves_out_is_not_in_the_gradient(backend: str) -> None:
+    w = Value(2.0)
+
+    def square(known: Any, y: Any) -> Any:
+        error = ag.where(known, w - y, 0.0)
+        return error * error
+
+    jit(square, backend=backend).mean([1.0, 0.0], [5.0, math.nan]).backward()
+    assert w.grad == -3.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_sums_that_are_zeros_of_both_signs(backend: str) -> None:
     w, v = Value(2.0), Value(3.0)
     jit(lambda x: ag.dot([w, v, x], [0.0, -0.0, 1.0]), backend=backend).mean([1.0]).backward()

@@ -53,8 +53,6 @@ def _mul(x: Any, y: Any) -> Simpler:
             condition, if_true, if_false = other.args
             if c is condition and c.op is p.step and type(if_false) is float:  # the condition is 1 or 0
                 return p.where, (c, if_true, if_false * 0.0)
-            if c.op is p.where and c.args[0] is condition:
-                return p.where, (condition, (p.mul, (c.args[1], if_true)), (p.mul, (c.args[2], if_false)))
     return None  # 0 * x stays: it is NaN where x is infinite
 
 
