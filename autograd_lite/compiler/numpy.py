@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from autograd_lite import primitives as p
-from autograd_lite.compiler.arguments import joined
 from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Shape, Strided, UnknownPrimitiveError
 from autograd_lite.primitives import Primitive
 
@@ -28,7 +27,8 @@ def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array
 
     def run(n: int, rows: Array, captured: Array) -> tuple[Array, Array]:
         with np.errstate(all="ignore") if xp is np else nullcontext():
-            inputs = xp.asarray(joined(n, rows), dtype=xp.float64).reshape(n, program.inputs).T
+            tables = rows if type(rows) is tuple else (rows,)
+            inputs = xp.concatenate([xp.asarray(x, dtype=xp.float64).reshape(n, -1).T for x in tables])
             return compute(n, xp.asarray(captured, dtype=xp.float64).reshape(-1, 1), inputs)
 
     return run
