@@ -4,18 +4,17 @@ A node's `args` are nodes and plain floats. One sits in the node's own `_x`, two
 tuple in `_x`; what is not there is None. Most nodes are so one object in memory, and a walk is quick.
 """
 
-from typing import Any, TypeVar
-
-N = TypeVar("N")
+from typing import Any
 
 
-def topological_order(*roots: N) -> list[N]:
+def topological_order(*roots: Any) -> list[Any]:
     """Every node that the roots are made from, the roots included, each once and after its arguments.
 
-    Arguments are visited in their order, so the same graph always gives the same list. Linear in the edges; the
-    stack is a list, so depth does not matter.
+    Arguments are visited in order, so the same graph always gives the same list. Linear in the edges, at any depth.
     """
-    order: list[N] = []
+    if wrong := [type(root).__name__ for root in roots if not hasattr(root, "_x")]:
+        raise TypeError(f"topological_order takes Values, got {wrong[0]}: of a list, write topological_order(*values)")
+    order: list[Any] = []
     seen: set[Any] = set()
     stack: list[Any] = [*reversed(roots)]
     pop, push, mark = stack.pop, stack.append, seen.add

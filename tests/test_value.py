@@ -255,6 +255,14 @@ def test_detach_is_a_new_leaf() -> None:
     assert a.grad == 6.0
 
 
+def test_topological_order_of_what_is_no_value_is_an_error_that_names_it() -> None:
+    v = Value(1.0)
+    for wrong, name in ([(3.0,), "float"], [([v],), "list"], [(v, None), "NoneType"]):
+        with pytest.raises(TypeError, match=rf"takes Values, got {name}: of a list, write "):
+            topological_order(*wrong)
+    assert topological_order() == []
+
+
 def test_a_recorder_sees_the_operations_of_its_thread_only() -> None:
     a, seen, inside, go = Value(2.0), [], threading.Event(), threading.Event()
 
