@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -13,6 +13,7 @@ from autograd_lite import primitives as p
 from autograd_lite.calculus import described, flows, jacobian, jvp
 from autograd_lite.callsite import CallSite, call_site
 from autograd_lite.graph import topological_order
+from autograd_lite.history import is_kept, no_grad, with_history
 from autograd_lite.recording import Mode, Recorder, constant, current, recording_with
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_paths
 from autograd_lite.value import Value, new_node
@@ -220,7 +221,8 @@ def detect_anomaly(function: Any = None) -> Any:
 
 @contextmanager
 def _watching() -> Iterator[None]:
-    with recording_with(_Watch(current.get())):
+    without = nullcontext() if is_kept() else no_grad()
+    with with_history(), recording_with(_Watch(current.get())), without:
         yield
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar, overload
 
 from autograd_lite import primitives as p
-from autograd_lite.recording import Mode, Recorder, constant, current, recording_with
-from autograd_lite.value import Value, new_node
+from autograd_lite.recording import Mode, Recorder, constant, constants, current, recording_with
+from autograd_lite.value import Value, new_leaf, new_node
 
 F = TypeVar("F", bound=Callable[..., Any])
-_kept: ContextVar[bool] = ContextVar("history kept", default=True)
 
 
 class _Forgetful:
-    """The recorder of `no_grad`: an operation gives its number, as a leaf. `outer` is the recorder it stands before."""
+    """The recorder of `no_grad` before another one, or in a derivative: a node of `outer`'s, made a leaf.
 
-    takes_numbers = True  # of the arguments, where the caller has them at hand
+    Where there is neither, `new_leaf` does as much. One of the two is what `current` gives while history is not kept.
+    """
 
     def __init__(self, outer: Recorder | None) -> None:
         self.outer = outer
@@ -27,19 +26,13 @@ class _Forgetful:
         self.fresh = getattr(outer, "fresh", None)
         self.traced = getattr(outer, "traced", None)
 
-    def __call__(self, op: p.Primitive, args: tuple[Any, ...], numbers: Sequence[float] = ()) -> Value:
-        if self.outer is None and not _kept.get():
-            leaf = Value(op.compute(*(numbers or [x if type(x) is float else x.data for x in args])))
-            constant(leaf)
-            return leaf
+    def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
         record = self.outer or new_node
         z: Value = record(op, args)
-        if not _kept.get():
-            if self.fresh is not None:  # a tracer's node is not ours to change
-                return record(p.detach, (z,))
-            z.op, z._x, z._y = None, (), None
-            constant(z)
-        return z
+        if self.fresh is not None:  # a tracer's node is not ours to change
+            return record(p.detach, (z,))
+        z.op, z._x, z._y = None, (), None
+        return constant(z)
 
 
 @overload
@@ -58,24 +51,24 @@ def no_grad(function: Any = None) -> Any:
 
 @contextmanager
 def _without_history() -> Iterator[None]:
-    token = _kept.set(False)
-    try:
-        with recording_with(_Forgetful(current.get())):
-            yield
-    finally:
-        _kept.reset(token)
-
-
-@contextmanager
-def with_history() -> Iterator[None]:
-    """While this is open, in this thread, operations are recorded even inside `no_grad`."""
-    token = _kept.set(True)
-    try:
+    outer = _keeping()
+    leaves = outer is None and constants.get() is None  # a derivative that begins in here, begins `with_history`
+    with recording_with(new_leaf if leaves else _Forgetful(outer)):
         yield
-    finally:
-        _kept.reset(token)
+
+
+def with_history() -> AbstractContextManager[None]:
+    """While this is open, in this thread, operations are recorded even inside `no_grad`."""
+    return nullcontext() if is_kept() else recording_with(_keeping())
 
 
 def is_kept() -> bool:
     """Whether operations are recorded with their history here and now."""
-    return _kept.get()
+    recorder = current.get()
+    return recorder is not new_leaf and type(recorder) is not _Forgetful
+
+
+def _keeping() -> Recorder | None:
+    """The recorder in force, but for `no_grad`."""
+    recorder = current.get()
+    return recorder.outer if type(recorder) is _Forgetful else None if recorder is new_leaf else recorder

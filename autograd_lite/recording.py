@@ -14,13 +14,14 @@ from autograd_lite.primitives import Primitive
 Recorder = Callable[[Primitive, tuple[Any, ...]], Any]
 T = TypeVar("T")
 current: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+in_force = current.get  # the recorder of this thread, None where new nodes are recorded
 constants: ContextVar[set[Any] | None] = ContextVar("leaves that are fixed in the derivative under way", default=None)
-installed: list[Recorder] = []  # in all threads; while it is empty, an operator need not ask for the current one
+installed: list[Recorder | None] = []  # in all threads; while it is empty, an operator need not ask for the current one
 
 
 @contextmanager
-def recording_with(recorder: Recorder) -> Iterator[None]:
-    """While this is open, in this thread, every operation gives `recorder(op, args)` in place of a new node."""
+def recording_with(recorder: Recorder | None) -> Iterator[None]:
+    """While this is open, in this thread, every operation gives `recorder(op, args)`; a new node, if that is None."""
     token = current.set(recorder)
     installed.append(recorder)
     try:

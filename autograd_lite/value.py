@@ -11,7 +11,7 @@ from autograd_lite import primitives as p
 from autograd_lite.graph import slots, topological_order
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive
-from autograd_lite.recording import constant, current, installed
+from autograd_lite.recording import constant, in_force, installed
 
 
 def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
@@ -25,6 +25,11 @@ def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) 
     return z
 
 
+def new_leaf(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
+    """The same without its history: the recorder of `no_grad` where there is no other, so that operators know it."""
+    return Value(op.compute(*(numbers or [x if type(x) is float else x.data for x in args])))
+
+
 def _operator(op: Primitive, const: Primitive | None = None) -> Any:
     """A binary operator and its reflection. `const` takes the place of `op` where the right operand is a number."""
     compute, new, op_const = op.compute, object.__new__, const or op
@@ -33,15 +38,17 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
         kind = type(y)
         if kind is int:
             y, kind = to_float(y, op.name), float
-        if installed or (kind is not Value and kind is not float):
+        recorder = in_force() if installed else None
+        if (recorder is not None and recorder is not new_leaf) or (kind is not Value and kind is not float):
             return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
         z = new(Value)
         z.data = compute(x.data, y.data if kind is Value else y)
         z.grad = 0.0
-        z.op = op if kind is Value else op_const
-        z._x = x
-        z._y = y
         z.label = ""
+        if recorder is None:
+            z.op, z._x, z._y = op if kind is Value else op_const, x, y
+        else:
+            z.op, z._x, z._y = None, (), None
         return z
 
     def reflected(y: Value, x: Any) -> Any:
@@ -96,19 +103,19 @@ class Value:
 
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
         """`op` on `args`, Values and real numbers: a new node, or what the recorder in force makes of it."""
-        if len(args) == 1 and not installed:
-            return new_node(op, args, (self.data,))
+        record: Callable[..., Value] = (in_force() or new_node) if installed else new_node
+        quick = record is new_node or record is new_leaf
+        if quick and len(args) == 1:
+            return record(op, args, (self.data,))
         numbers = [x.data if type(x) is Value else x if type(x) is float else None for x in args]
         if None in numbers:
-            args = tuple([x if isinstance(x, Value) else to_float(x, op.name) for x in args])
-            numbers = []
-        recorder = current.get() if installed else None
-        return new_node(op, args, numbers) if recorder is None else recorder(op, args)
+            args, numbers = tuple([x if isinstance(x, Value) else to_float(x, op.name) for x in args]), []
+        return record(op, args, numbers) if quick else record(op, args)
 
     def detach(self) -> Value:
         """The same number without its history: a new leaf."""
-        recorder = current.get() if installed else None
-        return constant(Value(self.data)) if recorder is None else recorder(p.detach, (self,))
+        recorder = in_force() if installed else None
+        return constant(Value(self.data)) if not recorder or recorder is new_leaf else recorder(p.detach, (self,))
 
     def backward(self) -> None:
         """Add d(self)/d(leaf) to the `grad` of every leaf under `self`; set the `grad` of every node between."""
@@ -125,8 +132,7 @@ class Value:
             raise
         for leaf, grad in before:
             leaf.grad += grad
-        watch = getattr(current.get(), "watch_backward", None) if installed else None
-        if watch is not None:
+        if watch := getattr(in_force(), "watch_backward", None):
             watch(order)
 
     # fmt: off
@@ -148,10 +154,7 @@ class Value:
         return self
 
     def __float__(self) -> NoReturn:
-        raise TypeError(
-            "float(Value) would drop the gradient: use .data for the number, or autograd_lite's functions instead of "
-            "math's (autograd_lite.exp, not math.exp)"
-        )
+        raise TypeError("float(Value) would drop the gradient: use .data for it, or autograd_lite.exp for math.exp")
 
     __int__ = __index__ = __float__
 
@@ -162,8 +165,7 @@ class Value:
         return format(self.data, spec) if spec else str(self)
 
     def __repr__(self) -> str:
-        label = f", label={self.label!r}" if self.label else ""
-        return f"Value(data={self.data}, grad={self.grad}{label})"
+        return f"Value(data={self.data}, grad={self.grad}{f', label={self.label!r}' if self.label else ''})"
 
 
 def _sweep(order: list[Value]) -> None:
@@ -185,9 +187,8 @@ def _sweep(order: list[Value]) -> None:
             continue
         # The same, written out for one argument and for two: most nodes are such, and it takes half the time.
         if y is None:
-            (dx,), dy = op.partials(node.data, x.data), None
-            if op.selects:
-                dx = dx or None
+            (dx,) = op.partials(node.data, x.data)
+            dx, dy = (dx or None) if op.selects else dx, None
         elif type(x) is float:
             dx, dy = None, op.partials(node.data, x, y.data)[1]
         elif type(y) is float:

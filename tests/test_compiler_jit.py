@@ -167,6 +167,14 @@ def test_detach_and_no_grad() -> None:
         assert jit(f).map(X, Y)[0].op is None
 
 
+def test_a_function_first_called_inside_no_grad_keeps_the_gradient_of_its_derivative() -> None:
+    w = Value(2.0)
+    slope = jit(ag.grad(lambda x: w * x * x))
+    with ag.no_grad():
+        assert (slope(3.0).data, slope(3.0).op) == (12.0, None)
+    assert gradient_of(slope(3.0), [w]) == [6.0]
+
+
 def test_a_primitive_of_the_users_own() -> None:
     @ag.primitive(partials=lambda z, x: (3.0 * x * x,))
     def jit_cube(x: float) -> float:
