@@ -119,15 +119,15 @@ def _added(xs: Iterable[float], start: float) -> float:
     return reduce(operator.add, xs, start)
 
 
-_sum = sum if sys.version_info < (3, 12) else _added
+add_up = sum if sys.version_info < (3, 12) else _added
 
 
 def sum(*xs: float) -> float:
     """x0 + x1 + ..., from the left."""
-    return _sum(xs, -0.0)
+    return add_up(xs, -0.0)
 
 
 def dot(*xy: float) -> float:
     """x0*y0 + x1*y1 + ..., of all the x and then all the y."""
     n = len(xy) // 2
-    return _sum(map(operator.mul, xy[:n], xy[n:]), -0.0)
+    return add_up(map(operator.mul, xy[:n], xy[n:]), -0.0)

@@ -57,13 +57,8 @@ class Neuron(Module):
 
     def __call__(self, x: Any) -> Any:
         """The neuron's output for a list of `nin` numbers or Values."""
-        z = ag.dot(self.row, _inputs("Neuron", x, len(self.w), self.b is not None))
-        return z if self.activation is None else self.activation(z)
-
-    @property
-    def row(self) -> tuple[Value, ...]:
-        """The weights, and the bias behind them if there is one."""
-        return tuple(self.w) if self.b is None else (*self.w, self.b)
+        x, bias = _inputs("Neuron", x, len(self.w)), None if self.b is None else [self.b]
+        return ag.matvec([self.w], x, bias, self.activation)[0]
 
     def __repr__(self) -> str:
         return f"Neuron({len(self.w)}{_options(self)})"
@@ -103,10 +98,10 @@ class Layer(Module):
 
     def __call__(self, x: Any) -> Any:
         """The neurons' outputs for a list of `nin` numbers: a list, or of one neuron its number itself."""
-        x = _inputs("Layer", x, self.nin, self.neurons[0].b is not None)
-        outputs = ag.matvec([neuron.row for neuron in self.neurons], x)
-        if self.activation is not None:
-            outputs = [self.activation(z) for z in outputs]
+        x, neurons = _inputs("Layer", x, self.nin), self.neurons
+        biases = [neuron.b for neuron in neurons]
+        none = biases[0] is None and {*biases} == {None}
+        outputs = ag.matvec([neuron.w for neuron in neurons], x, None if none else biases, self.activation)
         return outputs if len(outputs) > 1 else outputs[0]
 
     def __repr__(self) -> str:
@@ -237,16 +232,19 @@ def name_of(function: Any) -> str:
 
 def takes_one_number(function: Any) -> bool:
     """Whether this is a function of one number, to be applied to each of a list: an activation or a primitive."""
-    return isinstance(function, type(ag.relu)) or function in ACTIVATIONS.values()
+    known = not isinstance(function, Module) and function in ACTIVATIONS.values()
+    return known or isinstance(function, type(ag.relu))
 
 
-def _inputs(what: str, x: Any, nin: int, bias: bool) -> tuple[Any, ...]:
-    """The numbers in `x`, a number or a list of `nin`, with a 1 behind them for the bias."""
-    x = as_list(x)
-    x = [float(item) if type(item) is int else item for item in x] if isinstance(x, Iterable) else [x]
+def _inputs(what: str, x: Any, nin: int) -> list[Any]:
+    """The numbers in `x`, a number or a list of `nin`."""
+    if type(x) is not list:
+        x = as_list(x)
+        x = list(x) if isinstance(x, Iterable) else [x]
     if len(x) != nin:
         raise ValueError(f"{what} expects {nin} inputs, got {len(x)}")
-    return (*x, 1.0) if bias else tuple(x)
+    numbers: list[Any] = x
+    return numbers
 
 
 def _numbers(what: str, given: Any, size: tuple[int, ...], rng: random.Random, nin: int, nout: int) -> Any:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 import autograd_lite as al
-from autograd_lite import Value, jit, topological_order
+from autograd_lite import Value, gradients, jit, no_grad, topological_order
 
 VECTORS = [[0.3, -1.2, 2.0], [1000.0, -1000.0, 999.0], [-1000.0, -1000.5, -2000.0], [5.0, 1.0], [0.0, 0.0], [7.0]]
 POINTS = [0.0, 0.5, -0.5, 3.0, -3.0, 30.0, -30.0, 1000.0, -1000.0]
@@ -75,6 +76,37 @@ def test_matvec_is_a_dot_for_each_row() -> None:
         al.matvec([[1, 2], [a]], [b, c])
     with pytest.raises(TypeError, match="dot takes real numbers, got str"):
         al.matvec([[a, "b"]], [b, c])
+
+
+def test_matvec_with_biases_and_an_activation_is_a_layer_of_neurons() -> None:
+    a, b, c = Value(1.0), Value(-2.0), Value(3.0)
+    rows, x, biases = [[a, b], (b, c), [a, 0.5]], [c, 2], [b, 1.0, a]
+    for activation in (None, al.tanh, lambda z: z * z):
+        found = al.matvec(rows, x, biases, activation)
+        for y, row, bias in zip(found, rows, biases, strict=True):
+            z = al.dot([*row, bias], [*x, 1])
+            expected = z if activation is None else activation(z)
+            assert (y.data, y.op) == (expected.data, expected.op)
+            assert gradients(y, [a, b, c])[2].data == gradients(expected, [a, b, c])[2].data
+    assert al.matvec([[1, 2], [3.0, 4.0]], [1.0, 10.0], [0, 1], al.relu) == [21.0, 44.0]
+
+
+def test_matvec_says_what_is_wrong_with_history_and_without() -> None:
+    class Number:
+        data = 2.0  # another library's
+
+    a = Value(1.0)
+    for mode in (nullcontext(), no_grad()):
+        with mode:
+            with pytest.raises(ValueError, match="one bias for each row, got 2 for 1 rows"):
+                al.matvec([[a]], [1.0], [a, a])
+            with pytest.raises(ValueError, match="dot takes two sequences of one length, got 1 and 2"):
+                al.matvec([[a, a], [a]], [a, 2.0])
+            with pytest.raises(TypeError, match="dot takes real numbers, got Number"):
+                al.matvec([[a, Number()]], [a, 2.0])
+            with pytest.raises(TypeError, match="dot takes real numbers, got str"):
+                al.matvec([[a, a]], [a, "x"])
+            assert al.matvec([], [a]) == []
 
 
 def test_a_dot_product_that_nothing_reaches_hides_no_nan() -> None:

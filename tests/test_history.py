@@ -86,6 +86,40 @@ def test_it_ends_when_an_error_leaves_it() -> None:
     assert not installed
 
 
+def test_every_kind_of_operation_gives_a_leaf_with_the_number_that_recording_gives() -> None:
+    a, b = Value(0.6), Value(-1.5)
+    operations = [
+        lambda: [a * b, a * 2, 2.0 * a, a - b, 1 - a, a / b, a**2, a**b, 2**a, -a, abs(b)],
+        lambda: [a.tanh(), b.relu(), al.relu(a), al.maximum(a, b), al.where(a, b, 1), al.dot([a, b], [b, 2])],
+        lambda: al.matvec([[a, b], [b, b]], [a, 2]) + al.matvec([[a], (b,)], [b], [b, a], al.sigmoid),
+        lambda: al.matvec([[a, 1.0], [b, b]], [a, 2], [a, b], lambda z: z.sin()),
+        lambda: [a.detach(), al.mean([a, b]), al.silu(a), *al.softmax([a, b])],
+    ]
+    for run in operations:
+        recorded = run()
+        with no_grad():
+            leaves = run()
+        for found, expected in zip(leaves, recorded, strict=True):
+            assert (found.data, found.grad, found.op, found.args, found.label) == (expected.data, 0.0, None, (), "")
+
+
+def test_a_derivative_and_the_watch_for_nan_work_inside_one_another_and_without_history() -> None:
+    x = Value(2.0)
+
+    @no_grad
+    def slope(y: float) -> object:
+        with detect_anomaly(), no_grad():
+            return grad(lambda z: z * z * x)(y)
+
+    assert (slope(3.0).data, slope(3.0).op) == (12.0, None)  # type: ignore[attr-defined]
+    with no_grad(), detect_anomaly():
+        leaf = al.matvec([[x, x]], [1.0, 2.0], [x], al.relu)[0]
+        assert (leaf.data, leaf.op) == (8.0, None)
+        with pytest.raises(FloatingPointError, match="log"):
+            grad(lambda z: al.log(z) * x)(-1.0)
+    assert (x * x).op is not None
+
+
 def test_threads_do_not_disturb_one_another() -> None:
     rounds, found = threading.Barrier(2), {}
 

@@ -5,11 +5,12 @@ import math
 import pickle
 import random
 import statistics
+from contextlib import nullcontext
 
 import pytest
 
 import nn
-from autograd_lite import Value, relu, softmax, tanh, topological_order
+from autograd_lite import Value, no_grad, relu, softmax, tanh, topological_order
 
 
 def test_a_neuron_is_one_dot_and_an_activation():
@@ -264,3 +265,24 @@ def test_a_refused_state_changes_nothing(bias):
     with pytest.raises(ValueError, match="load_state_dict: bias"):
         layer.load_state_dict({"weight": [[9, 9]], "bias": bias})
     assert layer.state_dict() == before
+
+
+def test_a_bias_that_was_taken_away_from_one_neuron_is_not_ignored_in_the_others() -> None:
+    layer = nn.Layer(2, 3, seed=1)
+    layer.neurons[0].b = None
+    for mode in (nullcontext(), no_grad()):
+        with mode, pytest.raises(TypeError, match="dot takes real numbers, got NoneType"):
+            layer([1.0, 2.0])
+
+
+def test_layers_without_history_give_the_numbers_of_layers_with_it() -> None:
+    for activation in (None, "tanh", "silu", lambda z: z * z):
+        for bias in (True, False):
+            model = nn.MLP(2, [3, 2], activation, bias=bias, seed=1)
+            for x in ([0.5, -1.5], (1, 0), [Value(0.5), 2]):
+                recorded = model(x)
+                with no_grad():
+                    leaves = model(x)
+                assert [y.data for y in leaves] == [y.data for y in recorded]
+                assert all(y.op is None and y.args == () for y in leaves)
+                assert all(y.op is not None for y in recorded)
