@@ -15,7 +15,7 @@ from typing import Any
 
 def to_float(x: Any, what: str) -> float:
     """`x` as a Python float; a TypeError that names `what` if `x` is not a real number."""
-    if isinstance(x, Real) or type(x).__name__ in ("bool", "bool_"):  # NumPy's bool is no Real
+    if type(x) is int or isinstance(x, Real) or type(x).__name__ in ("bool", "bool_"):  # NumPy's bool is no Real
         try:
             return float(x)
         except OverflowError:  # an int of more than 308 digits

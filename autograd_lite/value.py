@@ -36,10 +36,10 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
 
     def forward(x: Value, y: Any) -> Any:
         kind = type(y)
-        if kind is int:
-            y, kind = to_float(y, op.name), float
         recorder = in_force() if installed else None
         if (recorder is not None and recorder is not new_leaf) or (kind is not Value and kind is not float):
+            if kind is int:
+                return forward(x, to_float(y, op.name))
             return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
         z = new(Value)
         z.data = compute(x.data, y.data if kind is Value else y)
