@@ -21,6 +21,7 @@ from math import inf, nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -360,7 +361,8 @@ def test_results_in_place_of_rows(kind: str) -> None:
 @pytest.mark.parametrize("shared", [True, False])
 def test_matrix_products_in_blocks_of_one_row(kind: str, shared: bool) -> None:
     rng = random.Random(3)
-    for J, I, K in itertools.product([4, 7, 8, 9, 27, 64], [1, 2, 8], [1, 3, 8, 16, 27]):  # noqa: E741
+    shapes = itertools.product([4, 7, 8, 9, 27, 64], [1, 2, 8], [1, 3, 8, 16, 27])
+    for J, I, K in [*shapes, (9, 2, 300), (8, 2, 2000)]:  # noqa: E741
         for by_lines in True, False:
             x = Strided(1, outer=K, depth=1) if by_lines else Strided(1, outer=1, depth=J)
             start = 1 + J * K
@@ -372,6 +374,23 @@ def test_matrix_products_in_blocks_of_one_row(kind: str, shared: bool) -> None:
             captured, rows = (numbers[: J * K], numbers[J * K :]) if shared else (array("d"), numbers)
             found, _ = native.executor(program, kind=kind)(1, rows, captured)
             expect_exactly(found, interpret(program, 1, rows, captured)[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_totals_of_long_products(kind: str) -> None:
+    rng = random.Random(4)
+    for K, n in itertools.product([1, 7, 48, 100, 400], [1, 3, 8, 21, 64, 67]):
+        J, I = rng.choice([(5, 6), (1, 4), (3, 17)])  # noqa: E741
+        x = rng.choice([Strided(1, outer=K, depth=1), Strided(1, outer=1, depth=J)])
+        y = rng.choice([Strided(1 + J * K, inner=K, depth=1), Strided(1 + J * K, inner=1, depth=I)])
+        program = row_program([Instruction(p.dot, 0, (J, I, K), (Strided(0), x, y))], (J + I) * K, total=True)
+        rows = array("d", [float(rng.randint(-9, 9)) for _ in range(n * (J + I) * K)])
+        _, found = native.executor(program, kind=kind)(n, rows, array("d"))
+        matrix = np.array(rows).reshape(n, -1)
+        xs = matrix[:, : J * K].reshape((n, J, K) if x.depth == 1 else (n, K, J))
+        ys = matrix[:, J * K :].reshape((n, I, K) if y.depth == 1 else (n, K, I))
+        wanted = np.einsum(f"n{'jk' if x.depth == 1 else 'kj'},n{'ik' if y.depth == 1 else 'ki'}->ji", xs, ys)
+        expect_exactly(found, wanted.reshape(-1).tolist())
 
 
 def test_threads_share_the_rows() -> None:

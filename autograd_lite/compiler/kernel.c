@@ -165,7 +165,7 @@ typedef struct {
     double *terms;  /* of a total, for each row of a block */
     double *lanes;  /* totals so far, lane by lane */
     double *sums;   /* totals so far, in one number, and in the end all of them */
-    double *turned; /* an operand of an OUTER with a line for each row */
+    double *turned; /* operands of an OUTER with a line for each row: NEAR numbers, or one operand */
     double *lines;  /* operands in line, and what sums start from: see Numbers */
     double *starts;
 } Desk;
@@ -476,8 +476,10 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define ONCE
 #ifdef __GNUC__
 #define NOINLINE __attribute__((noinline))
+#define INLINE static inline __attribute__((always_inline)) TARGET
 #else
 #define NOINLINE
+#define INLINE static inline
 #endif
 
 /* A kind of block, and what it is done with: see kernel_lanes.h. */
@@ -664,10 +666,10 @@ static double *part(double **top, int64_t size) {
 
 /* A room for the program, with the constants in it; NULL and a MemoryError if there is no memory. */
 static Room *make_room(const Program *program) {
-    const int64_t rows = KINDS[program->kind].rows;
+    const int64_t rows = KINDS[program->kind].rows, line = program->pitch * rows;
     int64_t sizes[7] = {(program->rows - program->shared) * rows, program->terms_size * rows,
-                        program->lanes_size * rows, program->sums_size, program->pitch * rows, 3 * CHUNK * rows,
-                        program->starts_size * rows};
+                        program->lanes_size * rows, program->sums_size, line && line < NEAR ? NEAR : line,
+                        3 * CHUNK * rows, program->starts_size * rows};
     int64_t desk = 0;
     for (int n = 0; n < 7; n++)
         desk += sizes[n] + 8;

@@ -22,14 +22,12 @@
 #define TALL (8 * WIDE + 4 < REGISTERS) /* whether 8 x WIDE sums, and what is added to them, fit in registers */
 
 #if LANES == 1
-#define INLINE static inline
 #define SPLAT(x) (x)
 #define SELECT(mask, x, y) ((mask) ? (x) : (y))
 #define LANE(x, l) (x)
 typedef double V;
 typedef int64_t M;
 #else
-#define INLINE static inline __attribute__((always_inline)) TARGET
 #define SPLAT(x) ((x) - (V){0})
 #define SELECT(mask, x, y) N(select)(mask, x, y)
 #define LANE(x, l) ((x)[l])
@@ -506,7 +504,7 @@ ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *num
 }
 
 /* A MATRIX_PRODUCT in a block of one row, with lanes along the matrix: false if its operands do not stand in line for
-   that, along j or along k. */
+   that, x along j or along k. */
 ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *numbers, const double *init,
                                         ptrdiff_t step, double *dst) {
 #if LANES == 1
@@ -516,14 +514,20 @@ ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *num
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     const double *xs = (x->shared ? numbers->shared : numbers->rows) + x->start, *ys = numbers->rows + y->start;
     const ptrdiff_t J = q->J, I = q->I, K = q->K, xj = x->outer, xk = x->depth, yi = y->inner, yk = y->depth;
-    const bool along_k = xk == 1 && yk == 1 && K >= LANES;
+    const bool along_k = xk == 1 && K >= LANES && (yk == 1 || K <= 3 * CHUNK * numbers->kind->rows);
     if (!along_k && !(xj == 1 && J >= LANES))
         return false;
-    for (ptrdiff_t j = 0; j < J; j += LANES) {
-        if (J >= LANES && J - j < LANES)
-            j = J - LANES; /* the last tile overlaps with the one before */
-        for (ptrdiff_t i = 0; i < I; i++) {
-            const double *from = xs + j * xj, *with = ys + i * yi;
+    for (ptrdiff_t i = 0; i < I; i++) {
+        const double *with = ys + i * yi;
+        if (along_k && yk != 1) {
+            for (ptrdiff_t k = 0; k < K; k++)
+                numbers->lines[k] = with[k * yk];
+            with = numbers->lines;
+        }
+        for (ptrdiff_t j = 0; j < J; j += LANES) {
+            if (J >= LANES && J - j < LANES)
+                j = J - LANES; /* the last tile overlaps with the one before */
+            const double *from = xs + j * xj;
             V z[LANES];
             UNROLL
             for (int l = 0; l < LANES; l++)
@@ -552,7 +556,7 @@ ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *num
             *(N(Unaligned) *)products = z[0];
             for (int l = 0; l < LANES && j + l < J; l++) {
                 for (ptrdiff_t rest = k; rest < K; rest++)
-                    products[l] += from[l * xj + rest * xk] * with[rest * yk];
+                    products[l] += from[l * xj + rest * xk] * with[rest * (along_k ? 1 : yk)];
                 dst[(j + l) * q->dj + i * q->di] = init[((j + l) * q->dj + i * q->di) * step] + products[l];
             }
         }
@@ -579,6 +583,10 @@ INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
 }
 
 ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
+    if (q->opcode == OP_detach) {
+        N(copy)(q->operands, numbers, q->I, 0, q->width, dst);
+        return;
+    }
     if (q->form == POINTWISE) {
         N(FUNCTIONS)[q->opcode](q, numbers, dst);
         return;
@@ -600,22 +608,24 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
 
 /* --- Totals ------------------------------------------------------------------------------------------------------- */
 
-/* sums[j][i] += x[row][j] y[row][i] over `live` rows, for JT of j and IT * LANES of i. */
+/* sums[j][i] += x[k][row][j] y[k][row][i] over `count` of k and `live` rows, for JT of j and IT * LANES of i. */
 #define OUTER_TILE(JT, IT, fused)                                                                                      \
-    ROUTINE NOINLINE void N(outer_tile_##JT##_##IT##_##fused)(int live, const double *x, ptrdiff_t xj,                 \
-                                                              const double *y, ptrdiff_t pitch, double *sums) {        \
+    ROUTINE NOINLINE void N(outer_tile_##JT##_##IT##_##fused)(ptrdiff_t count, int live, const double *x,              \
+                                                              ptrdiff_t xk, ptrdiff_t xj, const double *y,             \
+                                                              ptrdiff_t yk, ptrdiff_t pitch, double *sums) {           \
         V z[JT][IT];                                                                                                   \
         UNROLL for (int j = 0; j < JT; j++)                                                                            \
             UNROLL for (int i = 0; i < IT; i++)                                                                        \
                 z[j][i] = ((const V *)(sums + j * pitch))[i];                                                          \
-        for (int row = 0; row < live; row++, x++, y += pitch)                                                          \
-            UNROLL for (int j = 0; j < JT; j++) {                                                                      \
-                V xs = SPLAT(x[j * xj]);                                                                               \
-                UNROLL for (int i = 0; i < IT; i++) {                                                                  \
-                    V ys = ((const V *)y)[i];                                                                          \
-                    z[j][i] = fused ? (V)FMA(xs, ys, z[j][i]) : (V)(z[j][i] + xs * ys);                                \
+        for (; count; count--, x += xk, y += yk)                                                                       \
+            for (int row = 0; row < live; row++)                                                                       \
+                UNROLL for (int j = 0; j < JT; j++) {                                                                  \
+                    V xs = SPLAT(x[j * xj + row]);                                                                     \
+                    UNROLL for (int i = 0; i < IT; i++) {                                                              \
+                        V ys = ((const V *)(y + row * pitch))[i];                                                      \
+                        z[j][i] = fused ? (V)FMA(xs, ys, z[j][i]) : (V)(z[j][i] + xs * ys);                            \
+                    }                                                                                                  \
                 }                                                                                                      \
-            }                                                                                                          \
         UNROLL for (int j = 0; j < JT; j++)                                                                            \
             UNROLL for (int i = 0; i < IT; i++)                                                                        \
                 ((V *)(sums + j * pitch))[i] = z[j][i];                                                                \
@@ -623,43 +633,52 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
 OUTER_TILE(1, 1, 0) OUTER_TILE(2, 1, 0) OUTER_TILE(4, 1, 0) OUTER_TILE(1, 2, 0) OUTER_TILE(2, 2, 0) OUTER_TILE(4, 2, 0)
 OUTER_TILE(1, 1, 1) OUTER_TILE(2, 1, 1) OUTER_TILE(4, 1, 1) OUTER_TILE(1, 2, 1) OUTER_TILE(2, 2, 1) OUTER_TILE(4, 2, 1)
 
-static void (*const N(OUTER_TILES)[2][2][3])(int, const double *, ptrdiff_t, const double *, ptrdiff_t, double *) = {
+static void (*const N(OUTER_TILES)[2][2][3])(ptrdiff_t, int, const double *, ptrdiff_t, ptrdiff_t, const double *,
+                                             ptrdiff_t, ptrdiff_t, double *) = {
     {{N(outer_tile_1_1_0), N(outer_tile_2_1_0), N(outer_tile_4_1_0)},
      {N(outer_tile_1_2_0), N(outer_tile_2_2_0), N(outer_tile_4_2_0)}},
     {{N(outer_tile_1_1_1), N(outer_tile_2_1_1), N(outer_tile_4_1_1)},
      {N(outer_tile_1_2_1), N(outer_tile_2_2_1), N(outer_tile_4_2_1)}},
 };
 
+/* Write a line of `pitch` for each of `rows`, ROWS or 1: I numbers of the row that stand `step` apart, and zeros. */
+INLINE void N(turn)(const double *y, ptrdiff_t I, ptrdiff_t step, int rows, ptrdiff_t pitch, double *lines) {
+    for (ptrdiff_t i = 0; rows == 1 && i < pitch; i++)
+        lines[i] = i < I ? y[i * step] : 0.0;
+    for (ptrdiff_t first = 0; rows > 1 && first < pitch; first += LANES)
+        for (int w = 0; w < WIDE; w++) {
+            V block[LANES];
+            if (I - first >= LANES)
+                for (int l = 0; l < LANES; l++)
+                    block[l] = N(load)(y, (first + l) * step, false, w);
+            else
+                for (int l = 0; l < LANES; l++)
+                    block[l] = first + l < I ? N(load)(y, (first + l) * step, false, w) : (V)SPLAT(0.0);
+            N(transpose)(block);
+            for (int l = 0; l < LANES; l++)
+                *(V *)(lines + (w * LANES + l) * pitch + first) = block[l];
+        }
+}
+
 /* A matrix of sums over the rows, of products of two numbers of a row. Lanes run along the matrix, not along the rows,
    so that a sum is one number and not LANES of them; and blocks may be of any number of `rows`, ROWS or 1. */
 ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live, Desk *desk, bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * rows, yi = y->inner;
-    const ptrdiff_t vectors = pitch / LANES;
-    double *sums = desk->sums + q->at, *turned = desk->turned;
-    for (ptrdiff_t k = 0; k < q->K; k++) {
-        const double *ys = desk->rows + (y->start + k * y->depth) * rows;
-        for (ptrdiff_t i = 0; rows == 1 && i < pitch; i++)
-            turned[i] = i < I ? ys[i * yi] : 0.0;
-        for (ptrdiff_t first = 0; rows > 1 && first < pitch; first += LANES)
-            for (int w = 0; w < WIDE; w++) {
-                V block[LANES];
-                if (I - first >= LANES)
-                    for (int l = 0; l < LANES; l++)
-                        block[l] = N(load)(ys, (first + l) * yi, false, w);
-                else
-                    for (int l = 0; l < LANES; l++)
-                        block[l] = first + l < I ? N(load)(ys, (first + l) * yi, false, w) : (V)SPLAT(0.0);
-                N(transpose)(block);
-                for (int l = 0; l < LANES; l++)
-                    *(V *)(turned + (w * LANES + l) * pitch + first) = block[l];
-            }
+    const ptrdiff_t vectors = pitch / LANES, line = pitch * rows, deep = line < NEAR ? NEAR / line : 1;
+    double *sums = desk->sums + q->at;
+    for (ptrdiff_t k = 0, count; k < q->K; k += count) {
+        count = q->K - k < deep ? q->K - k : deep;
+        double *turned = desk->turned;
+        for (ptrdiff_t n = 0; n < count; n++, turned += line)
+            N(turn)(desk->rows + (y->start + (k + n) * y->depth) * rows, I, yi, rows, pitch, turned);
         const double *xs = desk->rows + (x->start + k * x->depth) * rows;
         for (ptrdiff_t i = 0, wide; i < vectors; i += wide) {
             wide = vectors - i < 2 ? 1 : 2;
             for (ptrdiff_t j = 0, high; j < J; j += high) {
                 high = J - j < 2 ? 1 : J - j < 4 ? 2 : 4;
-                N(OUTER_TILES)[fused][wide - 1][high / 2](live, xs + j * xj, xj, turned + i * LANES, pitch,
+                N(OUTER_TILES)[fused][wide - 1][high / 2](count, live, xs + j * xj, x->depth * rows, xj,
+                                                         desk->turned + i * LANES, line, pitch,
                                                          sums + j * pitch + i * LANES);
             }
         }
@@ -693,15 +712,16 @@ ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int liv
 ROUTINE void N(read_rows)(Tables inputs, ptrdiff_t first, int live, V *rows) {
     for (const Table *table = inputs.tables, *end = table + inputs.count; table < end; table++) {
         const ptrdiff_t width = table->width;
+        if (width == 1 && live == ROWS) { /* they stand in line already */
+            memcpy(rows, table->numbers + first, sizeof(V) * WIDE);
+            rows += WIDE;
+            continue;
+        }
         const double *from[ROWS];
         for (int row = 0; row < ROWS; row++)
             from[row] = table->numbers + (first + (row < live ? row : live - 1)) * width;
         ptrdiff_t a = 0;
 #if LANES > 1
-        if (width == 1 && live == ROWS) {
-            memcpy(rows, from[0], sizeof(V) * WIDE);
-            a = 1;
-        }
         for (; a + LANES <= width; a += LANES)
             for (int w = 0; w < WIDE; w++) {
                 V block[LANES];
@@ -781,7 +801,6 @@ static void run_once(const Program *program, double *shared, double *starts) {
 #undef Bits
 #undef ROWS
 #undef TALL
-#undef INLINE
 #undef SPLAT
 #undef SELECT
 #undef LANE
