@@ -58,7 +58,8 @@ class Trainer:
         self.loss, self.optimizer = loss, optimizer
         self._runs: dict[Any, tuple[Callable[..., None], memoryview]] = {}  # for each structure of a row
         self._order: list[Value] = []  # the parameters, as the loss met them, and then what else it captured
-        self._places: list[int] = []  # where in it each parameter is
+        self._places: list[int] = []  # where in it each parameter is,
+        self._origins: list[int] = []  # and which parameter is at each place
         self._numbers = memoryview(array("d"))  # of those
         self._sums = array("d")  # the loss and its gradient
         self._moved: tuple[Any, ...] = ()  # numbers and gradients of the parameters; then what the optimiser remembers
@@ -99,10 +100,7 @@ class Trainer:
     def _read(self) -> None:
         """Take the numbers from the Values and the optimiser."""
         self._numbers[:] = array("d", [x.data for x in self._order])
-        state = [array("d", bytes(8 * len(self._places))) for _ in self.optimizer.state]
-        for numbers, column in zip(state, self.optimizer.state.values(), strict=True):
-            for place, number in zip(self._places, column, strict=True):
-                numbers[place] = number
+        state = [array("d", map(column.__getitem__, self._origins)) for column in self.optimizer.state.values()]
         self._moved = self._numbers[: len(self._places)], memoryview(self._sums)[1:], *state
         self._written = False
 
@@ -115,6 +113,7 @@ class Trainer:
             self._order = [*dict.fromkeys([x for x in compiled.captured if x in moved] + parameters)]
             places = {x: n for n, x in enumerate(self._order)}
             self._places = [places[x] for x in parameters]
+            self._origins = sorted(range(len(parameters)), key=self._places.__getitem__)
             self._sums = array("d", bytes(8 * (1 + len(parameters))))
         self._order = [*dict.fromkeys(self._order + compiled.captured)]
         self._numbers = memoryview(array("d", bytes(8 * len(self._order))))
