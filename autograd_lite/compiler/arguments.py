@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Hashable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from numbers import Real
 from typing import Any, NamedTuple
@@ -72,13 +72,19 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
         raise ValueError(f"{what} of an empty batch: give it at least one row")
     if lengths.count(lengths[0]) < len(lengths):
         raise ValueError(f"{what} takes columns of one length, got {', '.join(map(str, lengths))} rows")
-    n = lengths[0]
-    tables = tuple([_table(column, what) for column in columns])
-    if not any(table is None for table in tables):
-        if all(map(_is_array, columns)):
-            return Batch(n, *_row_of_arrays(*[column.shape[1:] for column in columns]), tables)
+    n, tables, shapes = lengths[0], [], []
+    for column in columns:
+        shape = _shape(column)
+        table = _table(column, what) if shape else _table_of_list(column)
+        if table is None:
+            break
+        tables.append(table)
+        shapes.append(shape)
+    else:
+        if all(shapes):
+            return Batch(n, *_row_of_arrays(*shapes), tuple(tables))
         example: Tree = tuple([column[0] for column in columns]), {}
-        return Batch(n, example, flatten(example, []), tables)
+        return Batch(n, example, flatten(example, []), tuple(tables))
     numbers: list[Any] = []
     first: Hashable = None
     for i, row in enumerate(zip(*columns, strict=True)):
@@ -94,12 +100,12 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
 
 @lru_cache
 def _row_of_arrays(*shapes: tuple[int, ...]) -> tuple[Tree, Hashable]:
-    """A row of arrays of these shapes, as lists, and its structure."""
+    """A row of columns of these shapes, as lists, and its structure."""
 
     def nested(shape: tuple[int, ...]) -> Tree:
         return [nested(shape[1:]) for _ in range(shape[0])] if shape else 0.0
 
-    row: Tree = tuple(map(nested, shapes)), {}
+    row: Tree = tuple([nested(shape[1:]) for shape in shapes]), {}
     return row, flatten(row, [])
 
 
@@ -128,17 +134,25 @@ def floats(buffer: Any) -> list[float]:
     return found
 
 
+def _shape(x: Any) -> Any:
+    """The shape of an array; () of anything else."""
+    return getattr(x, "shape", ()) if hasattr(x, "tolist") else ()
+
+
 def _is_array(x: Any) -> bool:
-    return hasattr(x, "tolist") and getattr(x, "shape", ()) != ()
+    return bool(_shape(x))
+
+
+@cache
+def _numpy() -> Any:
+    import numpy
+
+    return numpy
 
 
 def _table(column: Any, what: str) -> Any:
-    """The rows of a column as one contiguous buffer of float64, an array as itself if it is that; None if they are not
-    numbers, or lists of as many numbers each."""
-    if not _is_array(column):
-        return _table_of_list(column)
-    import numpy as np
-
+    """The rows of an array as one contiguous array of float64, itself if it is that; None if they are not numbers."""
+    np = _numpy()
     if type(column) is not np.ndarray or column.dtype.char != "d" or not column.flags.c_contiguous:
         column = np.asarray(column)
         if column.dtype.kind == "O":
@@ -150,6 +164,7 @@ def _table(column: Any, what: str) -> Any:
 
 
 def _table_of_list(column: Sequence[Any]) -> array[float] | None:
+    """The rows of a list as one buffer; None if they are not numbers, or lists of as many numbers each."""
     numbers, kinds = column, set(map(type, column))
     if kinds in ({list}, {tuple}) and len(set(map(len, column))) == 1:
         numbers = list(chain.from_iterable(column))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from autograd_lite.compiler.arguments import floats
 from autograd_lite.compiler.program import Program
 
 # What each needs to be importable, the fastest first.
@@ -26,32 +24,15 @@ class Backend(NamedTuple):
         run: Callable[..., Any] = self._module.executor(program, **self.options)
         return run
 
+    def writer(self, program: Program) -> Callable[..., None]:
+        """`write(n, rows, captured, results, sums)`: see `autograd_lite.compiler`."""
+        write: Callable[..., None] = self._module.writer(program, **self.options)
+        return write
+
     @property
     def _module(self) -> Any:
         """Where the executor is: an array namespace is run by that for NumPy."""
         return import_module(f"autograd_lite.compiler.{self.name if self.name in NEEDS else 'numpy'}")
-
-    def writer(self, program: Program) -> Callable[..., None]:
-        """`write(n, rows, captured, results, sums)`: runs `program`, and puts what that gives into the last two.
-
-        These are buffers; as `rows`, so `results` may be a tuple of them, side by side.
-        """
-        if self.name == "native":
-            write: Callable[..., None] = self._module.load(program, **self.options).run_into
-            return write
-        run = self.executor(program)
-
-        def write_all(n: int, rows: Any, captured: Any, results: Any, sums: Any) -> None:
-            found, totals = map(_doubles, run(n, rows, captured))
-            memoryview(sums)[:] = totals
-            at = 0
-            for table in results if type(results) is tuple else (results,):
-                width = len(table) // n
-                for column in range(width):
-                    memoryview(table)[column::width] = found[at :: len(program.results)]
-                    at += 1
-
-        return write_all
 
 
 def find_backends(backend: Any, threads: int = 1) -> list[Backend]:
@@ -69,10 +50,3 @@ def find_backends(backend: Any, threads: int = 1) -> list[Backend]:
         raise ImportError(f"the backend {backend!r} is not installed: {NEEDS[backend]} cannot be imported")
     names = [name for name in installed if installed[name]] if backend == "auto" else [backend]
     return [Backend(name, {"threads": threads} if name == "native" else {}) for name in names]
-
-
-def _doubles(numbers: Any) -> memoryview:
-    """The numbers of what an executor gives, of whatever kind that is."""
-    if isinstance(numbers, list) or memoryview(numbers).format != "d":
-        numbers = array("d", floats(numbers))
-    return memoryview(numbers)

@@ -31,12 +31,18 @@ def executor(
     program: Program, threads: int = 1, kind: str | None = None
 ) -> Callable[[int, Buffer, Buffer], tuple[array[float], array[float]]]:
     """The function that runs `program`: see `autograd_lite.compiler`, and `load`."""
-    run_into = load(program, threads, kind).run_into
+    write = writer(program, threads, kind)
     width, sums_width = len(program.results), len(program.sums)
 
     def run(n: int, rows: Buffer, captured: Buffer) -> tuple[array[float], array[float]]:
         results, sums = _ZERO * (n * width), _ZERO * sums_width
-        run_into(n, rows, captured, results, sums)
+        write(n, rows, captured, results, sums)
         return results, sums
 
     return run
+
+
+def writer(program: Program, threads: int = 1, kind: str | None = None) -> Callable[..., None]:
+    """The function that runs `program` and writes what that gives: see `autograd_lite.compiler`, and `load`."""
+    write: Callable[..., None] = load(program, threads, kind).run_into
+    return write

@@ -23,6 +23,33 @@ Array: TypeAlias = Any  # of the namespace in use
 
 def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array]]:
     """The function that runs `program` on arrays of the namespace `xp`: see `autograd_lite.compiler`."""
+    compute = _compute(program, xp)
+
+    def run(n: int, rows: Array, captured: Array) -> tuple[Array, Array]:
+        results, sums = compute(n, rows, captured)
+        return results.T.reshape(-1), sums
+
+    return run
+
+
+def writer(program: Program, xp: Any = np) -> Callable[..., None]:
+    """The function that runs `program` and writes what that gives: see `autograd_lite.compiler`."""
+    compute = _compute(program, xp)
+
+    def write(n: int, rows: Array, captured: Array, results: Array, sums: Array) -> None:
+        found, totals = compute(n, rows, captured)
+        np.asarray(sums)[:] = totals
+        at = 0
+        for table in results if type(results) is tuple else (results,):
+            place = np.asarray(table).reshape(n, -1)
+            place[:] = found[at : at + place.shape[1]].T
+            at += place.shape[1]
+
+    return write
+
+
+def _compute(program: Program, xp: Any) -> Callable[..., tuple[Array, Array]]:
+    """The function that runs `program` with the results in a matrix that has a column for each row, and the sums."""
     compute: Callable[..., tuple[Array, Array]] = _Writer(program, xp).function()
 
     def run(n: int, rows: Array, captured: Array) -> tuple[Array, Array]:
@@ -40,6 +67,10 @@ class _Operand(NamedTuple):
     nest: Shape
     at: Any
     row: bool
+
+    def shape(self, first: int, last: int, row: bool) -> tuple[int, ...]:
+        """That of its array: those axes, and -1 for the rows. One number that all share needs none beside a `row`."""
+        return () if row and not self.row and self.nest == (1, 1, 1) else (*self.nest[first:last], -1)
 
 
 class _Writer:
@@ -63,7 +94,7 @@ class _Writer:
         self.lines: list[str] = []
 
     def function(self) -> Any:
-        """The function: it gives the results, row by row, and the sums."""
+        """The function: it gives the results, in a matrix with a column for each row, and the sums."""
         program, inputs = self.program, 2 + len(self.program.once)
         for n, instruction in enumerate(program.once + program.each, 2):
             block = f"b{n + (n >= inputs)}"
@@ -72,12 +103,11 @@ class _Writer:
             self.row += [row] * (n >= inputs)
             if instruction.op is p.step:
                 self.masks.add(block)
-        results = sums = "b1[:0, 0]"
+        results, sums = "b1[:0]", "b1[:0, 0]"
         if program.results:
             results = self.read(program.results, (len(program.results), -1))
             if not self.has_rows(program.results):
                 results = f"xp.broadcast_to({results}, ({len(program.results)}, n))"
-            results += ".T.reshape(-1)"
         if program.sums:
             totals = "".join([f"{self.total(i)}, " for i in program.total])
             order = self.constant(np.array(program.sums) - program.rows)
@@ -136,7 +166,7 @@ class _Writer:
             part = self.take(f"b{n}", x, int(self.widths[n]), (len(x), -1))
             parts.append(part if self.row[n] == rows else f"xp.broadcast_to({part}, ({len(x)}, n))")
         text = f"xp.concatenate(({', '.join(parts)})){index}"
-        return self.name(text if shape == (len(at), -1) else f"{text}.reshape{shape}")
+        return self.name(text if shape == (len(at), -1) else f"{text}.reshape({shape})")
 
     def take(self, block: str, at: Any, width: int, shape: tuple[int, ...], condition: bool = False) -> str:
         """What gives the numbers `at` of a block of `width`: see `read`."""
@@ -153,12 +183,12 @@ class _Writer:
             text = block if len(at) == width else f"{block}[{start}:{start + end}:{step}]"
         elif step > 0 and window >= 0 and column + end <= stride:
             rows = (-1,) * (-1 in shape)
-            text = f"{block}[{window}:{window + outer * stride}].reshape{(outer, stride, *rows)}"
+            text = f"{block}[{window}:{window + outer * stride}].reshape({(outer, stride, *rows)})"
             text += f"[:, {column}:{column + end}:{step}]" + ".swapaxes(0, 1)" * turned
             natural = (inner, outer, *rows) if turned else (outer, inner, *rows)
         else:
             text = f"{block}[{self.constant(at)}]"
-        text += f".reshape{shape}" * (shape != natural)
+        text += f".reshape({shape})" * (shape != natural)
         return block if text == block else self.name(text)
 
     def operands(self, instruction: Instruction) -> tuple[Instruction, list[_Operand], _Operand | None]:
@@ -186,12 +216,13 @@ class _Writer:
         text = self.product(J, *operands) if op is p.dot else ""
         if not text:
             name = op.name if op in FUNCTIONS else self.name(f"function {id(op)}", _vectorized(op, self.xp))
-            shapes = [(*x.nest[lead : 2 + (K > 1)], -1) for x in operands]
+            row = any(x.row for x in operands)
+            shapes = [x.shape(lead, 2 + (K > 1), row) for x in operands]
             reads = [self.read(x.at, shapes[n], op is p.where and n == 0) for n, x in enumerate(operands)]
             text = f"{name}({', '.join(['xp', *reads])})"
         if init:
+            text += f" + {self.read(init.at, init.shape(lead, 2, any(x.row for x in operands)))}"
             operands.append(init)
-            text += f" + {self.read(init.at, (*init.nest[lead:2], -1))}"
         row = any(x.row for x in operands)
         if (max(x.nest[0] for x in operands), max(x.nest[1] for x in operands)) != (J, I):
             text = f"xp.broadcast_to({text}, ({f'{J}, ' * (J > 1)}{I}, {'n' if row else 1}))"

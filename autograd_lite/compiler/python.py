@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from math import copysign, inf, nan
 from typing import Any
@@ -30,6 +31,23 @@ def executor(program: Program) -> Callable[..., tuple[list[float], list[float]]]
     exec(compile(source(program), "<autograd_lite program>", "exec"), namespace)
     run = namespace["run"]
     return lambda n, rows, captured: run(n, joined(n, rows), captured)
+
+
+def writer(program: Program) -> Callable[..., None]:
+    """The function that runs `program` and writes what that gives: see `autograd_lite.compiler`."""
+    run, count = executor(program), len(program.results)
+
+    def write(n: int, rows: Any, captured: Any, results: Any, sums: Any) -> None:
+        found, totals = run(n, rows, captured)
+        memoryview(sums)[:] = array("d", totals)
+        at = 0
+        for table in results if type(results) is tuple else (results,):
+            width = len(table) // n
+            for column in range(width):
+                memoryview(table)[column::width] = array("d", found[at::count])
+                at += 1
+
+    return write
 
 
 def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
