@@ -197,7 +197,6 @@ enum { LAYOUT = 7, RECORD = 20 }; /* numbers in `layout`, and in `code` for an i
 /* Let `x` be the operand that `record` describes, of the loop nest `points`. A table of its own is left in `own`. */
 static bool resolve(const Program *program, const Encoding *encoding, const int32_t *record, const int64_t *points,
                     int64_t defined, ptrdiff_t n, Operand *x, int32_t **own) {
-    const int32_t *addresses = encoding->tables + record[0];
     int64_t low, high, count = points[0] * points[1] * points[2];
     bool listed = record[0] >= 0;
     if (record[0] < -1 || (listed && (record[1] || record[2] || record[3] || record[4])))
@@ -205,6 +204,7 @@ static bool resolve(const Program *program, const Encoding *encoding, const int3
     if (listed) {
         if (count > encoding->tables_count - record[0])
             return malformed("an operand beyond the tables, in instruction", n);
+        const int32_t *addresses = encoding->tables + record[0];
         low = high = addresses[0];
         for (int64_t p = 1; p < count; p++) {
             low = addresses[p] < low ? addresses[p] : low;
@@ -229,7 +229,7 @@ static bool resolve(const Program *program, const Encoding *encoding, const int3
         if (!*own)
             return false;
         for (int64_t p = 0; p < count; p++)
-            (*own)[p] = addresses[p] - base;
+            (*own)[p] = encoding->tables[record[0] + p] - base;
         x->table = *own;
         return true;
     }

@@ -2,7 +2,7 @@
 
    kernel.c includes this file once for each kind of block, having defined
 
-       KIND       what it is called, and WIDE, 1 or 2
+       KIND       what it is called, and WIDE, 1, 2 or 8
        LANES      1, 2, 4 or 8
        REGISTERS  how many the machine has
        TARGET     the attribute that lets the C compiler use the machine's instructions
@@ -10,9 +10,9 @@
        SQRT       the square root in each lane
        ANY        whether a mask has a lane set
 
-   and gets N(run_rows), in which N(name) stands for name_KIND, and with LANES = 1 run_once too. A V is LANES numbers
-   and fills one register; what is written here for one number is done to all of them. With LANES = 1 a V is a double:
-   plain C, for any compiler, with the C library's functions. */
+   and gets N(run_rows), N(product_of_one) and N(outer_product), in which N(name) stands for name_KIND, and with
+   LANES = 1 run_once too. A V is LANES numbers and fills one register; what is written here for one number is done to
+   all of them. With LANES = 1 a V is a double: plain C, for any compiler, with the C library's functions. */
 
 #define N(name) PASTE(name, KIND)
 #define V N(Lanes)
