@@ -2,6 +2,7 @@
 
 import builtins
 import math
+import random
 import time
 from array import array
 from itertools import pairwise
@@ -23,6 +24,38 @@ def program_of(f: Any, *row: Any) -> Program:
 
 def layers(sizes: list[int]) -> list[list[tuple[list[Value], Value]]]:
     return [[([Value(0.1) for _ in range(n)], Value(0.2)) for _ in range(m)] for n, m in pairwise(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("f", "row"),
+    [
+        (lambda x, y: 1.0 / -(x - y), (1.0, 1.0)),
+        (lambda x, y, z: x - (y - z), (1.0, 1e20, 1e20)),
+        (lambda x, y, z, w: (x - y) - (z - w), (1e16 + 2, 1e16, 1.0, 0.25)),
+        (lambda x, y, z, w: x - y + z - w, (1e308, 1e308, 1e308, 1e308)),
+        (lambda x, y: x - -y, (0.0, -0.0)),
+    ],
+)
+def test_differences_are_taken_as_they_are_written(f: Any, row: tuple[float, ...]) -> None:
+    assert str(jit(f, backend="python")(*row)) == str(f(*map(Value, row)).data)
+
+
+def test_small_expressions_keep_every_sign_of_a_zero() -> None:
+    rng = random.Random(1)
+
+    def expression(depth: int) -> str:
+        if not depth:
+            return rng.choice("xyz")
+        x, y, op = expression(depth - 1), expression(depth - 1), rng.choice("+-*n")
+        return f"(-{x})" if op == "n" else f"({x} {op} {y})"
+
+    for _ in range(200):
+        text = expression(rng.choice([2, 3, 4]))
+        f = eval(f"lambda x, y, z: {text}")
+        compiled = jit(f, backend="python")
+        for _ in range(12):
+            row = [rng.choice([0.0, -0.0, 1.0, -1.0]) for _ in range(3)]
+            assert str(compiled(*row)) == str(f(*map(Value, row)).data), (text, row)
 
 
 @pytest.mark.parametrize(

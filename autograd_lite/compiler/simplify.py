@@ -1,4 +1,8 @@
-"""Simplifying a graph, with nothing that would change an infinity, a NaN or the sign of a zero."""
+"""Simplifying a graph, with nothing that would change an infinity, a NaN or the sign of a zero.
+
+But for one thing: a chain of additions becomes one sum, whose terms are added up in another order. What rounding takes
+from it may differ, and so may where it overflows, if it does before its end.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 Simpler: TypeAlias = Any  # an operand, or (op, args) of which each arg may be such a pair again, or None
 Operand: TypeAlias = Any  # a Symbol, or a float
-Term: TypeAlias = tuple[Operand, Operand, float]  # x or, where y is not None, x * y; and the sign before it
+Term: TypeAlias = tuple[Operand, Operand]  # x or, where y is not None, x * y
 
 
 # --- One operation -----------------------------------------------------------------------------------------------
@@ -40,6 +44,8 @@ def _add(x: Any, y: Any) -> Simpler:
 
 
 def _sub(x: Any, y: Any) -> Simpler:
+    if type(y) is not float and y.op is p.neg:
+        return p.add, (x, y.args[0])
     return x if _is(y, 0.0) else (p.neg, (y,)) if _is(x, -0.0) else None
 
 
@@ -104,8 +110,8 @@ RULES: dict[Primitive, Callable[..., Simpler]] = {
 def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
     """The same numbers from a graph in normal form, made in `trace`: what schedule.py expects.
 
-    Additions, subtractions and negations that only one other of them uses become one sum of products with it, in which
-    what all rows share is added up first:
+    Additions and products that only one other addition uses become one sum of products with it, in which what all rows
+    share is added up first:
 
         sum  init, x0, x1, ...              the terms x all in rows, or all shared
         dot  1, x0, x1, ..., init, y0, ...  the factors x all shared or all in rows, and so the factors y
@@ -129,7 +135,7 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
             new[node] = node
         elif node not in absorbed:
             if node.op in _LINEAR:
-                new[node] = _difference(trace, _terms(trace, node, absorbed, new))
+                new[node] = _sum_of_products(trace, _terms(trace, node, absorbed, new))
             elif node.op is p.detach:
                 new[node] = new[node.args[0]]
             else:
@@ -137,33 +143,26 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
     return [x if type(x) is float else new[x] for x in roots]
 
 
-_LINEAR = {p.add, p.sub, p.neg, p.sum_, p.dot}
+_LINEAR = {p.add, p.sum_, p.dot}  # not sub and neg: x - (y - z) is not x - y + z where that rounds to another zero
 
 
 def _products(node: Symbol) -> list[Term]:
     """A linear node (or a product) as the terms it adds up."""
     op, args = node.op, node.args
     if op is p.mul:
-        return [(*args, 1.0)]
-    if op is p.sub:
-        return [(args[0], None, 1.0), (args[1], None, -1.0)]
-    if op is p.neg:
-        return [(args[0], None, -1.0)]
+        return [args]
     if op is p.dot:
         half = len(args) // 2
         return [_without_one(x, y) for x, y in zip(args[:half], args[half:], strict=True)]
-    return [(x, None, 1.0) for x in args]
+    return [(x, None) for x in args]
 
 
 def _without_one(x: Operand, y: Operand) -> Term:
-    for c, other in ((x, y), (y, x)):
-        if type(c) is float and abs(c) == 1.0:
-            return other, None, c
-    return x, y, 1.0
+    return (y, None) if _is(x, 1.0) else (x, None) if _is(y, 1.0) else (x, y)
 
 
 def _addends(node: Symbol) -> list[Operand]:
-    return [x for x, y, _ in _products(node) if y is None]
+    return [x for x, y in _products(node) if y is None]
 
 
 def _terms(trace: Trace, root: Symbol, absorbed: set[Operand], new: dict[Any, Operand]) -> list[Term]:
@@ -171,28 +170,18 @@ def _terms(trace: Trace, root: Symbol, absorbed: set[Operand], new: dict[Any, Op
     terms: list[Term] = []
     stack = _products(root)[::-1]
     while stack:
-        x, y, sign = stack.pop()
+        x, y = stack.pop()
         if y is None and x in absorbed:
-            stack.extend([(a, b, sign * s) for a, b, s in reversed(_products(x))])
+            stack.extend(reversed(_products(x)))
             continue
         x, y = new.get(x, x), new.get(y, y)  # a float is its own
         if y is not None and rewrite(p.mul, (x, y)) is not None:
             x, y = trace.make(p.mul, (x, y)), None
-        terms.append((x, y, sign))
+        terms.append((x, y))
     return terms
 
 
-def _difference(trace: Trace, terms: list[Term]) -> Operand:
-    """The sum of `terms` in normal form: of the positive ones, less that of the negative ones."""
-    plus = [(x, y) for x, y, sign in terms if sign > 0]
-    minus = [(x, y) for x, y, sign in terms if sign < 0]
-    if not minus:
-        return _sum_of_products(trace, plus)
-    less = _sum_of_products(trace, minus)
-    return trace.make(p.sub, (_sum_of_products(trace, plus), less)) if plus else trace.make(p.neg, (less,))
-
-
-def _sum_of_products(trace: Trace, terms: list[tuple[Operand, Operand]]) -> Operand:
+def _sum_of_products(trace: Trace, terms: list[Term]) -> Operand:
     """The sum of x, or x * y where y is not None, over `terms`."""
     rows = [(x, y) for x, y in terms if _row(x) or _row(y)]
     if rows and len(rows) < len(terms):
