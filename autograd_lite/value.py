@@ -73,6 +73,8 @@ def _method(op: Primitive) -> Callable[[Value], Value]:
 
 def _comparison(compare: Callable[[float, float], bool]) -> Callable[[Value, Any], bool]:
     def method(x: Value, y: Any) -> bool:
+        if installed and (fresh := getattr(in_force(), "fresh", None)):
+            x = fresh(x)  # in a trace: it has no number to compare
         return compare(x.data, y.data if isinstance(y, Value) else y) if _is_operand(y) else NotImplemented
 
     return method
@@ -179,10 +181,8 @@ def _sweep(order: list[Value]) -> None:
                 continue  # what makes a finite dot product is finite, and 0 times that adds nothing
             args = node.args
             partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
-            if op.selects:
-                partials = tuple([dx or None for dx in partials])
             for x, dx in zip(args, partials, strict=True):
-                if dx is not None and type(x) is not float:
+                if dx is not None and type(x) is not float and (dx or not op.selects):
                     x.grad += g * dx
             continue
         # The same, written out for one argument and for two: most nodes are such, and it takes half the time.

@@ -320,3 +320,41 @@ def test_a_gradient_through_a_graph_outside_is_refused() -> None:
     square = w * w
     with pytest.raises(TraceError, match=r"test_compiler_jit.py:\d+: .* uses what was made of it outside"):
         jit(lambda x: ag.gradients(square * x, [w])[0])(3.0)
+
+
+# --- Comparisons ---------------------------------------------------------------------------------------------------
+
+
+def by_match(x: Any) -> float:
+    match x:
+        case 1.0:
+            return 2.0
+        case _:
+            return 3.0
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: 1.0 if x == 0 else ag.sin(x) / x,
+        lambda x: 1.0 if x != 0.0 else 2.0,
+        lambda x: x if x in (1.0, 2.0) else -x,
+        by_match,
+    ],
+)
+def test_a_traced_value_is_not_compared_with_a_number(f: Any) -> None:
+    with pytest.raises(TraceError, match="needs the number of a traced Value"):
+        jit(f)(1.0)
+
+
+def test_a_captured_value_is_not_compared_either() -> None:
+    w, v = Value(1.0), Value(-1.0)
+    for f in (lambda x: x * w if w > 0 else -x, lambda x: x * max(v, 0.0), lambda x: x * min(w, v)):
+        with pytest.raises(TraceError, match="needs the number of a traced Value"):
+            jit(f)(2.0)
+    assert jit(lambda x: x * w)(2.0).data == 2.0  # nothing of it stays
+    assert w > v
+
+
+def test_traced_values_are_the_same_or_not() -> None:
+    assert jit(lambda x, y: 1.0 if x in [x, y] and y != x else 0.0)(2.0, 2.0) == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NoReturn, TypeAlias
 
 from autograd_lite import primitives as p
@@ -41,6 +42,13 @@ class Symbol(Value):
 
     data = grad = property(_no_number, _no_number)
     __bool__ = __float__ = __int__ = __index__ = backward = _no_number
+
+    def __eq__(self, other: object) -> bool:
+        if other is not self and isinstance(other, Real):
+            self._no_number()
+        return other is self
+
+    __hash__ = Value.__hash__
 
     def __repr__(self) -> str:
         return f"Symbol({self.label or self.index}{f', {self.op}' if self.op else ''})"
