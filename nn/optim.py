@@ -161,7 +161,7 @@ class Adam(Optimizer):
         if not all(0.0 <= beta < 1.0 for beta in betas):
             raise ValueError(f"{type(self).__name__} takes betas of at least 0 and below 1, got {betas}")
         super().__init__(parameters, lr, eps=eps, weight_decay=weight_decay)
-        self.betas, self.eps, self.weight_decay = betas, _positive(eps), weight_decay
+        self.betas, self.eps, self.weight_decay = tuple(betas), _positive(eps), weight_decay
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
         """p - lr * m / (sqrt(v) + eps), of means m and v freed of their bias towards 0 at the start."""

@@ -71,7 +71,8 @@ def fit(
     +-`clip_value`, and to `clip_norm` as one vector. Of a `history`, `epochs` counts the epochs that it has already.
 
     The loss is compiled; model and loss must then do the same at every call, but for the numbers. One that cannot be
-    compiled is trained eagerly, with a warning that says why; so is every one, with no warning, if not `jit`.
+    compiled is trained eagerly, with a warning that says why; so is every one, with no warning, if not `jit`. What is
+    in `grad` of the parameters afterwards says nothing.
 
     `verbose` prints a line for each epoch (None: if standard output is a terminal), with a progress bar if tqdm is
     installed. Ctrl-C ends the training and keeps parameters and history so far. ValueError or TypeError if data or
@@ -83,9 +84,17 @@ def fit(
     if not X_val and validation_split:
         X, y, X_val, y_val = split(X, y, validation_split, seed)
     size = len(X) if batch_size is None else batch_size
-    for name, setting in {"batch_size": size, "patience": patience}.items():
-        if setting is not None and setting < 1:
+    for name, setting in {"batch_size": size, "patience": patience, "epochs": epochs}.items():
+        if not isinstance(setting, int | None):
+            raise TypeError(f"fit takes an int for {name}, got {setting!r}")
+        if setting is not None and setting < 1 and name != "epochs":
             raise ValueError(f"fit takes a {name} of at least 1, or None, got {setting}")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"fit takes an optimizer, such as nn.Adam(model.parameters()), got {optimizer!r}")
+    if not isinstance(history, History | None):
+        raise TypeError(f"fit takes a History to go on with, as fit returns it, got {type(history).__name__}")
+    if schedule and schedule.optimizer is not optimizer:
+        raise ValueError("fit takes a schedule of the optimizer that it trains with, and this one is of another")
     _rehearse(model, loss, optimizer, [*X, *X_val], [*y, *y_val])
 
     history = History() if history is None else history
@@ -117,7 +126,7 @@ def fit(
                     best = now
                 if patience and epoch - best.epoch >= patience:
                     history.stopped = f"no better loss for {patience} epochs: back to epoch {best.epoch}"
-                if True in [callback(history) for callback in callbacks]:
+                if True in [callback(history) is True for callback in callbacks]:
                     history.stopped = f"ended by a callback in epoch {epoch}"
         except KeyboardInterrupt:
             trainer.write()
@@ -155,14 +164,18 @@ class _Trainer:
             return ag.mean([one(x, target) for x, target in zip(X, y, strict=True)])
 
         self.optimizer, self.clip = optimizer, clip
-        # The ways to make a step, until one has worked: rows, targets, the mean of the loss, and perhaps a trainer.
-        self.ways: list[tuple[Any, Any, Callable[[Any, Any], Any], Any]] = [(X, y, mean, None)]
+        # The ways to make a step, until one has worked: what to say of it, rows, targets, mean of the loss, a trainer.
+        self.ways: list[tuple[str, Any, Any, Callable[[Any, Any], Any], Any]] = []
+        eager = "fit trains eagerly, and slowly, as the loss cannot be compiled", X, y, mean, None
         if jit:
             if loss is cross_entropy and shape(y[0]) == ():
                 y = _probabilities(y, len(model(X[0])))
             jitted = ag.jit(one)
-            compiled = None if clip else ag.trainer(jitted, optimizer)
-            self.ways.insert(0, (_array(X), _array(y), jitted.mean, compiled))
+            way = "fit moves one parameter after the other, as the step cannot be compiled", _array(X), _array(y)
+            if not clip and type(optimizer).step is Optimizer.step:
+                self.ways.append((*way, jitted.mean, ag.trainer(jitted, optimizer)))
+            self.ways.append((*way, jitted.mean, None))
+        self.ways.append(eager)
 
     def train(self, batches: Sequence[list[int]], note: Callable[[float], None]) -> float:
         """A step on each of `batches`, numbers of rows; the mean loss of the rows. Ends early if that is not finite."""
@@ -178,16 +191,20 @@ class _Trainer:
 
     def step(self, rows: list[int]) -> float:
         """Move the parameters by the gradient of the mean loss of these rows; that loss."""
-        try:
-            loss = self._step(rows, *self.ways[0])
-        except ArithmeticError:
-            raise
-        except Exception as error:
-            if len(self.ways) == 1:
+        refused = None
+        while True:
+            try:
+                loss = self._step(rows, *self.ways[0][1:])
+                break
+            except ArithmeticError:
                 raise
-            warnings.warn(f"fit trains eagerly, and slowly, as the loss cannot be compiled: {error}", stacklevel=4)
-            self.ways.pop(0)
-            loss = self._step(rows, *self.ways[0])
+            except Exception as error:
+                if len(self.ways) == 1:
+                    raise
+                refused = error
+                del self.ways[0]
+        if refused:
+            warnings.warn(f"{self.ways[0][0]}: {refused}", stacklevel=4)
         del self.ways[1:]
         return loss
 

@@ -181,6 +181,55 @@ def test_a_rule_that_branches_on_a_number_says_where() -> None:
         step([2.0])
 
 
+@pytest.mark.parametrize(
+    "scale",
+    [
+        lambda lr, t: lr if t > 2 else 0.0,
+        lambda lr, t: lr if t == 1 else 0.5 * lr,
+        lambda lr, t: min(lr, 0.5),
+    ],
+)
+def test_a_rule_that_branches_on_the_step_or_the_rate_is_refused(scale: Any) -> None:
+    class Staged(nn.SGD):
+        def update(self, p: Any, g: Any, t: Any, *state: Any) -> tuple[Any, ...]:
+            return p - scale(self.lr, t) * g, *state
+
+    w = Value(3.0)
+    with pytest.raises(TraceError, match="needs the number of a traced Value"):
+        trainer(jit(lambda x: w * x), Staged([w], lr=0.1))([2.0])
+
+
+def test_other_numbers_that_the_loss_captures_are_read_at_each_step() -> None:
+    w, scale = Value(1.0), Value(1.0)
+    step = trainer(jit(lambda x: scale * w * x), nn.SGD([w], lr=0.1))
+    losses = []
+    for n in 1, 2, 3:
+        scale.data = float(n)
+        losses.append(step([1.0]))
+    assert losses == pytest.approx([1.0, 1.8, 2.1], rel=1e-15)
+
+
+def test_what_was_made_of_a_parameter_outside_the_loss() -> None:
+    w = Value(3.0)
+    made = w.exp()
+    with pytest.raises(TypeError, match="was made of a parameter outside of it: make it inside"):
+        trainer(jit(lambda x: made * x), nn.SGD([w]))([2.0])
+
+
+def test_the_optimizer_is_of_one_step_until_it_is_written() -> None:
+    w = Value(3.0)
+    optimizer = nn.SGD([w], lr=0.1, momentum=0.9)
+    step = trainer(jit(lambda x: w * x), optimizer)
+    step([1.0])
+    step([1.0])
+    assert optimizer.state_dict() == {"optimizer": "SGD", "lr": 0.1, "steps": 0, "state": {"momentum_buffer": [0.0]}}
+    step.write()
+    assert (optimizer.steps, optimizer.state["momentum_buffer"]) == (2, [1.9])
+    optimizer.parameters = [w, Value(1.0)]
+    with pytest.raises(ValueError, match="other parameters than when its trainer was made: make a new trainer"):
+        step([1.0])
+
+
 def test_a_nan_is_found_where_it_is_from() -> None:
     w = Value(-3.0)
     optimizer = nn.SGD([w], lr=0.1)
@@ -206,3 +255,21 @@ def test_a_loss_that_is_not_jitted() -> None:
     loss, parameters = network()
     with pytest.raises(TypeError, match=r"trainer\(jit\(loss\), optimizer\)"):
         trainer(loss, nn.SGD(parameters))
+    with pytest.raises(TypeError, match=r"trainer takes an optimizer, .* got NoneType"):
+        trainer(jit(loss), None)  # type: ignore[arg-type]
+
+
+def test_a_rule_that_gives_something_else_and_a_rate_that_is_none() -> None:
+    class Short(nn.SGD):
+        def update(self, p: Any, g: Any, t: Any, *state: Any) -> tuple[Any, ...]:
+            return (p - self.lr * g,)
+
+    w = Value(3.0)
+    with pytest.raises(TypeError, match=r"Short.update should return \(p, momentum_buffer\), and returned"):
+        trainer(jit(lambda x: w * x), Short([w]))([2.0])
+    optimizer = nn.SGD([w])
+    step = trainer(jit(lambda x: w * x), optimizer)
+    step([2.0])
+    optimizer.lr = None  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="lr takes real numbers, got NoneType"):
+        step([2.0])

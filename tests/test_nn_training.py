@@ -296,3 +296,76 @@ def test_what_is_refused_changes_nothing():
     with pytest.raises(ValueError, match="row 23 of y"):
         fit(y=[*LABELS[:-1], 7], loss=nn.cross_entropy, model=model, batch_size=1)
     assert model.state_dict() == before
+
+
+# --- What cannot be compiled as it is ------------------------------------------------------------------------------
+
+
+def both_ways(model, loss, optimizer, y):
+    """The losses of three epochs, compiled as far as it goes and eagerly."""
+    losses = []
+    for jit in True, False:
+        m = model()
+        losses.append(nn.fit(m, [[0.0], [1.0]], y, loss, optimizer(m), 3, None, jit=jit, verbose=False)["loss"])
+    return losses
+
+
+def one_neuron():
+    return nn.MLP(1, [1], seed=0)
+
+
+def test_a_loss_that_compares_a_number_is_trained_eagerly():
+    def loss(p, target):
+        return (p - 1) ** 2 if target == 1 else (p + 1) ** 2
+
+    with pytest.warns(
+        UserWarning, match="fit trains eagerly, and slowly, as the loss cannot be compiled: .*target == 1"
+    ):
+        compiled, eager = both_ways(one_neuron, loss, lambda m: nn.SGD(m.parameters(), lr=0.1), [1.0, 0.0])
+    assert compiled == eager
+
+
+def test_a_loss_that_compares_a_parameter_is_trained_eagerly():
+    class Penalised(nn.MLP):
+        def __call__(self, x):
+            return super().__call__(x) + sum(max(q, 0.0) for q in self.parameters())
+
+    with pytest.warns(UserWarning, match="fit trains eagerly"):
+        compiled, eager = both_ways(
+            lambda: Penalised(1, [1], seed=0), nn.mse, lambda m: nn.SGD(m.parameters(), lr=0.1), [1.0, 0.0]
+        )
+    assert compiled == eager
+
+
+def test_a_rule_that_cannot_be_compiled_still_has_a_compiled_loss():
+    class Warm(nn.SGD):
+        def update(self, p, g, t, *state):
+            return p - (0.5 * self.lr if t == 1 else self.lr) * g, *state
+
+    with pytest.warns(UserWarning, match="fit moves one parameter after the other, .*: .*t == 1"):
+        compiled, eager = both_ways(one_neuron, nn.mse, lambda m: Warm(m.parameters(), lr=0.1), [1.0, 0.0])
+    assert compiled == pytest.approx(eager, rel=1e-12)
+
+
+def test_a_step_of_ones_own_is_taken():
+    class Clipped(nn.SGD):
+        def step(self):
+            nn.clip_grad_value_(self.parameters, 0.01)
+            super().step()
+
+    compiled, eager = both_ways(one_neuron, nn.mse, lambda m: Clipped(m.parameters(), lr=0.1), [1.0, 0.0])
+    assert compiled == pytest.approx(eager, rel=1e-12)
+
+
+def test_settings_that_make_no_sense():
+    model = moons_model()
+    optimizer = nn.SGD(model.parameters())
+    for setting in ({"batch_size": 1.5}, {"epochs": 1.5}, {"patience": "2"}):
+        with pytest.raises(TypeError, match="fit takes an int for"):
+            train(model, optimizer, **setting)
+    with pytest.raises(TypeError, match=r"fit takes an optimizer, such as nn.Adam\(model.parameters\(\)\), got 'sgd'"):
+        train(model, "sgd")
+    with pytest.raises(TypeError, match=r"fit takes a History to go on with, .* got dict"):
+        train(model, optimizer, history={})
+    with pytest.raises(ValueError, match="a schedule of the optimizer that it trains with"):
+        train(model, optimizer, schedule=nn.StepLR(nn.SGD(model.parameters()), 5))

@@ -13,6 +13,9 @@ from autograd_lite.compiler.arguments import batch
 from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.jit import Jitted, is_watched
+from autograd_lite.functions import sum as sum_
+from autograd_lite.graph import topological_order
+from autograd_lite.ieee import to_float
 from autograd_lite.recording import installed
 from autograd_lite.value import Value
 
@@ -22,7 +25,7 @@ class Optimizer(Protocol):
 
     `update(p, g, t, *state) -> (p, *state)` is the rule for a parameter, its gradient and the number of the step, in
     operators and this package's functions, so that it can be compiled; `state` has a list for each thing remembered of
-    the parameters. `lr` may change from step to step; where another attribute does, the rule is compiled anew.
+    the parameters. `lr` may change from step to step; where another attribute is assigned, the rule is compiled anew.
     """
 
     parameters: list[Value]
@@ -48,6 +51,8 @@ def trainer(loss: Jitted, optimizer: Optimizer) -> Trainer:
     """
     if not isinstance(loss, Jitted):
         raise TypeError(f"trainer takes a jitted loss, got {type(loss).__name__}: write trainer(jit(loss), optimizer)")
+    if not hasattr(optimizer, "update"):
+        raise TypeError(f"trainer takes an optimizer, such as nn.SGD(parameters), got {type(optimizer).__name__}")
     return Trainer(loss, optimizer)
 
 
@@ -56,6 +61,8 @@ class Trainer:
 
     def __init__(self, loss: Jitted, optimizer: Optimizer) -> None:
         self.loss, self.optimizer = loss, optimizer
+        self._parameters = list(optimizer.parameters)
+        self._steps = 0
         self._runs: dict[Any, tuple[Callable[..., None], memoryview]] = {}  # for each structure of a row
         self._order: list[Value] = []  # the parameters, as the loss met them, and then what else it captured
         self._places: list[int] = []  # where in it each parameter is,
@@ -75,14 +82,16 @@ class Trainer:
         if self._written:
             self._read()
         optimizer, rule, sums = self.optimizer, self._rule, self._sums
+        if fixed := self._order[len(self._places) :]:  # what else the loss captured, which anybody may change
+            numbers[len(self._places) :] = array("d", [x.data for x in fixed])
         run(n, rows, numbers, (), sums)
         if installed and is_watched() and not all(map(isfinite, sums)):
             self.write()
             self.loss.mean(*columns).backward()  # says where that is from
         if rule is None or rule.settings != rule.read(optimizer):
             rule = self._rule = _Rule(optimizer, self.loss.backends)
-        rule(n, optimizer, *self._moved)
-        optimizer.steps += 1
+        self._steps += 1
+        rule(n, self._steps, optimizer.lr, *self._moved)
         return sums[0] / n
 
     def write(self) -> None:
@@ -95,10 +104,14 @@ class Trainer:
             x.data = number
         columns = [list(map(column.__getitem__, self._places)) for column in moved[2:]]
         optimizer.state = dict(zip(optimizer.state, columns, strict=True))
+        optimizer.steps = self._steps
         self._written = True
 
     def _read(self) -> None:
         """Take the numbers from the Values and the optimiser."""
+        if self.optimizer.parameters != self._parameters:
+            raise ValueError("the optimizer has other parameters than when its trainer was made: make a new trainer")
+        self._steps = self.optimizer.steps
         self._numbers[:] = array("d", [x.data for x in self._order])
         state = [array("d", map(column.__getitem__, self._origins)) for column in self.optimizer.state.values()]
         self._moved = self._numbers[: len(self._places)], memoryview(self._sums)[1:], *state
@@ -107,8 +120,11 @@ class Trainer:
     def _prepare(self, compiled: Compiled, structure: Any) -> tuple[Callable[..., None], memoryview]:
         """Load the program for rows of the `structure`: how to run it, and on which numbers."""
         self.write()
-        parameters = self.optimizer.parameters
+        parameters = self._parameters
         moved = set(parameters)
+        for x in compiled.captured:
+            if x.op is not None and not moved.isdisjoint(topological_order(x)):
+                raise TypeError(f"the loss uses {x!r}, which was made of a parameter outside of it: make it inside")
         if not self._order:
             self._order = [*dict.fromkeys([x for x in compiled.captured if x in moved] + parameters)]
             places = {x: n for n, x in enumerate(self._order)}
@@ -131,19 +147,21 @@ class _Rule:
         self.read: Callable[[Optimizer], Any] = attrgetter("__class__", *names)  # what the rule may depend on
         self.settings = self.read(optimizer)
         self._share, self._t, self._lr = Value(1.0, "share"), Value(1.0, "t"), Value(1.0, "lr")
-        symbolic = copy(optimizer)
-        symbolic.lr = self._lr
+        symbolic, wanted = copy(optimizer), ", ".join(["p", *optimizer.state])
 
         def update(p: Any, total: Any, *state: Any) -> list[Any]:
-            moved = symbolic.update(p, total * self._share, self._t, *state)
+            symbolic.lr = sum_([self._lr])  # a Symbol, on which the rule cannot branch
+            moved = symbolic.update(p, total * self._share, sum_([self._t]), *state)
+            if not isinstance(moved, tuple | list) or len(moved) != 1 + len(state):
+                raise TypeError(f"{type(optimizer).__name__}.update should return ({wanted}), and returned {moved}")
             return [x if isinstance(x, Value) else x + 0.0 * self._t for x in moved]
 
         compiled = Compiled(update, ((0.0,) * (2 + len(optimizer.state)), {}), backends)
         self._given, self._write = compiled.captured, compiled.writer
 
-    def __call__(self, n: int, optimizer: Optimizer, p: Any, totals: Any, *state: Any) -> None:
-        """Make a step: change `p` and `state`, of which the gradients are `totals` divided by `n`."""
-        self._share.data, self._t.data, self._lr.data = 1.0 / n, optimizer.steps + 1, optimizer.lr
+    def __call__(self, n: int, t: int, lr: Any, p: Any, totals: Any, *state: Any) -> None:
+        """Make step number `t`: change `p` and `state`, of which the gradients are `totals` divided by `n`."""
+        self._share.data, self._t.data, self._lr.data = 1.0 / n, float(t), to_float(lr, "lr")
         settings = array("d", [x.data for x in self._given])
         self._write(len(p), (p, totals, *state), settings, (p, *state), _NOTHING)
 
