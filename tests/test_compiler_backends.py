@@ -173,6 +173,14 @@ def test_sums_that_are_zeros_of_both_signs(backend: str) -> None:
     assert [w.grad, v.grad] == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rows", [1, 9])
+def test_an_infinity_less_an_infinite_product_is_nan(backend: str, rows: int) -> None:
+    weights = [Value(1.0), Value(1e200)]
+    f = jit(lambda x: ag.dot(weights, x), backend=backend)
+    assert all(math.isnan(z.data) for z in f.map([[math.inf, -1e200]] * rows))
+
+
 # --- Array namespaces --------------------------------------------------------------------------------------------
 
 
@@ -224,6 +232,24 @@ def test_a_network_on_every_backend(backend: str) -> None:
     assert all(same(p.grad, g, 1.0) for p, g in zip(parameters, gradient, strict=True))
     for z, x, y in zip(compiled.map(ROWS, TARGETS), ROWS, TARGETS, strict=True):
         assert same(z.data, loss(x, y).data)
+
+
+def test_torch_takes_functions_without_inputs_or_captured_values() -> None:
+    torch, w = pytest.importorskip("torch"), Value(3.0)
+    assert jit(lambda x: x * x, backend=torch)(2.0) == 4.0
+    assert jit(lambda x: x * x, backend=torch).mean([1.0, 2.0]) == 2.5
+    assert jit(lambda: w * w, backend=torch)().data == 9.0
+
+
+def test_jax_without_float64_is_refused() -> None:
+    jax = pytest.importorskip("jax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with pytest.raises(TypeError, match=r"jax.numpy computes in float32, and jit in float64: .*jax_enable_x64"):
+            jit(lambda x: x * x, backend=jax.numpy)(2.0)
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 def test_the_program_runs_under_jax_jit() -> None:

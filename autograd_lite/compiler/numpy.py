@@ -8,9 +8,12 @@ of two such arrays is a matrix product.
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any, NamedTuple, TypeAlias
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -55,8 +58,13 @@ def _compute(program: Program, xp: Any) -> Callable[..., tuple[Array, Array]]:
     def run(n: int, rows: Array, captured: Array) -> tuple[Array, Array]:
         with np.errstate(all="ignore") if xp is np else nullcontext():
             tables = rows if type(rows) is tuple else (rows,)
-            inputs = xp.concatenate([xp.asarray(x, dtype=xp.float64).reshape(n, -1).T for x in tables])
-            return compute(n, xp.asarray(captured, dtype=xp.float64).reshape(-1, 1), inputs)
+            inputs = xp.concatenate([taken(x).reshape(n, -1).T for x in tables])
+            return compute(n, taken(captured).reshape(-1, 1), inputs)
+
+    def taken(numbers: Any) -> Array:
+        if xp is not np and isinstance(numbers, array | memoryview | np.ndarray):
+            numbers = np.array(numbers)  # of its own, as some namespaces take no buffer, or none that is read-only
+        return xp.asarray(numbers, dtype=xp.float64)
 
     return run
 
@@ -81,14 +89,22 @@ class _Writer:
     """
 
     def __init__(self, program: Program, xp: Any) -> None:
+        with catch_warnings():  # JAX has one of its own
+            simplefilter("ignore")
+            constants = xp.asarray(program.constants, dtype=xp.float64)
+        if "float64" not in str(constants.dtype):
+            raise TypeError(
+                f"{xp.__name__} computes in {constants.dtype}, and jit in float64: of JAX, say "
+                'jax.config.update("jax_enable_x64", True) first'
+            )
         self.program, self.xp = program, xp
         widths = [len(program.constants), program.captured, *[i.width for i in program.once]]
         self.row = [False] * len(widths) + [True]  # whether a block has a number in each row
         widths += [program.inputs, *[i.width for i in program.each]]
         self.widths = np.array(widths)
         self.starts = np.cumsum(self.widths) - self.widths
-        self.names: dict[str, Any] = {op.name: function for op, function in FUNCTIONS.items()}
-        self.names |= {"xp": xp, "b0": xp.asarray(program.constants, dtype=xp.float64).reshape(-1, 1)}
+        self.names: dict[str, Any] = {op.name: function for op, function in FUNCTIONS.items()} | {"matmul": _matmul}
+        self.names |= {"xp": xp, "b0": constants.reshape(-1, 1)}
         self.taken: dict[str, str] = {}  # the name of each expression that has one
         self.masks: set[str] = set()  # blocks of True and False, which are 1 and 0 to all but `where`
         self.lines: list[str] = []
@@ -234,9 +250,9 @@ class _Writer:
             (aJ, aI, K), (bJ, bI, _) = a.nest, b.nest
             if not a.row and bI == 1:
                 left, right = (aJ, aI, K) if aJ > 1 else (aI, K), (bJ, K, -1) if bJ > 1 else (K, -1)
-                return f"{self.read(a.at, left)} @ {self.read(b.at, right)}"
+                return f"matmul(xp, {self.read(a.at, left)}, {self.read(b.at, right)})"
             if not a.row and bJ == aI == 1 and J > 1:
-                return f"({self.read(a.at, (aJ, K))} @ {self.read(b.at, (bI, K, -1))}).swapaxes(0, 1)"
+                return f"matmul(xp, {self.read(a.at, (aJ, K))}, {self.read(b.at, (bI, K, -1))}).swapaxes(0, 1)"
         return ""
 
     def total(self, instruction: Instruction) -> str:
@@ -245,7 +261,7 @@ class _Writer:
         if op in (p.dot, p.mul) and not init:
             for x, y in (operands, operands[::-1]):
                 if x.row and y.row and x.nest[:2] == (J, 1) and y.nest[:2] == (1, I):
-                    return f"({self.read(x.at, (J, -1))} @ {self.read(y.at, (I, -1))}.T).reshape(-1)"
+                    return f"matmul(xp, {self.read(x.at, (J, -1))}, {self.read(y.at, (I, -1))}.T).reshape(-1)"
         text, row = self.block(instruction)
         return f"({text}).sum(1)" if row else f"({text})[:, 0] * n"
 
@@ -270,6 +286,14 @@ def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
         raise UnknownPrimitiveError(f"{xp.__name__} has no primitive {op.name!r}: use the python or the numpy backend")
     compute = np.vectorize(op.compute, otypes=[float])
     return lambda _, *args: compute(*args)
+
+
+def _matmul(xp: Any, x: Array, y: Array) -> Array:
+    z = x @ y
+    if xp is np and not math.isfinite(z.sum()):
+        # An infinity minus an infinite product is nan. FMA, which never makes the product, may have missed that.
+        z = (x[..., None] * y[..., None, :, :]).sum(-2)
+    return z
 
 
 def _pow(xp: Any, x: Array, y: Array) -> Array:
