@@ -15,7 +15,7 @@ from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
 from autograd_lite.history import is_kept, with_history
 from autograd_lite.recording import constant, constants, current
-from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map
+from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map, tree_paths
 from autograd_lite.value import Value
 
 Scalar: TypeAlias = Any  # a Value, or a float
@@ -141,7 +141,7 @@ def _value(x: Scalar) -> Value:
 
 
 class _Inputs:
-    """What a function is differentiated by: `given`, with a new node in the place of each number.
+    """What a function is differentiated by: `given`, of Values and floats, with a new node in the place of each.
 
     A number becomes a leaf. A Value becomes a node that equals it and that nothing else uses: derivatives flow on to
     the Value, but what the function makes of the Value by other ways stays apart (no perturbation confusion).
@@ -153,7 +153,7 @@ class _Inputs:
 
         traced = getattr(current.get(), "fresh", None)  # how a tracer, which takes equal nodes for one, makes another
         self.what = what
-        self.structure = tree_map(lambda x: (traced or fresh)(_scalar(x, what)), given)
+        self.structure = tree_map(traced or fresh, given)
         self.nodes: list[Value] = tree_leaves(self.structure)
         self.are_numbers = traced is None and not _values(tree_leaves(given))
         self.constants = set(self.nodes)  # leaves that cannot vary any more, once the function has returned
@@ -169,7 +169,7 @@ class _Inputs:
             y = f(*args, **options)
         finally:
             constants.reset(token)
-        return tree_map(lambda leaf: _scalar(leaf, f"the result under {self.what}"), y)
+        return _scalars(y, f"the result under {self.what}")
 
     def results(self, tree: Tree) -> Tree:
         """`tree` as floats, if the inputs were numbers and nothing in its graph can vary any more; else as Values."""
@@ -189,10 +189,26 @@ def _scalar(x: Any, what: str) -> Scalar:
 
 def _leaves_like(tree: Tree, given: Tree, what: str) -> list[Scalar]:
     """The leaves of `given`; a ValueError if it has another structure than `tree`."""
+    leaves: list[Any] = []
     try:
-        return tree_leaves(tree_map(lambda _, leaf: _scalar(leaf, what), tree, given))
+        tree_map(lambda _, leaf: leaves.append(leaf), tree, given)
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
+    return _leaf_scalars(leaves, tree, what)
+
+
+def _scalars(tree: Tree, what: str) -> Tree:
+    """`tree` of Values and floats; a TypeError that says where in it there is anything else."""
+    return tree_like(tree, _leaf_scalars(tree_leaves(tree), tree, what))
+
+
+def _leaf_scalars(leaves: list[Any], tree: Tree, what: str) -> list[Scalar]:
+    try:
+        return [_scalar(x, what) for x in leaves]
+    except TypeError:
+        for x, path in zip(leaves, tree_paths(tree), strict=True):
+            _scalar(x, what + path)
+        raise
 
 
 def described(what: str, f: Function) -> str:
@@ -225,7 +241,8 @@ def _call(f: Function, argnums: Argnums, what: str, args: tuple[Any, ...], optio
     places = [i % len(args) for i in picked]
     if len(set(places)) < len(places):
         raise ValueError(f"{what}: argnums {argnums} picks an argument twice")
-    inputs = _Inputs(args[argnums] if isinstance(argnums, int) else tuple([args[i] for i in places]), what)
+    given = [_scalars(args[i], f"{what}: args[{i}]") for i in places]
+    inputs = _Inputs(given[0] if isinstance(argnums, int) else tuple(given), what)
     trees = dict(zip(places, [inputs.tree()] if isinstance(argnums, int) else inputs.tree(), strict=True))
     return inputs, inputs.call(f, [trees.get(i, arg) for i, arg in enumerate(args)], options)
 
@@ -303,7 +320,7 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
     primals, tangents = _sequence(primals, f"{what}: primals"), _sequence(tangents, f"{what}: tangents")
     with with_history():
         directions = _leaves_like(primals, tangents, f"{what}: tangents")
-        inputs = _Inputs(primals, what)
+        inputs = _Inputs(_scalars(primals, f"{what}: primals"), what)
         ys = inputs.call(f, inputs.tree(), {})
         derivative = tree_like(ys, push_forward(tree_leaves(ys), inputs.nodes, directions))
     return inputs.results(ys), inputs.results(derivative)
@@ -316,7 +333,7 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree,
     """
     what = described("vjp", f)
     with with_history():
-        inputs = _Inputs(primals, what)
+        inputs = _Inputs(_scalars(primals, f"{what}: primals"), what)
         ys = inputs.call(f, inputs.tree(), {})
 
     def pullback(cotangents: Tree) -> tuple[Tree, ...]:

@@ -49,7 +49,7 @@ class Explanation:
     paths: tuple[Path, ...]
 
     def __str__(self) -> str:
-        listed = math.fsum(path.product for path in self.paths) if self.paths else 0.0
+        listed = sum(path.product for path in self.paths)
         number = (
             f"{self.count:,}"
             if isinstance(self.count, int)

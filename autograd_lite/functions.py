@@ -72,7 +72,10 @@ def matvec(
             right = right and [*right, 1.0]
         outputs = []
         for row in map(tuple, given):
-            left = _numbers(row) if right and len(row) == len(xs) and Value in map(type, row) else None
+            if len(row) != len(xs):
+                n = biases is not None
+                raise ValueError(f"matvec takes rows as long as the vector, got {len(row) - n} and {len(xs) - n}")
+            left = _numbers(row) if right and Value in map(type, row) else None
             outputs.append(new_node(p.dot, row + xs, left + right) if left and right else dot(row, xs))
     return outputs if activation is None else [activation(z) for z in outputs]
 
@@ -168,7 +171,9 @@ def primitive(partials: Rule) -> Callable[[F], Primitive]:
             rule = partials(z, *args)
             if not isinstance(rule, tuple) or len(rule) != len(args):
                 raise TypeError(f"the partials of {name} must be a tuple of {len(args)}, one per argument, got {rule}")
-            return rule
+            if all(dx is None or isinstance(dx, float | Value) for dx in rule):
+                return rule
+            return tuple([dx if isinstance(dx, Value) else p.to_float(dx, f"the partial of {name}") for dx in rule])
 
         op = p.PRIMITIVES[name] = Primitive(name, compute, checked)
         return op

@@ -37,7 +37,7 @@ def _check_same_structure(tree: Tree, other: Tree) -> None:
 
 
 def _short(tree: Tree) -> str:
-    text = str(tree)
+    text = " ".join(str(tree).split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 

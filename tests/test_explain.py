@@ -86,6 +86,12 @@ def test_what_spoils_the_sum_comes_first() -> None:
     assert products[2] == 1000.0
 
 
+def test_what_spoils_the_sum_prints_too() -> None:
+    a, b = Value(0.0), Value(1.0)
+    assert "nan" in str(explain(a.sqrt() - a.sqrt(), a))
+    assert "inf" in str(explain(b * 1.5e308 + b * 1.5e308, b, k=1))
+
+
 def test_it_prints_as_a_table() -> None:
     w, x = Value(2.0, label="w"), Value(0.5, label="x")
     loss = (w * x + w * w) * 4

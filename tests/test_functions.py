@@ -72,7 +72,7 @@ def test_matvec_is_a_dot_for_each_row() -> None:
         assert (found.data, found.op, found.args) == (expected.data, expected.op, expected.args)
     assert al.matvec([[1, 2], [3.0, 4.0]], [1.0, 10.0]) == [21.0, 43.0]
     assert al.matvec([[], []], []) == [0.0, 0.0]
-    with pytest.raises(ValueError, match="dot takes two sequences of one length, got 1 and 2"):
+    with pytest.raises(ValueError, match="matvec takes rows as long as the vector, got 1 and 2"):
         al.matvec([[1, 2], [a]], [b, c])
     with pytest.raises(TypeError, match="dot takes real numbers, got str"):
         al.matvec([[a, "b"]], [b, c])
@@ -100,7 +100,7 @@ def test_matvec_says_what_is_wrong_with_history_and_without() -> None:
         with mode:
             with pytest.raises(ValueError, match="one bias for each row, got 2 for 1 rows"):
                 al.matvec([[a]], [1.0], [a, a])
-            with pytest.raises(ValueError, match="dot takes two sequences of one length, got 1 and 2"):
+            with pytest.raises(ValueError, match="matvec takes rows as long as the vector, got 1 and 2"):
                 al.matvec([[a, a], [a]], [a, 2.0])
             with pytest.raises(TypeError, match="dot takes real numbers, got Number"):
                 al.matvec([[a, Number()]], [a, 2.0])

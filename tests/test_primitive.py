@@ -83,6 +83,20 @@ def define(name: str, partials: Any, function: Any = lambda x: x) -> Any:
     return op
 
 
+def test_a_partial_is_a_float_or_an_error() -> None:
+    @primitive(partials=lambda z, x: (x > 0,))
+    def positive_part(x: float) -> float:
+        return max(x, 0.0)
+
+    @primitive(partials=lambda z, x: ("s",))
+    def lettered(x: float) -> float:
+        return x
+
+    assert type(grad(positive_part)(1.0)) is float
+    with pytest.raises(TypeError, match="the partial of lettered takes real numbers, got str s"):
+        grad(lettered)(1.0)
+
+
 def test_bad_primitives_are_named() -> None:
     with pytest.raises(TypeError, match=r"primitive takes partials=a function of \(z, \*args\), got tuple"):
         primitive(partials=(1.0,))  # type: ignore[arg-type]
