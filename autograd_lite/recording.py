@@ -53,6 +53,8 @@ class Mode:
         self._open.set((manager, self._open.get()))
 
     def __exit__(self, *error: object) -> None:
+        if self._open.get() is None:
+            raise RuntimeError(f"{self.name} ends in another task or thread than it began in: open it where it ends")
         manager, around = self._open.get()
         self._open.set(around)
         manager.__exit__(None, None, None)
@@ -61,9 +63,10 @@ class Mode:
         """`function`, run with this open. A TypeError if that runs in pieces, between which other code would run."""
         if not callable(function):
             raise TypeError(f"{self.name} decorates a function, got {type(function).__name__}")
-        if isgeneratorfunction(function) or iscoroutinefunction(function) or isasyncgenfunction(function):
-            name = function.__name__
-            raise TypeError(f"{self.name} cannot decorate {name}, which pauses: open it inside, in a `with`")
+        for code in (function, getattr(function, "__call__", None)):  # noqa: B004 - of an object, its method
+            if isgeneratorfunction(code) or iscoroutinefunction(code) or isasyncgenfunction(code):
+                name = getattr(function, "__name__", type(function).__name__)
+                raise TypeError(f"{self.name} cannot decorate {name}, which pauses: open it inside, in a `with`")
 
         @wraps(function)
         def within(*args: Any, **options: Any) -> T:

@@ -1,5 +1,6 @@
 """`no_grad` and `detach`: numbers without history, in threads, as a decorator, and around derivatives."""
 
+import contextvars
 import threading
 from collections.abc import Iterator
 
@@ -68,8 +69,13 @@ def test_what_it_cannot_decorate_is_named() -> None:
 
     async def wait() -> None: ...
 
+    class Waiting:
+        __name__ = "Waiting"
+
+        async def __call__(self) -> None: ...
+
     for mode in (no_grad, detect_anomaly):
-        for function in (numbers, wait):
+        for function in (numbers, wait, Waiting()):
             message = f"{mode.__name__} cannot decorate {function.__name__}, which pauses"
             with pytest.raises(TypeError, match=message):
                 mode(function)  # type: ignore[type-var]
@@ -77,6 +83,16 @@ def test_what_it_cannot_decorate_is_named() -> None:
                 mode()(function)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=f"{mode.__name__} decorates a function, got float"):
             mode(3.0)  # type: ignore[type-var]
+
+
+def test_it_ends_in_the_task_that_it_began_in() -> None:
+    without = no_grad()
+    context = contextvars.copy_context()
+    context.run(without.__enter__)
+    with pytest.raises(RuntimeError, match="no_grad ends in another task or thread than it began in: open it where"):
+        without.__exit__(None, None, None)
+    context.run(without.__exit__, None, None, None)
+    assert not installed
 
 
 def test_it_ends_when_an_error_leaves_it() -> None:

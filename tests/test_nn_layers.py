@@ -276,7 +276,7 @@ def test_a_bias_that_was_taken_away_from_one_neuron_is_not_ignored_in_the_others
 
 
 def test_layers_without_history_give_the_numbers_of_layers_with_it() -> None:
-    for activation in (None, "tanh", "silu", lambda z: z * z):
+    for activation in (None, "tanh", "silu", "gelu", "elu", "leaky_relu", lambda z: z * z):
         for bias in (True, False):
             model = nn.MLP(2, [3, 2], activation, bias=bias, seed=1)
             for x in ([0.5, -1.5], (1, 0), [Value(0.5), 2]):
