@@ -633,13 +633,15 @@ def test_under_sanitizers(tmp_path: Path) -> None:
     environment = os.environ | {
         "AUTOGRAD_LITE_KERNEL": str(built),
         "LD_PRELOAD": " ".join(libraries),
-        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+        "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path / 'found'}",  # leaks would be Python's own
+        "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={tmp_path / 'found'}",
         "PYTHONMALLOC": "malloc",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
     for args, env in (build, os.environ), (command, environment):
         done = subprocess.run(args, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+        found = "".join([path.read_text() for path in tmp_path.glob("found*")])
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:] + found
 
 
 def gcc_finds(gcc: str, library: str) -> str:

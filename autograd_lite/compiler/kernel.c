@@ -9,7 +9,7 @@
        Python            Program(...).run_into(n, rows, captured, results, sums)
 
    A number is what primitives.py has to a few units in the last place, whatever lane it is in; infinities, nans and the
-   signs of zeros are the same. */
+   signs of zeros are the same, but for a sum that overflows on the way: terms are added up in an order of its own. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
