@@ -93,6 +93,35 @@ def check_rows(compiled: Any, f: Callable[..., Any], rows: list[tuple[float, ...
             assert same(x.grad, dx), f"{row}: derivative {i} is {x.grad}, eager has {dx}"
 
 
+# --- Primitives of the user's own ----------------------------------------------------------------------------------
+
+OWN = [name for name in BACKENDS if name != "native"]
+
+
+def scale(by: float, name: str = "scale") -> Primitive:
+    return Primitive(name, lambda x: by * x, lambda z, x: (by,))
+
+
+@pytest.mark.parametrize("backend", OWN)
+def test_two_primitives_of_one_name_stay_two(backend: str) -> None:
+    twice, thrice, x = scale(2.0), scale(3.0), Value(1.0)
+    y = jit(lambda x: twice(x) + 10.0 * thrice(x), backend=backend)(x)
+    y.backward()
+    assert (y.data, x.grad) == (32.0, 32.0)
+
+
+@pytest.mark.parametrize("backend", OWN)
+@pytest.mark.parametrize("name", "i n run rows captured results range inf x0 c0 s0 v1 t0 exp <lambda> xp b1".split())
+def test_a_primitive_of_any_name(name: str, backend: str) -> None:
+    op, w = scale(2.0, name), Value(3.0)
+    f = jit(lambda x: op(op(x) * op(w)).exp() / 2.0, backend=backend)
+    mean = f.mean([0.0, 0.0])
+    mean.backward()
+    assert (mean.data, w.grad) == (0.5, 0.0)
+    assert f(Value(0.0)).data == 0.5
+    assert "run(n, rows, captured)" in f.source
+
+
 # --- Random graphs -----------------------------------------------------------------------------------------------
 
 UNARY = "neg exp log log1p sqrt sin cos tanh sigmoid softplus relu abs atan".split()

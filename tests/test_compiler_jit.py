@@ -200,6 +200,28 @@ def test_source_and_program_can_be_read() -> None:
     assert re.search(r"total mul .* from ", str(f.program))
 
 
+@pytest.mark.parametrize("label", ["", *"range run n i v0 x² ① __debug__ λ lambda sin 2".split()])
+def test_source_is_python_whatever_the_labels(label: str) -> None:
+    w, x, y = Value(2.0, label), Value(3.0, label), 0.5
+    f = jit(lambda v0, _: ag.sin(w * v0) * ag.exp(x) + v0)
+    captured = [z.data for z in f.mean([y], [y]).args]
+    namespace: dict[str, Any] = {"sin": math.sin, "cos": math.cos, "exp": math.exp}
+    exec(f.source, namespace)
+    total = math.sin(2.0 * y) * math.exp(3.0)
+    assert namespace["run"](1, [y, y], captured)[1][0] == pytest.approx(total + y)
+
+
+def test_inputs_have_the_names_of_the_parameters_they_are_for() -> None:
+    def f(x: Any, *rest: Any, k: Any, **more: Any) -> Any:
+        return x / rest[0] - k / more["z"]
+
+    g = jit(f)
+    g(1.0, 2.0, k=3.0, z=4.0)
+    assert "x, x1, k, z, = rows" in g.source
+    assert g(Value(1.0), 2.0, k=3.0, z=4.0).op.name == "jit(f)"
+    assert jit(ag.relu)(Value(1.0)).op.name == "jit(relu)"
+
+
 # --- What bad input gets -----------------------------------------------------------------------------------------
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import keyword
 import operator
-import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -20,7 +18,7 @@ from autograd_lite.compiler.schedule import schedule
 from autograd_lite.compiler.simplify import simplify
 from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
-from autograd_lite.primitives import PRIMITIVES, Primitive, sum_
+from autograd_lite.primitives import Primitive, sum_
 from autograd_lite.recording import recording_with
 from autograd_lite.trees import Tree, tree_leaves, tree_map, tree_paths
 from autograd_lite.value import Value
@@ -35,7 +33,7 @@ class Compiled:
     """
 
     def __init__(self, f: Callable[..., Any], tree: Tree, backends: list[Backend]) -> None:
-        self.name = getattr(f, "__name__", type(f).__name__)
+        self.name = getattr(f, "__name__", None) or getattr(f, "name", type(f).__name__)
         self.backends = backends
         self._trace = Trace()
         labels = iter(_names_of_inputs(f, tree))
@@ -201,12 +199,8 @@ class Compiled:
 
     @property
     def names(self) -> tuple[list[str], list[str]]:
-        """What to call `captured` and the inputs in source code."""
-        taken: set[str] = set(PRIMITIVES)
-        return (
-            [_identifier(value.label or f"w{n}", taken) for n, value in enumerate(self.captured)],
-            [_identifier(symbol.label, taken) for symbol in self._inputs],
-        )
+        """What to call `captured` and the inputs in source code, by and large."""
+        return [value.label or f"w{n}" for n, value in enumerate(self.captured)], [x.label for x in self._inputs]
 
 
 def _is_zero(root: Any) -> bool:
@@ -217,24 +211,10 @@ def _names_of_inputs(f: Callable[..., Any], tree: Tree) -> list[str]:
     """The name of each leaf of the arguments and keyword arguments: that of the parameter, and where the leaf is."""
     args, kwargs = tree
     try:
-        parameters = [x.name for x in inspect.signature(f).parameters.values() if x.kind != x.VAR_POSITIONAL]
+        kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [x.name for x in inspect.signature(f).parameters.values() if x.kind in kinds]
     except (TypeError, ValueError):
         parameters = []
     parameters += [f"x{n}" for n in range(len(parameters), len(args))]
     named = [*zip(parameters, args, strict=False), *kwargs.items()]
     return [name + path for name, branch in named for path in tree_paths(branch)]
-
-
-def _identifier(label: str, taken: set[str]) -> str:
-    """`label` as a Python name that is not `taken`, and is from now on."""
-    name = re.sub(r"\W+", "_", label).strip("_") or "x"
-    if (
-        name[0].isdigit()
-        or keyword.iskeyword(name)
-        or re.fullmatch(r"[stv]\d+|n|i|rows|captured|results|inf|nan|_", name)
-    ):
-        name = "_" + name
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name

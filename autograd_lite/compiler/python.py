@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from math import copysign, inf, nan
 from typing import Any
+from unicodedata import normalize
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.arguments import joined
 from autograd_lite.compiler.program import Instruction, Program
+from autograd_lite.primitives import Primitive
 
 Names = Sequence[str]
 LINE = 12  # terms of a sum on a line
+OWN = re.compile(r"[stv]\d+|run|n|rows|captured|results|i|range|inf|nan")  # names that the source uses itself
 # How an operation is written; any other is a call of its function.
 WRITTEN = {
     p.add: "{} + {}",
@@ -27,7 +32,7 @@ WRITTEN = {
 def executor(program: Program) -> Callable[..., tuple[list[float], list[float]]]:
     """The function that runs `program`: see `autograd_lite.compiler`."""
     namespace: dict[str, Any] = {"inf": inf, "nan": nan}
-    namespace |= {i.op.name: i.op.compute for i in program.instructions}
+    namespace |= {name: op.compute for op, name in _functions(program, set()).items()}
     exec(compile(source(program), "<autograd_lite program>", "exec"), namespace)
     run = namespace["run"]
     return lambda n, rows, captured: run(n, joined(n, rows), captured)
@@ -51,11 +56,16 @@ def writer(program: Program) -> Callable[..., None]:
 
 
 def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
-    """The function `run(n, rows, captured)` that the program is, with names for the numbers that it is given."""
+    """The function `run(n, rows, captured)` that the program is, with names like those for the numbers it is given.
+
+    It calls the function of a primitive by the name of that.
+    """
+    taken: set[str] = set()
+    functions = _functions(program, taken)
     names = [repr(x) if copysign(1.0, x) > 0 or x != x else f"({x!r})" for x in program.constants]
-    names += captured or [f"c{n}" for n in range(program.captured)]
+    names += [_identifier(label, taken) for label in captured or [f"c{n}" for n in range(program.captured)]]
     names += [f"s{n}" for n in range(program.shared - len(names))]
-    names += inputs or [f"x{n}" for n in range(program.inputs)]
+    names += [_identifier(label, taken) for label in inputs or [f"x{n}" for n in range(program.inputs)]]
     names += [f"v{n}" for n in range(program.rows - len(names))]
     names += [f"t{n}" for n in range(program.size - len(names))]
     given = names[len(program.constants) :][: program.captured]
@@ -64,7 +74,7 @@ def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
     if given:
         lines.append(f"    {', '.join(given)}, = captured")
     for instruction in program.once:
-        lines += [f"    {line}" for line in _lines(instruction, names, "=")]
+        lines += [f"    {line}" for line in _lines(instruction, names, functions, "=")]
     lines += [f"    {total} = 0.0" for total in names[program.rows :]]
     lines += [
         "    results = []",
@@ -73,16 +83,33 @@ def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
     if row:
         lines.append(f"        {', '.join(row)}, = rows[i : i + {len(row)}]")
     for instruction in program.each:
-        lines += [f"        {line}" for line in _lines(instruction, names, "=")]
+        lines += [f"        {line}" for line in _lines(instruction, names, functions, "=")]
     for instruction in program.total:
-        lines += [f"        {line}" for line in _lines(instruction, names, "+=")]
+        lines += [f"        {line}" for line in _lines(instruction, names, functions, "+=")]
     if program.results:
         lines.append(f"        results += [{', '.join([names[address] for address in program.results])}]")
     lines.append(f"    return results, [{', '.join([names[address] for address in program.sums])}]")
     return "\n".join(lines) + "\n"
 
 
-def _lines(instruction: Instruction, names: Names, assign: str) -> Iterator[str]:
+def _functions(program: Program, taken: set[str]) -> dict[Primitive, str]:
+    """What to call the function of each operation: no two by one name, and none by one that is `taken`."""
+    return {op: _identifier(op.name, taken) for op in dict.fromkeys(i.op for i in program.instructions)}
+
+
+def _identifier(label: str, taken: set[str]) -> str:
+    """`label` as a Python name that neither the source uses nor is `taken`, and is from now on."""
+    letters = [x if f"_{x}".isidentifier() else " " for x in normalize("NFKC", label)]  # as Python reads a name
+    name = re.sub("[ _]+", "_", "".join(letters)).strip("_") or "x"
+    if not name.isidentifier() or keyword.iskeyword(name) or OWN.fullmatch(name):
+        name = "_" + name
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _lines(instruction: Instruction, names: Names, functions: dict[Primitive, str], assign: str) -> Iterator[str]:
     """The assignments of one instruction."""
     op = instruction.op
     operands = [[names[address] for address in instruction.addresses(n)] for n in range(len(instruction.operands))]
@@ -99,4 +126,5 @@ def _lines(instruction: Instruction, names: Names, assign: str) -> Iterator[str]
                 yield f"{z} {assign} {rest}" if begin == 0 or assign == "+=" else f"{z} = {z} + {rest}"
         else:
             args = [operand[n] for operand in operands]
-            yield f"{z} {assign} {WRITTEN.get(op, op.name + '(' + ', '.join(['{}'] * len(args)) + ')').format(*args)}"
+            text = WRITTEN[op].format(*args) if op in WRITTEN else f"{functions[op]}({', '.join(args)})"
+            yield f"{z} {assign} {text}"
