@@ -118,6 +118,26 @@ def test_map_and_mean() -> None:
     assert g.mean(integers, [True, False]).data == pytest.approx(ag.mean([f([1, 2], 1), f([3, 4], 0)]).data)
 
 
+@pytest.mark.parametrize("backend", ["auto", "numpy", "python"])
+def test_a_batch_in_the_other_byte_order(backend: str) -> None:
+    np = pytest.importorskip("numpy")
+    f, x = jit(lambda x: x, backend=backend), np.array([1.0, 2.0, 3.0]).astype(">f8")
+    assert f.mean(x) == 2.0
+    assert [y.data for y in f.map(x)] == [1.0, 2.0, 3.0]
+
+
+def test_a_mean_is_of_what_an_array_held_when_it_was_made() -> None:
+    np = pytest.importorskip("numpy")
+    w, arrays = Value(3.0), [np.array([1.0, 2.0, 3.0]), memoryview(np.array([1.0, 2.0, 3.0]))]
+    for x in arrays:
+        m = jit(lambda x: w * x).mean(x)
+        x[0] = 100.0
+        assert gradient_of(m, [w]) == [2.0]
+    m = jit(lambda x, y: w * x * y).mean(arrays[0], arrays[0][::-1])
+    arrays[0][:] = 0.0
+    assert gradient_of(m, [w]) == [pytest.approx((100 * 3 * 2 + 4) / 3)]
+
+
 def test_mean_of_values_differentiates_by_them() -> None:
     x = [Value(1.0), Value(2.0)]
     mean = jit(lambda x: x**3).mean(x)
@@ -220,6 +240,22 @@ def test_inputs_have_the_names_of_the_parameters_they_are_for() -> None:
     assert "x, x1, k, z, = rows" in g.source
     assert g(Value(1.0), 2.0, k=3.0, z=4.0).op.name == "jit(f)"
     assert jit(ag.relu)(Value(1.0)).op.name == "jit(relu)"
+
+
+def test_what_the_function_has_does_not_hide_what_jit_gives() -> None:
+    class Model:
+        """Of the data."""
+
+        def __init__(self) -> None:
+            self.mean, self.backends = Value(2.0), "none"
+
+        def __call__(self, x: Any) -> Any:
+            return x - self.mean
+
+    f = jit(Model())
+    assert f.mean([3.0, 5.0]).data == 2.0
+    assert f.__doc__ == "Of the data."
+    assert jit(jit(lambda x: x, backend="numpy"), backend="python").backend == "python"
 
 
 # --- What bad input gets -----------------------------------------------------------------------------------------

@@ -65,8 +65,11 @@ def without_arrays(tree: Tree) -> Tree:
     return tree_map(lambda x: x.tolist() if _is_array(x) else x, tree)
 
 
-def batch(columns: Sequence[Any], what: str) -> Batch:
-    """The rows of `columns`, each an array or a list with one item per row. A ValueError if the rows are not alike."""
+def batch(columns: Sequence[Any], what: str, keep: bool = False) -> Batch:
+    """The rows of `columns`, each an array or a list with one item per row. A ValueError if the rows are not alike.
+
+    The caller's arrays may be among the buffers, but not if those are to `keep` what they hold now.
+    """
     lengths = [len(column) for column in columns]
     if not lengths or 0 in lengths:
         raise ValueError(f"{what} of an empty batch: give it at least one row")
@@ -75,10 +78,10 @@ def batch(columns: Sequence[Any], what: str) -> Batch:
     n, tables, shapes = lengths[0], [], []
     for column in columns:
         shape = _shape(column)
-        table = _table(column, what) if shape else _table_of_list(column)
+        table: Any = _table(column, what) if shape else _table_of_list(column)
         if table is None:
             break
-        tables.append(table)
+        tables.append(table.copy() if keep and shape else table)
         shapes.append(shape)
     else:
         if all(shapes):
@@ -153,7 +156,8 @@ def _numpy() -> Any:
 def _table(column: Any, what: str) -> Any:
     """The rows of an array as one contiguous array of float64, itself if it is that; None if they are not numbers."""
     np = _numpy()
-    if type(column) is not np.ndarray or column.dtype.char != "d" or not column.flags.c_contiguous:
+    kind = column.dtype if type(column) is np.ndarray else None
+    if kind is None or kind.char != "d" or not kind.isnative or not column.flags.c_contiguous:
         column = np.asarray(column)
         if column.dtype.kind == "O":
             return None

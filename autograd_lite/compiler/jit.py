@@ -55,7 +55,7 @@ class Jitted:
         self.backends = find_backends(backend, threads)
         self._compiled: dict[Any, Compiled] = {}
         self._latest: Compiled | None = None
-        update_wrapper(self, f)
+        update_wrapper(self, f, updated=())  # what else `f` has is not this one's
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Jitted, (self._f, *self._options)  # compiled anew where it is called
@@ -89,7 +89,7 @@ class Jitted:
 
     def mean(self, *columns: Any) -> Any:
         """The mean of `f` over the rows, as one node made from the captured Values."""
-        rows = batch(columns, "mean")
+        rows = batch(columns, "mean", keep=is_kept())
         if rows.numbers is None or _is_tracing():
             each = [self(*row) for row in zip(*columns, strict=True)]
             return sum(each) / len(each)
