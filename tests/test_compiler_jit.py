@@ -1,8 +1,11 @@
 """A compiled function is used like the function it was made from, and is one node in the graph around it."""
 
+import copy
+import gc
 import math
 import pickle
 import re
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -256,6 +259,102 @@ def test_what_the_function_has_does_not_hide_what_jit_gives() -> None:
     assert f.mean([3.0, 5.0]).data == 2.0
     assert f.__doc__ == "Of the data."
     assert jit(jit(lambda x: x, backend="numpy"), backend="python").backend == "python"
+
+
+class Line:
+    def __init__(self, slope: float) -> None:
+        self.slope = Value(slope)
+
+    @jit
+    def at(self, x: Any) -> Any:
+        """The height."""
+        return self.slope * x
+
+    @jit(backend="python")
+    @staticmethod
+    def twice(x: Any) -> Any:
+        return 2.0 * x
+
+
+class Steeper(Line):
+    @jit
+    def at(self, x: Any) -> Any:
+        return super().at(x) + 10.0 * x
+
+
+def test_a_method_is_a_jitted_function_of_each_instance() -> None:
+    one, two = Line(1.0), Steeper(2.0)
+    assert [one.at(3.0).data, two.at(3.0).data, Line.at(one, 4.0).data] == [3.0, 36.0, 4.0]
+    assert one.at.mean([1.0, 2.0]).args == (one.slope,)
+    assert [y.data for y in two.at.map([1.0, 2.0])] == [12.0, 24.0]
+    assert one.at.source.startswith("def run")
+    assert one.at.program is one.at.program
+    assert one.at.__doc__ == "The height."
+    assert Line.at.__get__(one).backend == one.at.backend
+    assert (one.twice(2.0), Line.twice(2.0), one.twice.backend) == (4.0, 4.0, "python")
+    assert vars(one) == {"slope": one.slope}
+    assert copy.copy(one).at(1.0).data == 1.0
+    one.slope = Value(5.0)
+    assert copy.copy(one).at(1.0).data == 5.0
+
+
+def test_what_is_compiled_for_an_instance_goes_with_it() -> None:
+    gc.disable()
+    try:
+        others, line = len(Line.at._owners), Line(2.0)
+        line.at(1.0)
+        gone, compiled = weakref.ref(line), weakref.ref(line.at._compiled)
+        assert len(Line.at._owners) == others + 1
+        del line
+        assert (gone(), compiled(), len(Line.at._owners)) == (None, None, others)
+    finally:
+        gc.enable()
+
+
+def test_a_method_of_what_cannot_be_weakly_referenced() -> None:
+    class Point(tuple[float, ...]):
+        __slots__ = ()
+
+        @jit
+        def squared(self) -> Any:
+            return ag.dot(self, self)
+
+    assert [Point((3.0, x)).squared() for x in (0.0, 4.0)] == [9.0, 25.0]
+
+
+@jit
+def squared(x: Any) -> Any:
+    return x * x
+
+
+weight = Value(2.0)
+
+
+def weighted(x: Any) -> Any:
+    return weight * x
+
+
+def test_a_jitted_function_can_be_pickled_and_copied() -> None:
+    assert copy.deepcopy(squared) is squared
+    assert pickle.loads(pickle.dumps(squared)) is squared
+    assert pickle.loads(pickle.dumps(Line.at)) is Line.at
+    line = Line(2.0)
+    for f, y in ((jit(weighted, backend="python"), 6.0), (line.at, 6.0), (Line.twice, 6.0)):
+        for again in (copy.deepcopy(f), pickle.loads(pickle.dumps(f))):
+            z = again(3.0)
+            assert getattr(z, "data", z) == y
+            assert again.backends == f.backends
+    assert copy.deepcopy(line).at(1.0).args != line.at(1.0).args
+
+
+@pytest.mark.parametrize("module", ["numpy", "torch", "jax.numpy"])
+def test_a_jitted_function_on_arrays_can_be_pickled_and_copied(module: str) -> None:
+    if module == "jax.numpy":
+        pytest.importorskip("jax").config.update("jax_enable_x64", True)
+    f = jit(weighted, backend=pytest.importorskip(module))
+    for again in (copy.deepcopy(f), pickle.loads(pickle.dumps(f))):
+        assert again(3.0).data == 6.0
+        assert again.backends == f.backends
 
 
 # --- What bad input gets -----------------------------------------------------------------------------------------

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Callable, Hashable
-from functools import partial, update_wrapper
+from contextlib import suppress
+from functools import update_wrapper
+from importlib import import_module
 from itertools import islice
+from operator import attrgetter
 from typing import Any, overload
+from weakref import ref
 
 from autograd_lite.compiler.arguments import PLAIN, batch, flatten, floats, joined, without_arrays
 from autograd_lite.compiler.backends import find_backends
@@ -45,6 +50,12 @@ def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: 
     return Jitted(f, backend, threads)
 
 
+class _Cache(dict[Hashable, Compiled]):
+    """What was compiled, by the structure of the arguments; and what of it was asked for last."""
+
+    latest: Compiled | None = None
+
+
 class Jitted:
     """A function that runs as a compiled program. `jit` makes it."""
 
@@ -53,15 +64,40 @@ class Jitted:
             raise TypeError(f"jit takes a function, got {type(f).__name__}")
         self._f, self._options = f, (backend, threads)
         self.backends = find_backends(backend, threads)
-        self._compiled: dict[Any, Compiled] = {}
-        self._latest: Compiled | None = None
+        self._compiled = _Cache()
+        self._owners: dict[int, tuple[ref[Any], _Cache]] = {}  # of which this is a method, by id
         update_wrapper(self, f, updated=())  # what else `f` has is not this one's
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Jitted, (self._f, *self._options)  # compiled anew where it is called
+    def __reduce__(self) -> Any:
+        """A name, if this is what its module has under it; or else what it was made from, to be compiled anew."""
+        name = getattr(self, "__qualname__", "")
+        with suppress(AttributeError, KeyError):
+            if attrgetter(name)(sys.modules[self.__module__]) is self:
+                return name
+        backend, threads = self._options
+        if isinstance(backend, str):
+            return Jitted, (self._f, backend, threads)
+        return _jitted_on, (backend.__name__, self._f, threads)
 
-    def __get__(self, owner: Any, kind: type | None = None) -> Any:
-        return self if owner is None else partial(self, owner)
+    def __get__(self, owner: Any, kind: type | None = None) -> Jitted:
+        """As a method of `owner`: with what was compiled for that, which goes when it goes.
+
+        If no weak reference to `owner` can be made, each is compiled anew.
+        """
+        if owner is None or not hasattr(self._f, "__get__"):
+            return self
+        method, bound = self._f.__get__(owner, kind), object.__new__(Jitted)
+        vars(bound).update(vars(self), _f=method, _compiled=self._cache_of(owner), _owners={}, __wrapped__=method)
+        return bound
+
+    def _cache_of(self, owner: Any) -> _Cache:
+        owners, key = self._owners, id(owner)
+        if key in owners and owners[key][0]() is owner:
+            return owners[key][1]
+        cache = _Cache()
+        with suppress(TypeError):
+            owners[key] = ref(owner, lambda _: owners.pop(key, None)), cache
+        return cache
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives; a Value in it is one node, made from the captured Values and the arguments."""
@@ -102,13 +138,14 @@ class Jitted:
         found = self._compiled.get(structure)
         if found is None:
             found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self.backends)
-        self._latest = found
+        self._compiled.latest = found
         return found
 
     @property
     def backend(self) -> str:
         """The name of the executor in use."""
-        return self.backends[0].name if self._latest is None else self._latest.backend
+        latest = self._compiled.latest
+        return self.backends[0].name if latest is None else latest.backend
 
     @property
     def program(self) -> Program:
@@ -122,9 +159,14 @@ class Jitted:
         return source(compiled.total_program, *compiled.names)
 
     def _called(self) -> Compiled:
-        if self._latest is None:
+        if self._compiled.latest is None:
             raise RuntimeError("not compiled yet: call the function once, to show what its arguments are like")
-        return self._latest
+        return self._compiled.latest
+
+
+def _jitted_on(module: str, f: Callable[..., Any], threads: int) -> Jitted:
+    """`f` jitted, with the array module of that name as its backend."""
+    return Jitted(f, import_module(module), threads)
 
 
 def _is_tracing() -> bool:

@@ -282,7 +282,7 @@ def run_time() -> None:
         for rows in (1, 8, 100, 1000, 10000):
             X, Y = rng.normal(size=(rows, 2)), np.ones(rows)
             jitted.mean(X[:1], Y[:1])
-            compiled = jitted._latest
+            compiled = jitted._compiled.latest
             numbers = np.array([p.data for p in compiled.captured])  # type: ignore[union-attr]
             flat = np.hstack([X, Y[:, None]]).ravel()
             compiled.total(rows, flat, numbers)  # type: ignore[union-attr]
