@@ -413,6 +413,19 @@ def test_arrays_of_a_wrong_dtype() -> None:
         jit(f).mean(np.array([["a", "b"]]), np.array([1.0]))
 
 
+def test_results_that_are_none() -> None:
+    np = pytest.importorskip("numpy")
+    for f in (
+        lambda x: np.array([x, x * 2]),
+        lambda x: {x, x * 2},
+        lambda x: (y for y in [x]),
+        lambda x: [x, lambda: x],
+    ):
+        with pytest.raises(TypeError, match=r"function that gives Values, .* <lambda> gives \w+: give a list"):
+            jit(f)(Value(2.0))
+    assert jit(lambda x: [np.float64(2.0), np.bool_(True), None, "a"])(1.0) == [2.0, True, None, "a"]
+
+
 def test_functions_and_backends_that_are_none() -> None:
     with pytest.raises(TypeError, match="jit takes a function, got int"):
         jit(3)  # type: ignore[call-overload]

@@ -49,6 +49,7 @@ class Compiled:
         args, kwargs = tree_map(symbol, tree)
         with recording_with(self._trace):
             self._result = f(*args, **kwargs)
+        self._check_result()
         self.roots = [self._trace.operand(x) for x in tree_leaves(self._result) if isinstance(x, Value)]
         self._simple = simplify(self._trace, self.roots)
         values = {symbol: value for value, symbol in self._trace.captured.items()}
@@ -60,6 +61,15 @@ class Compiled:
         self.ops = [Primitive(f"jit({self.name})", self._number(n), self._partials(n)) for n in range(len(self.roots))]
         self._last: tuple[tuple[float, ...], Sequence[float]] = (), ()
         self.backend = backends[0].name
+
+    def _check_result(self) -> None:
+        """A TypeError if there is a leaf in what `f` gives that may have traced Values in it."""
+        for leaf in tree_leaves(self._result):
+            if not isinstance(leaf, Value | str | None) and not is_number(leaf):
+                raise TypeError(
+                    f"jit takes a function that gives Values, numbers, strings and None, in lists, tuples and dicts; "
+                    f"{self.name} gives {type(leaf).__name__}: give a list"
+                )
 
     @property
     def width(self) -> int:
