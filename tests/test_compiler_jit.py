@@ -1,5 +1,6 @@
 """A compiled function is used like the function it was made from, and is one node in the graph around it."""
 
+import collections
 import copy
 import gc
 import math
@@ -28,6 +29,12 @@ def model() -> tuple[Callable[..., Any], list[Value]]:
     return (lambda x, y: ((ag.dot(w, x) + b).tanh() - y) ** 2), [*w, b]
 
 
+@ag.primitive(partials=lambda z, x: (2.0 * x,))
+def sq2(x: float) -> float:
+    return x * x
+
+
+abs_ = ag.primitives.Primitive("abs", abs, lambda z, x: (ag.sign(x),))  # not the table's
 X, Y = [[0.3, -1.0], [2.0, 0.7], [-0.4, 0.1]], [1.0, -1.0, 0.5]
 
 
@@ -139,6 +146,40 @@ def test_a_mean_is_of_what_an_array_held_when_it_was_made() -> None:
     m = jit(lambda x, y: w * x * y).mean(arrays[0], arrays[0][::-1])
     arrays[0][:] = 0.0
     assert gradient_of(m, [w]) == [pytest.approx((100 * 3 * 2 + 4) / 3)]
+
+
+@pytest.mark.parametrize("module", ["numpy", "torch", "jax.numpy"])
+def test_an_array_without_axes_is_its_number(module: str) -> None:
+    if module == "jax.numpy":
+        pytest.importorskip("jax").config.update("jax_enable_x64", True)
+    xp = pytest.importorskip(module)
+    w = Value(2.0)
+    f = jit(lambda x, y: w * x[0] - y)
+    assert [f([xp.asarray(x)], xp.asarray(y)).data for x, y in ((1.0, 2.0), (3.0, 4.0))] == [0.0, 2.0]
+    assert [f([x], 1.0).data for x in xp.asarray([1.0, 2.0])] == [1.0, 3.0]
+    assert f.mean([[xp.asarray(1.0)]], [xp.asarray(4.0)]).data == -2.0
+    assert len(f._compiled) == 1
+
+
+def test_numbers_and_names_of_numpy_are_no_arrays() -> None:
+    np = pytest.importorskip("numpy")
+    f = jit(lambda x, kind: x * x if kind == "square" else x)
+    assert f(np.float32(3.0), np.str_("square")) == f(np.int8(3), "square") == 9.0
+    assert f(np.bool_(True), np.clongdouble(1j)) == 1.0
+
+
+def test_integers_larger_than_any_float_are_infinite() -> None:
+    w = Value(1.0)
+    assert jit(ag.exp)(10**400) == math.inf
+    for f, columns in ((lambda x: x[0] * w, [[[10**400]]]), (lambda x: x["a"] * w, [[{"a": -(10**400)}]])):
+        assert abs(jit(f).mean(*columns).data) == math.inf
+
+
+def test_dicts_of_two_kinds_are_two_structures() -> None:
+    f = jit(lambda d: d["x"] if type(d) is dict else d["y"])
+    given = {"x": Value(1.0)}
+    assert f(given).data == 1.0
+    assert f(collections.defaultdict(lambda: 2.0, given)) == 2.0
 
 
 def test_mean_of_values_differentiates_by_them() -> None:
@@ -413,6 +454,20 @@ def test_arrays_of_a_wrong_dtype() -> None:
         jit(f).mean(np.array([["a", "b"]]), np.array([1.0]))
 
 
+@pytest.mark.parametrize("column", [5.0, None, Value(1.0), iter([1.0]), {"a": 1.0}, {1.0}])
+def test_columns_that_are_none(column: Any) -> None:
+    f = jit(lambda x, y: x * y)
+    for way in (f.mean, f.map):
+        with pytest.raises(TypeError, match=rf"takes columns, .* got {type(column).__name__} .*: make it a list"):
+            way([1.0], column)
+
+
+def test_arrays_that_are_no_columns() -> None:
+    np = pytest.importorskip("numpy")
+    with pytest.raises(TypeError, match=r"mean takes columns, .* got ndarray 5.0: make it a list"):
+        jit(lambda x: x).mean(np.array(5.0))
+
+
 def test_results_that_are_none() -> None:
     np = pytest.importorskip("numpy")
     for f in (
@@ -424,6 +479,13 @@ def test_results_that_are_none() -> None:
         with pytest.raises(TypeError, match=r"function that gives Values, .* <lambda> gives \w+: give a list"):
             jit(f)(Value(2.0))
     assert jit(lambda x: [np.float64(2.0), np.bool_(True), None, "a"])(1.0) == [2.0, True, None, "a"]
+
+
+@pytest.mark.parametrize("op", [abs_, sq2], ids=str)
+def test_a_primitive_that_the_kernel_has_not(op: Any) -> None:
+    pytest.importorskip("autograd_lite.compiler._kernel")
+    with pytest.raises(ValueError, match=f"no primitive '{op.name}': use the python or the numpy backend"):
+        jit(lambda x: op(x), backend="native")(3.0)
 
 
 def test_functions_and_backends_that_are_none() -> None:
@@ -466,6 +528,9 @@ def test_several_threads_make_the_same_numbers(backend: str) -> None:
     assert pickle.loads(pickle.dumps(hypot)).backends == hypot.backends
     with pytest.raises(ValueError, match="threads: 1 to 256, got 0"):
         jit(f, threads=0)
+    for threads in ("2", 2.5, None):
+        with pytest.raises(TypeError, match=f"threads is a whole number, 1 to 256, got {threads!r}"):
+            jit(f, threads=threads)  # type: ignore[arg-type]
 
 
 def test_gradients_by_captured_values_inside() -> None:

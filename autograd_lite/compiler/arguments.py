@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import cache, lru_cache
 from itertools import chain
 from numbers import Real
@@ -13,7 +13,8 @@ from autograd_lite.ieee import to_float
 from autograd_lite.trees import Tree, tree_map
 from autograd_lite.value import Value
 
-PLAIN = {float, int, bool}
+INTEGERS = {int, bool}
+PLAIN = {float, *INTEGERS}
 
 
 class Batch(NamedTuple):
@@ -36,7 +37,7 @@ def is_number(x: Any) -> bool:
 def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
     """Add the numbers in `tree` to the list; what `tree` has in common with others that differ in their numbers only.
 
-    An array counts as the lists that it is made of.
+    An array counts as the lists that it is made of, or as the number if it has no axis.
     """
     if type(tree) is float:
         numbers.append(tree)
@@ -49,7 +50,7 @@ def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
         branches = [flatten(branch, numbers) for branch in tree]
         return (kind, len(tree)) if all(branch is Real for branch in branches) else (kind, tuple(branches))
     if isinstance(tree, dict):
-        return dict, tuple(tree), tuple([flatten(branch, numbers) for branch in tree.values()])
+        return type(tree), tuple(tree), tuple([flatten(branch, numbers) for branch in tree.values()])
     if _is_array(tree):
         return flatten(tree.tolist(), numbers)
     if is_number(tree):
@@ -61,7 +62,7 @@ def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
 
 
 def without_arrays(tree: Tree) -> Tree:
-    """`tree` with lists in place of arrays."""
+    """`tree` with lists and numbers in place of arrays."""
     return tree_map(lambda x: x.tolist() if _is_array(x) else x, tree)
 
 
@@ -70,7 +71,11 @@ def batch(columns: Sequence[Any], what: str, keep: bool = False) -> Batch:
 
     The caller's arrays may be among the buffers, but not if those are to `keep` what they hold now.
     """
-    lengths = [len(column) for column in columns]
+    try:
+        lengths = [len(column) for column in columns]
+    except TypeError:
+        _check_columns(columns, what)
+        raise
     if not lengths or 0 in lengths:
         raise ValueError(f"{what} of an empty batch: give it at least one row")
     if lengths.count(lengths[0]) < len(lengths):
@@ -86,19 +91,31 @@ def batch(columns: Sequence[Any], what: str, keep: bool = False) -> Batch:
     else:
         if all(shapes):
             return Batch(n, *_row_of_arrays(*shapes), tuple(tables))
-        example: Tree = tuple([column[0] for column in columns]), {}
-        return Batch(n, example, flatten(example, []), tuple(tables))
+    _check_columns(columns, what)
+    example = tuple([column[0] for column in columns])
+    if len(tables) == len(columns):
+        return Batch(n, (example, {}), flatten((example, {}), []), tuple(tables))
     numbers: list[Any] = []
     first: Hashable = None
     for i, row in enumerate(zip(*columns, strict=True)):
         structure = flatten((row, {}), numbers)
         if i and structure != first:
-            text, first_text = str(row)[:60], str(tuple([column[0] for column in columns]))[:60]
+            text, first_text = str(row)[:60], str(example)[:60]
             raise ValueError(f"{what}: row {i} has another structure than row 0: {text}, {first_text}")
         first = structure
     has_values = any(issubclass(kind, Value) for kind in set(map(type, numbers)))
-    row = tuple([column[0] for column in columns])
-    return Batch(n, (row, {}), first, None if has_values else array("d", numbers))
+    return Batch(n, (example, {}), first, None if has_values else _buffer(numbers))
+
+
+def _check_columns(columns: Iterable[Any], what: str) -> None:
+    """A TypeError that names the first of them that has no items, one after the other."""
+    for column in columns:
+        ordered = hasattr(column, "__len__") and not isinstance(column, (dict, set, frozenset))
+        if not ordered or (_is_array(column) and not _shape(column)):
+            raise TypeError(
+                f"{what} takes columns, each an array or a list with one item per row, "
+                f"got {type(column).__name__} {str(column)[:60]}: make it a list of the rows"
+            )
 
 
 @lru_cache
@@ -143,7 +160,8 @@ def _shape(x: Any) -> Any:
 
 
 def _is_array(x: Any) -> bool:
-    return bool(_shape(x))
+    """Whether `x` is an array, with axes or without; NumPy's numbers are not."""
+    return hasattr(x, "tolist") and hasattr(x, "shape") and hasattr(x, "__len__")
 
 
 @cache
@@ -173,7 +191,11 @@ def _table_of_list(column: Sequence[Any]) -> array[float] | None:
     if kinds in ({list}, {tuple}) and len(set(map(len, column))) == 1:
         numbers = list(chain.from_iterable(column))
         kinds = set(map(type, numbers))
+    return _buffer(numbers) if kinds <= PLAIN else None
+
+
+def _buffer(numbers: Sequence[Any]) -> array[float]:
     try:
-        return array("d", numbers) if kinds <= PLAIN else None
-    except OverflowError:  # an int that is no float
-        return None
+        return array("d", numbers)
+    except OverflowError:  # an int that is larger than any float
+        return array("d", [to_float(x, "jit") for x in numbers])

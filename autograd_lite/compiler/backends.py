@@ -37,6 +37,8 @@ class Backend(NamedTuple):
 
 def find_backends(backend: Any, threads: int = 1) -> list[Backend]:
     """The one that is meant: a name, or a namespace of arrays. For "auto", those that are installed, fastest first."""
+    if not isinstance(threads, int):
+        raise TypeError(f"threads is a whole number, 1 to 256, got {threads!r}: write an int")
     if not 1 <= threads <= 256:
         raise ValueError(f"threads: 1 to 256, got {threads}")
     if not isinstance(backend, str):

@@ -13,13 +13,14 @@ from operator import attrgetter
 from typing import Any, overload
 from weakref import ref
 
-from autograd_lite.compiler.arguments import PLAIN, batch, flatten, floats, joined, without_arrays
+from autograd_lite.compiler.arguments import INTEGERS, batch, flatten, floats, joined, without_arrays
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.program import Program
 from autograd_lite.compiler.python import source
 from autograd_lite.graph import slots
 from autograd_lite.history import is_kept
+from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import constant, current, installed
 from autograd_lite.trees import Tree
@@ -82,7 +83,7 @@ class Jitted:
     def __get__(self, owner: Any, kind: type | None = None) -> Jitted:
         """As a method of `owner`: with what was compiled for that, which goes when it goes.
 
-        If no weak reference to `owner` can be made, each is compiled anew.
+        Where no weak reference to `owner` can be made, it is compiled anew each time that it is asked for.
         """
         if owner is None or not hasattr(self._f, "__get__"):
             return self
@@ -106,7 +107,7 @@ class Jitted:
         numbers: list[Any] = []
         structure = flatten((args, kwargs), numbers)
         compiled = self.compiled((args, kwargs), structure)
-        given = (*compiled.captured, *[float(x) if type(x) in PLAIN else x for x in numbers])
+        given = (*compiled.captured, *[to_float(x, "jit") if type(x) in INTEGERS else x for x in numbers])
         return compiled.result([_checked(op, given, op(*given)) for op in compiled.ops])
 
     def map(self, *columns: Any) -> list[Any]:

@@ -173,7 +173,9 @@ class Program:
         for instruction in self.instructions:
             op, dst, shape, operands = instruction
             if op.name not in opcodes or len(operands) > 3:
-                raise UnknownPrimitiveError(f"the kernel has no primitive {op.name!r} of {len(operands)} arguments")
+                raise UnknownPrimitiveError(
+                    f"the kernel has no primitive {op.name!r}: use the python or the numpy backend"
+                )
             record = [opcodes[op.name], dst, *shape]
             for operand in operands:
                 if isinstance(operand, Indexed):
