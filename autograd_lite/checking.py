@@ -242,6 +242,7 @@ class _Watch:
     def __init__(self, outer: Recorder | None) -> None:
         self.outer = outer
         self.fresh = getattr(outer, "fresh", None)
+        self.traced = getattr(outer, "traced", None)
 
     def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
         if self.outer is None and op is p.detach:

@@ -341,6 +341,17 @@ def test_what_a_compiled_function_makes_is_watched() -> None:
         call()
 
 
+def test_a_derivative_inside_both_jit_and_it_is_not_lost() -> None:
+    w = Value(3.0)
+
+    @al.jit
+    def slope(x: Any) -> Any:
+        with detect_anomaly():
+            return al.gradients(w * w * x, [w])[0]
+
+    assert slope(2.0).data == 12.0
+
+
 def test_the_line_named_is_the_user_s_and_not_one_of_nn() -> None:
     import nn
 
