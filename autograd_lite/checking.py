@@ -31,8 +31,8 @@ def check_grads(f: Callable[..., Any], *args: Tree, order: int = 2, modes: Seque
     f takes and returns numbers, and nested lists, tuples and dicts of them. The tolerance is the error that the
     differences themselves estimate. An AssertionError names the argument, both numbers, and the first primitive whose
     own rule disagrees with its own differences. Choose `args` away from kinks: there a difference is no derivative.
-    A ValueError where nothing can be known: f is not finite at `args` or beside, or it changes faster than any
-    difference can follow.
+    A ValueError where nothing can be known: f is not finite at `args` or beside, it changes faster than any difference
+    can follow, or what changes is lost in rounding.
     """
     what = described("check_grads", f)
     if not isinstance(order, int):
@@ -55,42 +55,49 @@ def check_grads(f: Callable[..., Any], *args: Tree, order: int = 2, modes: Seque
     for where, x in zip(names, point, strict=True):
         if not math.isfinite(x):
             raise ValueError(f"{what}: {where} is {x}: choose a finite point")
-    _check(flat, point, names, order, modes, what)
+    _check([flat], point, names, order, modes, what)
 
 
 def _check(
-    f: ListFunction, point: list[float], names: list[str], order: int, modes: Sequence[str], what: str, size: float = 0
+    functions: list[ListFunction], point: list[float], names: list[str], order: int, modes: Sequence[str], what: str
 ) -> None:
-    """`size` is that of the largest number met so far: it says how large a number may be that should be 0."""
+    """Check the last of `functions`: the function itself, its derivative, the derivative of that, and so on."""
+    f = functions[-1]
     ys = _numbers(f(_leaves(point)))
     if not ys:
         raise ValueError(f"{what}: there is no number in the result to differentiate")
     for j, y in enumerate(ys):
         if not math.isfinite(y):
             raise ValueError(f"{what}: the function is not finite at this point: result {j} is {y}")
-    size = max(size, *map(abs, ys))
-    differences = [_difference(lambda xs: _numbers(f(_leaves(xs))), point, i, size) for i in range(len(point))]
+    differences = [_difference(lambda xs: _numbers(f(_leaves(xs))), point, i) for i in range(len(point))]
     for mode in modes:
         derivative = _MODES[mode](f)  # a flat list: of the i-th argument, the derivative of the j-th result
-        found = _numbers(derivative(_leaves(point)))
+        found = derivative(_leaves(point))
+        numbers = _numbers(found)
         for i, rows in enumerate(differences):
             for j, difference in enumerate(rows):
-                g = found[i * len(rows) + j]
+                g = numbers[i * len(rows) + j]
                 place = f"result {j} by {names[i]} = {point[i]!r}"
                 if not math.isfinite(difference.estimate):
                     raise ValueError(f"{what}: the function is not finite beside this point: no difference of {place}")
-                if difference.error > max(0.01 * abs(difference.estimate), 1e-8 * size):
-                    raise ValueError(
-                        f"{what}: the differences at this point are too uncertain to check: for {place} they give "
-                        f"{difference.estimate:.3g} +- {difference.error:.3g}"
-                    )
-                if not difference.agrees_with(g):
+                if difference.confirms(g):
+                    continue
+                beside = f(_leaves(_moved(point, i, difference.step)))
+                lost = 10 * math.ulp(_largest(beside[j])) / difference.step
+                if difference._replace(error=max(difference.error, lost)).confirms(g):
+                    continue
+                if difference.contradicts(g, lost):
                     raise AssertionError(
                         f"{what}, {mode}: the derivative of {place} is {g!r}, "
                         f"differences give {difference.estimate!r}; {_first_wrong_rule(f, point)}"
                     )
+                if not (difference.is_zero(lost) and abs(g) <= 10 * math.ulp(_largest(found[i * len(rows) + j]))):
+                    raise ValueError(
+                        f"{what}: the differences at this point are too uncertain to check: for {place} they give "
+                        f"{difference.estimate:.3g} +- {max(difference.error, lost):.3g}"
+                    )
         if order > 1:
-            _check(derivative, point, names, order - 1, modes, f"{what}, {mode}", size)
+            _check([*functions, derivative], point, names, order - 1, modes, f"{what}, {mode}")
 
 
 def _reverse(f: ListFunction) -> ListFunction:
@@ -120,53 +127,98 @@ def _numbers(xs: Sequence[Any]) -> list[float]:
     return [x.data if isinstance(x, Value) else p.to_float(x, "check_grads") for x in xs]
 
 
+def _moved(point: list[float], i: int, step: float) -> list[float]:
+    return [*point[:i], point[i] + step, *point[i + 1 :]]
+
+
+def _largest(y: Scalar) -> float:
+    """The size of the largest number that is computed on the way to `y`, which bounds what is lost to rounding."""
+    nodes = [node for node in topological_order(y) if node.op is not None] if isinstance(y, Value) else []
+    return max(map(abs, _numbers([y, *nodes])))
+
+
 class _Difference(NamedTuple):
-    """A derivative by central differences, and how far it may be off."""
+    """A derivative by central differences of a function, and how far it may be off.
+
+    `steepness` is the larger of the slopes to both sides, which may cancel; `step` is how far to each side it looked.
+    """
 
     estimate: float
     error: float
+    steepness: float
+    step: float
 
     def agrees_with(self, g: float) -> bool:
-        return abs(g - self.estimate) <= 1e-7 * max(abs(g), abs(self.estimate)) + 10 * self.error
+        tolerance = 1e-7 * max(abs(g), abs(self.estimate)) + 10 * self.error + 1e-8 * self.steepness
+        return math.isfinite(g) and abs(g - self.estimate) <= tolerance
+
+    def is_sharp(self) -> bool:
+        """Whether the error is small beside the estimate, or beside what cancelled in it."""
+        return self.error <= max(1e-3 * abs(self.estimate), 1e-6 * self.steepness)
+
+    def is_zero(self, lost: float) -> bool:
+        """Whether it is nothing but rounding, where `lost` is how much that may come to."""
+        return abs(self.estimate) + self.error <= lost
+
+    def confirms(self, g: float) -> bool:
+        return g == self.estimate or (self.is_sharp() and self.agrees_with(g))
+
+    def contradicts(self, g: float, lost: float) -> bool:
+        known = self.is_sharp() or (self.is_zero(lost) and lost <= 1e-3 * abs(g) < math.inf)
+        return known and not (self.agrees_with(g) or abs(g - self.estimate) <= lost)
 
 
-def _difference(
-    f: Callable[[list[float]], list[float]], point: list[float], i: int, size: float = 0.0
-) -> list[_Difference]:
-    """The derivative of each result of f, which is computed with numbers of `size`, by the i-th number.
+def _difference(f: Callable[[list[float]], list[float]], point: list[float], i: int) -> list[_Difference]:
+    """The derivative of each result of f by the i-th number.
 
-    Steps on the scale of the number, and on the scale of 1, each halved and extrapolated (Richardson); of all these
-    the one is taken that halving changes least, rounding included. So nobody has to choose a step.
+    Steps on the scale of the number, and on the scale of 1, each halved twice and extrapolated (Richardson); of all
+    these the one is taken that halving changes least, rounding included. So nobody has to choose a step.
     """
 
     def slopes(h: float) -> list[_Difference]:
-        above, below = ([*point[:i], x, *point[i + 1 :]] for x in (point[i] + h, point[i] - h))
+        above, below = _moved(point, i, h), _moved(point, i, -h)
         width = above[i] - below[i]
         return [
-            _Difference((y1 - y0) / width, 2.0**-52 * max(abs(y1), abs(y0), size) / width)
-            for y1, y0 in zip(f(above), f(below), strict=True)
+            _Difference(
+                (y1 - y0) / width,
+                math.ulp(max(abs(y1), abs(y0))) / width,
+                2 * max(abs(y1 - y), abs(y - y0)) / width,
+                h,
+            )
+            for y1, y, y0 in zip(f(above), ys, f(below), strict=True)
         ]
 
+    ys = f(point)
     best: list[_Difference] = []
-    x = abs(point[i])
-    for scale in {1.0} if 0.1 < x < 10.0 or x == 0.0 else {1.0, x}:
-        for h in (scale * 2.0**-k for k in (8, 12, 16)):
-            if point[i] + h / 2 == point[i]:
-                continue
-            steps = [
-                _Difference((4 * fine.estimate - wide.estimate) / 3, abs(fine.estimate - wide.estimate) + fine.error)
-                for wide, fine in zip(slopes(h), slopes(h / 2), strict=True)
-            ]
-            best = [min(pair, key=_doubt) for pair in zip(best or steps, steps, strict=True)]
+    x = point[i]
+    scale = 1.0 if 0.1 < abs(x) < 10.0 or x == 0.0 else 2.0 ** (math.frexp(x)[1] - 1)
+    for h in sorted({s * 2.0**-k for s in (1.0, scale) for k in (8, 12, 16, 20)}, reverse=True):
+        if abs(x + h / 4 - x - h / 4) >= 1e-9 * (h / 4):
+            continue  # rounding takes the step away, or makes it longer to one side
+        steps = [_extrapolated(*three) for three in zip(slopes(h), slopes(h / 2), slopes(h / 4), strict=True)]
+        best = [_surer(*two) for two in zip(best or steps, steps, strict=True)]
     return best
 
 
-def _doubt(difference: _Difference) -> tuple[float, float]:
-    """How far it may be off, in parts of itself; among those that say nothing, or 0, how far at all."""
-    estimate, error = difference
-    if error != error:
-        return 1.0, math.inf
-    return (min(1.0, error / abs(estimate)) if estimate else 1.0), error
+def _extrapolated(wide: _Difference, half: _Difference, fine: _Difference) -> _Difference:
+    """To a step of 0. The error is what the last halving changed, and what rounding may."""
+    before, estimate = (4 * half.estimate - wide.estimate) / 3, (4 * fine.estimate - half.estimate) / 3
+    error = abs(estimate - before) + fine.error
+    smooth = fine.steepness <= 2 * wide.steepness  # else it is near a pole, where nothing cancels
+    steepness = wide.steepness if smooth else 0.0
+    return _Difference(estimate, error if error == error else math.inf, steepness, fine.step)
+
+
+def _surer(wide: _Difference, fine: _Difference) -> _Difference:
+    """The one with the smaller error. Of two that contradict each other the fine, in doubt until a finer one agrees:
+    a wide step jumps over kinks and waves. But one that changed nothing says nothing against a sharp one.
+    """
+    if fine.steepness == 0.0 and wide.is_sharp():
+        return wide
+    gap = abs(wide.estimate - fine.estimate)
+    if gap > wide.error + fine.error:
+        return fine._replace(error=max(fine.error, gap / 10))
+    return fine if fine.error < wide.error else wide
 
 
 def _first_wrong_rule(f: ListFunction, point: list[float]) -> str:
@@ -177,8 +229,8 @@ def _first_wrong_rule(f: ListFunction, point: list[float]) -> str:
             continue
         for i, dx in enumerate(op.partials(node.data, *numbers)):
             difference = _of_primitive(op, numbers, i)
-            known = isinstance(node.args[i], Value) and math.isfinite(difference.estimate)
-            if known and not difference.agrees_with(0.0 if dx is None else dx):
+            lost = 10 * math.ulp(node.data) / difference.step
+            if isinstance(node.args[i], Value) and difference.contradicts(0.0 if dx is None else dx, lost):
                 return (
                     f"the rule of {op} is wrong: at {_expression(op, node.args)} its partial {i} is {dx!r}, "
                     f"differences give {difference.estimate!r}"

@@ -102,7 +102,7 @@ def test_the_first_wrong_rule_and_the_argument_are_named(monkeypatch: pytest.Mon
     [
         (lambda x: x * x * 1e8, 1e5),
         (lambda x: x * 1e-8 + 1e3, 1e5),
-        (al.log, 1e-200),
+        (al.log, 1e-150),
         (al.sqrt, 1e-9),
         (lambda x: 5 + x, 1e-200),
         (lambda x: al.exp(100 * x), 1.0),
@@ -165,6 +165,91 @@ def test_where_nothing_can_be_known_it_does_not_pass() -> None:
 def test_what_is_constant_but_for_rounding_passes(f: Any) -> None:
     for x in (0.3, -1.7, 30.0):
         check_grads(f, x)
+
+
+def rosenbrock(x: Any) -> Any:
+    return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (lambda x: x**2, [0.0]),
+        (lambda x: x**3, [0.0]),
+        (lambda x: x**4, [0.0]),
+        (lambda x: (x - 1) ** 2, [1.0]),
+        (lambda x: (x - 1) ** 6, [1.0]),
+        (lambda x: 1 - al.cos(x), [0.0]),
+        (lambda x: x * al.sin(x), [0.0]),
+        (lambda x: al.sin(x) ** 3, [0.0]),
+        (lambda x: (al.tanh(x) - math.tanh(0.5)) ** 2, [0.5]),
+        (lambda x: x - al.sin(x), [0.0]),  # far less than its own terms, and their rounding
+        (lambda x: x - al.sin(x), [1e-3]),
+        (lambda x, y: x * y * y, [2.0, 0.0]),
+        (lambda v: al.dot(v, v), [[0.0, 0.0]]),
+        (rosenbrock, [[1.0, 1.0]]),
+    ],
+)
+def test_where_a_function_and_its_derivative_are_0_it_passes(f: Any, args: Any) -> None:
+    check_grads(f, *args)
+
+
+def test_a_rule_that_is_wrong_where_its_number_is_0_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = p.cos.partials
+    monkeypatch.setattr(p.cos, "partials", lambda z, x: (right(z, x)[0] + 1e-3,))
+    with pytest.raises(AssertionError, match="the rule of cos is wrong"):
+        check_grads(lambda x: 1 - al.cos(x), 0.0, order=1)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_a_derivative_that_is_not_finite_is_wrong(wrong: float) -> None:
+    square = p.Primitive("square", lambda x: x * x, lambda z, x: (wrong * x,))
+    with pytest.raises(AssertionError, match="the rule of square is wrong"):
+        check_grads(square, 1.5)
+    with pytest.raises(ValueError, match=r"rev: the differences at this point are too uncertain"):
+        check_grads(al.log, 1e-200)  # its second derivative is -1e400
+
+
+@pytest.fixture
+def wrong_square() -> p.Primitive:
+    return p.Primitive("wrong_square", lambda x: x * x, lambda z, x: (-0.5 * x,))
+
+
+def test_a_large_result_hides_no_other(wrong_square: p.Primitive) -> None:
+    with pytest.raises(AssertionError, match=r"result 1 by args\[0\] = 1.0 .*the rule of wrong_square is wrong"):
+        check_grads(lambda x: [1e13 * x, wrong_square(x)], 1.0)
+    for large in (1e12, 1e13, 1e15, 1e17):  # beside which the rest of the sum is rounding
+        with pytest.raises(ValueError, match="too uncertain to check"):
+            check_grads(lambda x, large=large: large + wrong_square(x), 1.0)
+
+
+@pytest.mark.parametrize("k", [1024.0, 18500.0, 65536.0])
+def test_a_wrong_rule_that_changes_fast_does_not_pass(k: float) -> None:
+    fast = p.Primitive("fast", lambda x: math.sin(k * x), lambda z, x: (1.08 * k * p.cos(k * x),))
+    with pytest.raises(AssertionError, match="the rule of fast is wrong"):
+        check_grads(fast, 0.5)
+    check_grads(lambda x: al.sin(k * x), 0.5)
+
+
+def test_a_wave_of_the_length_of_a_step_is_not_taken_for_a_constant() -> None:
+    for k in (10, 12):
+        check_grads(lambda x, k=k: al.sin(2 * math.pi * 2**k * x), 0.3)
+    with pytest.raises(ValueError, match="too uncertain to check"):
+        check_grads(lambda x: al.sin(2 * math.pi * 2**16 * x), 0.3)
+
+
+def test_no_rule_is_called_wrong_where_a_number_has_no_digits_behind_the_point() -> None:
+    for x in (1e3, 1e8, 1e10):
+        check_grads(al.sin, x)
+    for x in (1e13, 1e14, 1e16, 1e200):
+        with pytest.raises(ValueError, match="too uncertain to check"):
+            check_grads(al.sin, x)
+
+
+def test_beside_a_kink_the_steps_are_short() -> None:
+    for x in (1e-2, 1e-3, -1e-4, 1e-6, -1e-9):
+        check_grads(al.relu, x)
+        check_grads(al.abs, x)
 
 
 # ---- detect_anomaly
