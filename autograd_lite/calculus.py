@@ -48,6 +48,8 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
     """The sum of cotangent * dy/dx over `ys`, for each of `xs`; the float 0.0 where no y depends on x."""
     order = topological_order(*_values(ys))
     active = _dependents(order, xs)
+    if watch := getattr(current.get(), "watch_pull_back", None):
+        watch(order, active, ys, cotangents)
     pairs: dict[Value, list[Scalar]] = {}  # a node's cotangent is a sum of products; these are the factors, two by two
     for y, g in zip(ys, cotangents, strict=True):
         if y in active:
@@ -89,7 +91,10 @@ def _dependents(order: Sequence[Value], xs: Sequence[Value]) -> set[Value]:
 def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[Scalar]) -> list[Scalar]:
     """The sum of dy/dx * tangent over `xs`, for each of `ys`; the float 0.0 where y depends on no x."""
     found = dict(zip(xs, tangents, strict=True))
-    for node in topological_order(*_values(ys)):
+    order = topological_order(*_values(ys))
+    if watch := getattr(current.get(), "watch_push_forward", None):
+        watch(order, xs, tangents)
+    for node in order:
         op, args = node.op, node.args
         if op is None or node in found or found.keys().isdisjoint(args):
             continue

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
 from autograd_lite import primitives as p
-from autograd_lite.calculus import described, flows, jacobian, jvp
+from autograd_lite.calculus import described, jacobian, jvp
 from autograd_lite.callsite import CallSite, call_site
 from autograd_lite.graph import topological_order
 from autograd_lite.history import is_kept, no_grad, with_history
@@ -261,9 +261,10 @@ def detect_anomaly(function: F) -> F: ...
 def detect_anomaly(function: Any = None) -> Any:
     """While this is open, in this thread, the first nan or infinity is a FloatingPointError that says where it is from.
 
-    In the forward pass: the operation, its numbers, and the file, line and text of the code that did it. In `backward`:
-    the operation whose gradient was finite and whose contribution to an argument was not, the partial, the line where
-    the operation was recorded, and the way there from the loss. Costs nothing when it is not open.
+    In the forward pass: the operation, its numbers, and the file, line and text of the code that did it. In `backward`,
+    and in what `grad`, `vjp`, `gradients` and the like do: the operation whose gradient was finite and whose
+    contribution to an argument was not, the partial, the line where the operation was recorded, and the way there from
+    the loss. In `jvp`: the operation whose tangent was not. Costs nothing when it is not open.
 
     `with detect_anomaly():` opens it; `@detect_anomaly` and `@detect_anomaly()` make a function run so.
     """
@@ -315,20 +316,86 @@ class _Watch:
         """A FloatingPointError if the backward pass over `order` met a nan or an infinity."""
         if all(math.isfinite(node.grad) for node in order):
             return
-        user: dict[Value, Value] = {}  # by which the gradient of a node was reached
-        for node in reversed(order):
-            if not math.isfinite(node.grad):
-                raise FloatingPointError(
-                    f"backward: the gradient of {_described(node)} is {node.grad}, though every contribution to it "
-                    f"is finite: their sum overflows, or it was so before; {_way(node, user)}"
-                )
-            for arg, dx in flows(node):
-                if not math.isfinite(node.grad * dx):
+        gradients = dict.fromkeys(order, 0.0)
+        gradients[order[-1]] = 1.0
+        _follow("backward", "the loss", order, set(order), gradients)
+        found = next(node for node in order if not math.isfinite(node.grad))
+        raise FloatingPointError(f"backward: the gradient of {_described(found)} is {found.grad}: it was so before")
+
+    def watch_pull_back(
+        self, order: list[Value], active: set[Value], ys: Sequence[Scalar], cotangents: Sequence[Scalar]
+    ) -> None:
+        """A FloatingPointError if the sweep that is to begin, back over the `active` of `order`, meets one."""
+        if self.traced is not None:
+            return  # there are no numbers
+        gradients: dict[Value, float] = {}
+        for y, g in zip(ys, _numbers(cotangents), strict=True):
+            if y in active:
+                gradients[y] = gradients.get(y, 0.0) + g
+        _follow("reverse mode", "the result", order, active, gradients)
+
+    def watch_push_forward(self, order: list[Value], xs: Sequence[Value], tangents: Sequence[Scalar]) -> None:
+        """A FloatingPointError if the sweep that is to begin, forward over `order`, meets one."""
+        if self.traced is not None:
+            return
+        found = dict(zip(xs, _numbers(tangents), strict=True))
+        for node in order:
+            if node in found:
+                continue
+            terms = [(x, found[x], dx) for x, dx in _partials(node) if x in found]
+            for x, t, dx in terms:
+                if not math.isfinite(t * dx):
                     raise FloatingPointError(
-                        f"backward: the gradient {node.grad!r} of {_described(node)}, times its partial {dx!r} by "
-                        f"{arg.data!r}, is {node.grad * dx}; {_way(node, user)}"
+                        f"forward mode: the tangent {t!r} of {_described(x)}, times the partial {dx!r} by it of "
+                        f"{_described(node)}, is {t * dx}"
                     )
-                user.setdefault(arg, node)
+            if terms:
+                found[node] = total = sum([t * dx for _, t, dx in terms])
+                if not math.isfinite(total):
+                    raise FloatingPointError(
+                        f"forward mode: the tangent of {_described(node)} is {total}, though every contribution to it "
+                        "is finite: their sum overflows"
+                    )
+
+
+def _partials(node: Value) -> list[tuple[Value, float]]:
+    """The Values that `node` was made from, each with the number of its partial; without those that have none."""
+    if node.op is None:
+        return []
+    pairs = zip(node.args, node.op.partials(node.data, *_numbers(node.args)), strict=True)
+    return [(x, _numbers([dx])[0]) for x, dx in pairs if isinstance(x, Value) and dx is not None]
+
+
+def _follow(what: str, start: str, order: list[Value], active: set[Value], gradients: dict[Value, float]) -> None:
+    """A FloatingPointError if `gradients`, of the last of `order`, become a nan or an infinity on the way back."""
+    user: dict[Value, Value] = {}  # by which a node was reached: if it can be, by one from which a gradient flows
+    reached: set[Value] = set()
+    for node in reversed(order):
+        g = gradients.get(node)
+        if g is None:
+            continue
+        if not math.isfinite(g):
+            raise FloatingPointError(
+                f"{what}: the gradient of {_described(node)} is {g}, though every contribution to it is finite: "
+                f"their sum overflows; {_way(node, user, start)}"
+            )
+        for x in node.args:
+            if isinstance(x, Value):
+                user.setdefault(x, node)
+        for x, dx in _partials(node):
+            if x not in active:
+                continue
+            flows = dx or (node.op is not None and not node.op.selects)
+            passed = g * dx if flows else 0.0
+            if not math.isfinite(passed):
+                raise FloatingPointError(
+                    f"{what}: the gradient {g!r} of {_described(node)}, times its partial {dx!r} by {x.data!r}, "
+                    f"is {passed}; {_way(node, user, start)}"
+                )
+            gradients[x] = gradients.get(x, 0.0) + passed
+            if flows and x not in reached:
+                reached.add(x)
+                user[x] = node
 
 
 def _placed(z: Value) -> _Placed:
@@ -347,15 +414,15 @@ def _described(node: Value) -> str:
     return f"{_expression(node.op, node.args)} = {node.data!r}, recorded at {place}"
 
 
-def _way(node: Value, user: dict[Value, Value]) -> str:
-    """From the loss to `node`, by operation and line; of a long way, both ends."""
+def _way(node: Value, user: dict[Value, Value], start: str) -> str:
+    """From `start` to `node`, by operation and line; of a long way, both ends."""
     way = [node]
     while way[-1] in user:
         way.append(user[way[-1]])
     steps = [_step(z) for z in reversed(way)]
     if len(steps) > 10:
         steps[5:-5] = [f"... {len(steps) - 10:,} more ..."]
-    return f"from the loss: {' -> '.join(steps)}"
+    return f"from {start}: {' -> '.join(steps)}"
 
 
 def _step(node: Value) -> str:

@@ -22,6 +22,7 @@ class _Forgetful:
     def __init__(self, outer: Recorder | None) -> None:
         self.outer = outer
         self.watch_backward = getattr(outer, "watch_backward", None)
+        self.watch_pull_back = getattr(outer, "watch_pull_back", None)
         self.check = getattr(outer, "check", None)
         self.fresh = getattr(outer, "fresh", None)
         self.traced = getattr(outer, "traced", None)

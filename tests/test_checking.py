@@ -327,7 +327,81 @@ def test_a_long_way_from_the_loss_is_shortened() -> None:
 def test_a_derivative_that_is_a_graph_is_watched_too() -> None:
     with detect_anomaly():
         assert grad(lambda x: x * x)(3.0) == 6.0
-    assert message(lambda: detect_anomaly()(grad(al.sqrt))(0.0)).startswith("div(0.5, 0.0) is inf, at ")
+    text = message(lambda: detect_anomaly()(grad(al.sqrt))(0.0))
+    assert text.startswith("reverse mode: the gradient 1.0 of sqrt(0.0) = 0.0, recorded at ")
+
+
+def far(x: Any) -> Any:
+    u = al.sqrt(x)
+    return 3.0 * u
+
+
+def of_gradients(f: Any) -> Any:
+    x = Value(0.0)
+    return al.gradients(f(x), [x])
+
+
+REVERSE = {
+    "grad": lambda f: grad(f)(0.0),
+    "jacobian": lambda f: al.jacobian(f)(0.0),
+    "vjp": lambda f: al.vjp(f, 0.0)[1](1.0),
+    "gradients": of_gradients,
+    "no_grad": lambda f: no_grad(grad(f))(0.0),
+}
+
+
+@pytest.mark.parametrize("name", REVERSE)
+def test_reverse_mode_the_partial_the_line_and_the_path_are_named(name: str) -> None:
+    first, file = far.__code__.co_firstlineno, __file__.rpartition("/")[2]
+    text = (
+        f"reverse mode: the gradient 3.0 of sqrt(0.0) = 0.0, recorded at {__file__}:{first + 1}: u = al.sqrt(x), "
+        f"times its partial inf by 0.0, is inf; from the result: mul ({file}:{first + 2}) -> sqrt ({file}:{first + 1})"
+    )
+    assert message(lambda: detect_anomaly()(REVERSE[name])(far)) == text
+
+
+def test_forward_mode_the_partial_and_the_line_are_named() -> None:
+    assert message(lambda: detect_anomaly()(al.jvp)(far, (0.0,), (1.0,))) == (
+        "forward mode: the tangent 1.0 of the leaf 0.0, times the partial inf by it of sqrt(0.0) = 0.0, "
+        f"recorded at {__file__}:{far.__code__.co_firstlineno + 1}: u = al.sqrt(x), is inf"
+    )
+
+
+def test_a_derivative_that_overflows_where_the_function_does_not() -> None:
+    def f(x: Any) -> Any:
+        return x * 1e200 * 1e200
+
+    assert detect_anomaly()(f)(1e-300) == pytest.approx(1e100)
+    text = message(lambda: detect_anomaly()(grad(f))(1e-300))
+    assert "the gradient 1e+200 of mul(1e-300, 1e+200) = " in text
+    text = message(lambda: detect_anomaly()(al.jvp)(f, (1e-300,), (1.0,)))
+    assert "the tangent 1e+200 of mul(1e-300, 1e+200) = " in text
+
+
+def test_a_tangent_that_overflows_as_a_sum() -> None:
+    text = message(lambda: detect_anomaly()(al.jvp)(lambda x: 1e308 * x + 1e308 * x, (0.1,), (1.0,)))
+    assert text.startswith("forward mode: the tangent of add(1")
+    assert text.endswith("is inf, though every contribution to it is finite: their sum overflows")
+
+
+def test_what_a_derivative_does_not_flow_through_is_no_anomaly() -> None:
+    with detect_anomaly():
+        assert grad(lambda x, y: al.sqrt(y) + x * x)(3.0, 0.0) == 6.0
+        assert grad(lambda x: al.relu(al.sqrt(x) - 3.0))(4.0) == 0.0
+
+
+def test_the_path_goes_on_through_what_selects() -> None:
+    def run() -> None:
+        with detect_anomaly():
+            w = Value(0.0)
+            chosen = al.where(w, al.sqrt(w), 0.0)
+            (chosen * 2 + 1).backward()
+
+    first, file = run.__code__.co_firstlineno, __file__.rpartition("/")[2]
+    assert message(run).endswith(
+        f"the loss: add ({file}:{first + 4}) -> mul ({file}:{first + 4}) -> where ({file}:{first + 3}) -> "
+        f"sqrt ({file}:{first + 3})"
+    )
 
 
 def test_what_is_finite_passes_unchanged() -> None:
