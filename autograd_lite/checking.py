@@ -89,7 +89,7 @@ def _check(
                 if difference.contradicts(g, lost):
                     raise AssertionError(
                         f"{what}, {mode}: the derivative of {place} is {g!r}, "
-                        f"differences give {difference.estimate!r}; {_first_wrong_rule(f, point)}"
+                        f"differences give {difference.estimate!r}; {_first_wrong_rule(functions, point)}"
                     )
                 if not (difference.is_zero(lost) and abs(g) <= 10 * math.ulp(_largest(found[i * len(rows) + j]))):
                     raise ValueError(
@@ -221,25 +221,46 @@ def _surer(wide: _Difference, fine: _Difference) -> _Difference:
     return fine if fine.error < wide.error else wide
 
 
-def _first_wrong_rule(f: ListFunction, point: list[float]) -> str:
-    """The first operation on the way to f(point) whose partials disagree with differences of its own number."""
-    for node in topological_order(*[y for y in f(_leaves(point)) if isinstance(y, Value)]):
-        op, numbers = node.op, _numbers(node.args)
-        if op is None or op is p.detach:
-            continue
-        for i, dx in enumerate(op.partials(node.data, *numbers)):
-            difference = _of_primitive(op, numbers, i)
-            lost = 10 * math.ulp(node.data) / difference.step
-            if isinstance(node.args[i], Value) and difference.contradicts(0.0 if dx is None else dx, lost):
-                return (
-                    f"the rule of {op} is wrong: at {_expression(op, node.args)} its partial {i} is {dx!r}, "
-                    f"differences give {difference.estimate!r}"
-                )
+def _first_wrong_rule(functions: list[ListFunction], point: list[float]) -> str:
+    """The first operation on the way to `functions` whose rule disagrees with differences.
+
+    The rules of all are compared with differences of their numbers before any is differentiated again: for a wrong
+    rule makes the derivatives wrong of those that use it.
+    """
+    nodes = topological_order(*[y for f in functions for y in f(_leaves(point)) if isinstance(y, Value)])
+    for depth in range(len(functions)):
+        for node in nodes:
+            if node.op is not None and node.op is not p.detach and (wrong := _wrong_rule(node, node.op, depth)):
+                return wrong
     return "every rule on the way agrees with its own differences: f has a kink here, or cuts a gradient with detach"
 
 
-def _of_primitive(op: p.Primitive, numbers: list[float], i: int) -> _Difference:
-    return _difference(lambda xs: [op.compute(*xs)], numbers, i)[0]
+def _wrong_rule(node: Value, op: p.Primitive, depth: int) -> str:
+    """What is wrong with the rule of `op`, differentiated `depth` times, at the arguments of `node`; "" if nothing."""
+    places = [i for i, x in enumerate(node.args) if isinstance(x, Value)]
+    point = [node.args[i].data for i in places]
+
+    def called(xs: list[Any]) -> list[Any]:
+        args = dict(enumerate(node.args)) | dict(zip(places, xs, strict=True))
+        return [op(*args.values())]
+
+    f: ListFunction = called
+    for _ in range(depth):
+        f = _reverse(f)
+    ys, found = f(_leaves(point)), _numbers(_reverse(f)(_leaves(point)))
+    for i in range(len(point)):
+        for j, difference in enumerate(_difference(lambda xs: _numbers(f(_leaves(xs))), point, i)):
+            g = found[i * len(ys) + j]
+            lost = 10 * math.ulp(_largest(ys[j])) / difference.step
+            if math.isfinite(difference.estimate) and difference.contradicts(g, lost):
+                by = [j // len(point) ** k % len(point) for k in range(depth)] + [i]  # in the order of differentiation
+                first, *further = [places[k] for k in by]
+                what = "".join([f"the derivative by {k} of " for k in reversed(further)]) + f"its partial {first}"
+                return (
+                    f"the rule of {op} is wrong: at {_expression(op, node.args)} {what} is {g!r}, "
+                    f"differences give {difference.estimate!r}"
+                )
+    return ""
 
 
 def _expression(op: p.Primitive, args: tuple[Any, ...]) -> str:

@@ -81,6 +81,41 @@ def test_a_wrong_second_derivative_is_caught(monkeypatch: pytest.MonkeyPatch) ->
         check_grads(al.sin, 0.5, modes=["fwd"])
 
 
+SMOOTH = [op for op in BUILT_IN if op.name not in "relu step sign abs maximum minimum share where detach".split()]
+
+
+@pytest.mark.parametrize("op", SMOOTH, ids=str)
+@pytest.mark.parametrize("mode", ["rev", "fwd"])
+def test_a_rule_that_is_wrong_only_when_differentiated_again_is_named(
+    op: p.Primitive, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, args = op.partials, ARGUMENTS.get(op.name, (0.7,))
+    f = (lambda x: op(x, 2.5)) if op is p.pow_const else op
+
+    def partials(z: Any, *xs: Any) -> tuple[Any, ...]:
+        dx, *others = right(z, *xs)
+        return dx + 0.3 * (xs[0] - p.detach(xs[0])), *others
+
+    monkeypatch.setattr(op, "partials", partials)
+    check_grads(f, *args, order=1, modes=[mode])
+    with pytest.raises(
+        AssertionError, match=rf"the rule of {op} is wrong: at {op}\(.* the derivative by 0 of its partial 0 is"
+    ):
+        check_grads(f, *args, modes=[mode])
+
+
+def test_a_rule_that_detaches_is_named_and_not_a_kink() -> None:
+    def partials(z: Any, x: Any) -> tuple[Any, ...]:
+        return (2 * p.detach(x),)
+
+    square = p.Primitive("square", lambda x: x * x, partials)
+    with pytest.raises(
+        AssertionError,
+        match=r"the rule of square is wrong: at square\(1.3\) the derivative by 0 of its partial 0 is 0.0, diff.* 2.0",
+    ):
+        check_grads(lambda x: al.sin(square(x)) * al.exp(x), 1.3)
+
+
 def test_the_first_wrong_rule_and_the_argument_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(p.tanh, "partials", lambda z, x: (1.0 - z,))
 
