@@ -227,12 +227,25 @@ def _first_wrong_rule(functions: list[ListFunction], point: list[float]) -> str:
     The rules of all are compared with differences of their numbers before any is differentiated again: for a wrong
     rule makes the derivatives wrong of those that use it.
     """
-    nodes = topological_order(*[y for f in functions for y in f(_leaves(point)) if isinstance(y, Value)])
+    with recording_with(_Plain()):
+        nodes = topological_order(*[y for f in functions for y in f(_leaves(point)) if isinstance(y, Value)])
     for depth in range(len(functions)):
         for node in nodes:
             if node.op is not None and node.op is not p.detach and (wrong := _wrong_rule(node, node.op, depth)):
                 return wrong
     return "every rule on the way agrees with its own differences: f has a kink here, or cuts a gradient with detach"
+
+
+class _Plain:
+    """A recorder of new nodes that has a way of its own to make `fresh` ones, as a tracer has: so what is compiled
+    runs as it was written.
+    """
+
+    def fresh(self, x: Scalar) -> Value:
+        return p.sum_(x) if isinstance(x, Value) else Value(x)
+
+    def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
+        return new_node(op, args)
 
 
 def _wrong_rule(node: Value, op: p.Primitive, depth: int) -> str:

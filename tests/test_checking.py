@@ -520,19 +520,56 @@ def test_threads_have_their_own() -> None:
     assert found["watched"].startswith("log(0.0) is -inf")
 
 
-def test_what_a_compiled_function_makes_is_watched() -> None:
-    logarithm = al.jit(lambda x: al.log(x))
+def test_what_a_compiled_function_makes_is_found_at_its_line_inside() -> None:
     w = Value(1.0)
-    calls = {
-        "(-2.0) is nan": lambda: logarithm(-2.0),
-        "(0.0) is -inf": lambda: logarithm.map([1.0, 0.0]),
-        "() is nan": lambda: logarithm.mean([1.0, -2.0]),
-        "(1.0, -1.0) is nan": lambda: al.jit(lambda x: al.log(w * x)).map([-1.0]),
+    functions = {
+        "log": al.jit(lambda x: al.exp(x) + al.log(w * x)),  # the line
+        "both": al.jit(lambda x: functions["log"](x) + 1.0),
     }
-    for text, call in calls.items():
-        for watched in (detect_anomaly()(call), detect_anomaly()(no_grad()(call)), no_grad()(detect_anomaly()(call))):
-            assert f"{text}, at {__file__}:{call.__code__.co_firstlineno}: " in message(watched)
-        call()
+    line = f"{__file__}:{test_what_a_compiled_function_makes_is_found_at_its_line_inside.__code__.co_firstlineno + 3}: "
+    for f in functions.values():
+        calls = {
+            "log(-2.0) is nan": lambda f=f: f(-2.0),
+            "log(-0.5) is nan": lambda f=f: f(Value(-0.5)),
+            "log(0.0) is -inf": lambda f=f: f.map([1.0, 0.0]),
+            "log(-1.0) is nan": lambda f=f: f.mean([1.0, -1.0]),
+            "log(-3.0) is nan": lambda f=f: grad(f)(-3.0),
+        }
+        for text, call in calls.items():
+            watched = [detect_anomaly()(call), detect_anomaly()(no_grad()(call)), no_grad()(detect_anomaly()(call))]
+            for run in watched:
+                assert message(run).startswith(f"{text}, at {line}")
+            call()
+
+
+def test_a_step_of_a_trainer_names_the_line_of_the_loss() -> None:
+    import nn
+
+    w = Value(-3.0)
+    step = al.trainer(al.jit(lambda x: al.log(w * x)), nn.SGD([w], lr=0.1))  # the line
+    first = test_a_step_of_a_trainer_names_the_line_of_the_loss.__code__.co_firstlineno
+    assert message(lambda: detect_anomaly()(step)([2.0])).startswith(f"log(-6.0) is nan, at {__file__}:{first + 4}: ")
+
+
+def test_what_only_the_compiled_function_makes_is_found_at_the_call() -> None:
+    calls = []
+
+    @al.jit
+    def f(x: Any) -> Any:
+        calls.append(x)
+        return al.log(x) if len(calls) == 1 else x
+
+    def run() -> None:
+        with detect_anomaly():
+            f(-2.0)  # the line
+
+    assert message(run).startswith(f"jit(f)(-2.0) is nan, at {__file__}:{run.__code__.co_firstlineno + 2}: ")
+
+
+def test_a_wrong_rule_inside_a_compiled_function_is_named(wrong_square: p.Primitive) -> None:
+    with pytest.raises(AssertionError, match=r"the rule of wrong_square is wrong: at wrong_square\(1.3\)"):
+        check_grads(al.jit(lambda x: al.sin(wrong_square(x))), 1.3)
+    check_grads(al.jit(lambda x: al.sin(x) * al.logsumexp([x, 2.0])), 1.3)
 
 
 def test_a_derivative_inside_both_jit_and_it_is_not_lost() -> None:

@@ -10,10 +10,10 @@ from functools import update_wrapper
 from importlib import import_module
 from itertools import islice
 from operator import attrgetter
-from typing import Any, overload
+from typing import Any, NoReturn, overload
 from weakref import ref
 
-from autograd_lite.compiler.arguments import INTEGERS, batch, flatten, floats, joined, without_arrays
+from autograd_lite.compiler.arguments import INTEGERS, batch, flatten, floats, is_number, joined, without_arrays
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.program import Program
@@ -23,7 +23,7 @@ from autograd_lite.history import is_kept
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import constant, current, installed
-from autograd_lite.trees import Tree
+from autograd_lite.trees import Tree, tree_map
 from autograd_lite.value import Value
 
 
@@ -108,7 +108,10 @@ class Jitted:
         structure = flatten((args, kwargs), numbers)
         compiled = self.compiled((args, kwargs), structure)
         given = (*compiled.captured, *[to_float(x, "jit") if type(x) in INTEGERS else x for x in numbers])
-        return compiled.result([_checked(op, given, op(*given)) for op in compiled.ops])
+        try:
+            return compiled.result([_checked(op, given, op(*given)) for op in compiled.ops])
+        except FloatingPointError as error:
+            self._find(error, [(args, kwargs)])
 
     def map(self, *columns: Any) -> list[Any]:
         """`f` of each row: a list of what it gives. A column is an array, or a list with one item per row."""
@@ -118,10 +121,13 @@ class Jitted:
         compiled = self.compiled(rows.row, rows.structure)
         results, _ = compiled.forward(rows.n, rows.numbers, array("d", [x.data for x in compiled.captured]))
         found, inputs = iter(floats(results)), iter(floats(joined(rows.n, rows.numbers)))
-        each = []
-        for _ in range(rows.n):
-            given = (*compiled.captured, *islice(inputs, compiled.width)) if is_kept() or is_watched() else ()
-            each.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
+        each: list[Any] = []
+        try:
+            for _ in range(rows.n):
+                given = (*compiled.captured, *islice(inputs, compiled.width)) if is_kept() or is_watched() else ()
+                each.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
+        except FloatingPointError as error:
+            self._find(error, [(tuple([column[len(each)] for column in columns]), {})])
         return each
 
     def mean(self, *columns: Any) -> Any:
@@ -132,7 +138,17 @@ class Jitted:
             return sum(each) / len(each)
         compiled = self.compiled(rows.row, rows.structure)
         mean, given = compiled.mean(rows), tuple(compiled.captured)
-        return _checked(mean, given, mean(*given))
+        try:
+            return _checked(mean, given, mean(*given))
+        except FloatingPointError as error:
+            self._find(error, [(row, {}) for row in zip(*columns, strict=True)])
+
+    def _find(self, error: FloatingPointError, calls: list[Any]) -> NoReturn:
+        """Raise what the watch that raised `error` says of the lines inside: run on Values, as they were written."""
+        for call in calls if is_watched() else []:
+            args, kwargs = tree_map(_value, without_arrays(call))
+            self._f(*args, **kwargs)
+        raise error
 
     def compiled(self, tree: Tree, structure: Hashable) -> Compiled:
         """The function compiled for arguments of the `structure` of `tree`, which is (args, kwargs)."""
@@ -177,6 +193,10 @@ def _is_tracing() -> bool:
 def is_watched() -> bool:
     """Whether somebody looks for a nan here and now."""
     return getattr(current.get(), "check", None) is not None
+
+
+def _value(x: Any) -> Any:
+    return Value(x) if is_number(x) and not isinstance(x, Value) else x
 
 
 def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
