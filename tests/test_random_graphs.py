@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import autograd_lite as al
 from autograd_lite import Value
+from autograd_lite.calculus import flows
 
 torch = pytest.importorskip("torch")
 
@@ -49,6 +50,8 @@ def test_numbers_and_gradients_are_pytorchs(program: tuple[list[float], list[tup
     numbers, steps = program
     ours = run([Value(x) for x in numbers], steps, OURS)
     theirs = run([torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in numbers], steps, TORCH)
+    turned = [ours[i].data for name, args in steps if name in ("sin", "cos", "tan") for i in args]
+    assume(not any(1e6 < abs(x) < math.inf for x in turned))  # its last digit decides what the next number is
     for x, y in zip(ours, theirs, strict=True):
         if not math.isclose(x.data, y.item(), rel_tol=1e-9, abs_tol=1e-12):
             assert math.isnan(x.data) == math.isnan(y.item())
@@ -59,7 +62,7 @@ def test_numbers_and_gradients_are_pytorchs(program: tuple[list[float], list[tup
     # Where an infinity or a nan lies on the way, 0 * inf depends on the order of the products: compare the finite ones.
     if not all(math.isfinite(x.data) and math.isfinite(x.grad) for x in ours):
         return
-    scale = max(abs(x.grad) for x in ours)
+    scale = max([1.0, *[abs(z.grad * dx) for z in ours for _, dx in flows(z)]])  # of what is added up, and may cancel
     for x, y in zip(ours[: len(numbers)], theirs, strict=False):
         expected = 0.0 if y.grad is None else y.grad.item()
         assert math.isclose(x.grad, expected, rel_tol=1e-9, abs_tol=1e-12 * scale), (x.grad, expected)
