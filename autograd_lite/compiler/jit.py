@@ -42,9 +42,14 @@ def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: 
 
     The code of `f` runs once for each structure of its arguments, on Values without numbers. Other Values that it
     reaches are captured: they are read at each call, and gradients flow on to them. What else it reaches is part of
-    the program for good. `backend` is "native", "numpy" or "python"; "auto" takes the first of them that is there;
-    a module such as jax.numpy or torch runs the program on its arrays. The native one shares the rows of a large batch
-    among as many `threads` as are asked for; the last digits of a sum then depend on how many.
+    the program for good, and so is a captured Value's `.data` where the code asks for it.
+
+    A result is one node with compiled partials: an infinite gradient that comes back to it times a partial of 0 is nan,
+    also where a relu or a where inside would let nothing through.
+
+    `backend` is "native", "numpy" or "python"; "auto" takes the first of them that is there; a module such as jax.numpy
+    or torch runs the program on its arrays. The native one shares the rows of a large batch among as many `threads` as
+    are asked for; the last digits of a sum then depend on how many.
     """
     if f is None:
         return lambda f: Jitted(f, backend, threads)

@@ -9,6 +9,7 @@ of two such arrays is a matrix product.
 from __future__ import annotations
 
 import math
+import operator
 from array import array
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -103,8 +104,8 @@ class _Writer:
         widths += [program.inputs, *[i.width for i in program.each]]
         self.widths = np.array(widths)
         self.starts = np.cumsum(self.widths) - self.widths
-        self.names: dict[str, Any] = {op.name: function for op, function in FUNCTIONS.items()} | {"matmul": _matmul}
-        self.names |= {"xp": xp, "b0": constants.reshape(-1, 1)}
+        self.names: dict[str, Any] = {op.name: function for op, function in FUNCTIONS.items()}
+        self.names |= {"xp": xp, "matmul": _matmul if xp is np else operator.matmul, "b0": constants.reshape(-1, 1)}
         self.taken: dict[str, str] = {}  # the name of each expression that has one
         self.masks: set[str] = set()  # blocks of True and False, which are 1 and 0 to all but `where`
         self.lines: list[str] = []
@@ -250,9 +251,9 @@ class _Writer:
             (aJ, aI, K), (bJ, bI, _) = a.nest, b.nest
             if not a.row and bI == 1:
                 left, right = (aJ, aI, K) if aJ > 1 else (aI, K), (bJ, K, -1) if bJ > 1 else (K, -1)
-                return f"matmul(xp, {self.read(a.at, left)}, {self.read(b.at, right)})"
+                return f"matmul({self.read(a.at, left)}, {self.read(b.at, right)})"
             if not a.row and bJ == aI == 1 and J > 1:
-                return f"matmul(xp, {self.read(a.at, (aJ, K))}, {self.read(b.at, (bI, K, -1))}).swapaxes(0, 1)"
+                return f"matmul({self.read(a.at, (aJ, K))}, {self.read(b.at, (bI, K, -1))}).swapaxes(0, 1)"
         return ""
 
     def total(self, instruction: Instruction) -> str:
@@ -261,7 +262,7 @@ class _Writer:
         if op in (p.dot, p.mul) and not init:
             for x, y in (operands, operands[::-1]):
                 if x.row and y.row and x.nest[:2] == (J, 1) and y.nest[:2] == (1, I):
-                    return f"matmul(xp, {self.read(x.at, (J, -1))}, {self.read(y.at, (I, -1))}.T).reshape(-1)"
+                    return f"matmul({self.read(x.at, (J, -1))}, {self.read(y.at, (I, -1))}.T).reshape(-1)"
         text, row = self.block(instruction)
         return f"({text}).sum(1)" if row else f"({text})[:, 0] * n"
 
@@ -288,9 +289,10 @@ def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
     return lambda _, *args: compute(*args)
 
 
-def _matmul(xp: Any, x: Array, y: Array) -> Array:
-    z = x @ y
-    if xp is np and not math.isfinite(z.sum()):
+def _matmul(x: Array, y: Array) -> Array:
+    """x @ y in NumPy."""
+    z = x.dot(y) if x.ndim == 2 == y.ndim else x @ y  # the former is quicker for small ones
+    if not math.isfinite(np.vdot(z, z)):
         # An infinity minus an infinite product is nan. FMA, which never makes the product, may have missed that.
         z = (x[..., None] * y[..., None, :, :]).sum(-2)
     return z
