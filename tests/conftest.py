@@ -1,6 +1,8 @@
 """Every test finds the table of primitives as it is in the package, with those of its own module and of no other."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -18,3 +20,25 @@ def _the_table_as_it_is(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     PRIMITIVES.clear()
     PRIMITIVES.update(everything)
+
+
+@pytest.fixture
+def lines_run() -> Callable[[Callable[[], object]], int]:
+    """How many lines of Python a call runs: its time in a unit that no machine's load can change."""
+
+    def count(run: Callable[[], object]) -> int:
+        lines, before = 0, sys.gettrace()
+
+        def trace(_frame: Any, event: str, _arg: Any) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            return trace
+
+        sys.settrace(trace)
+        try:
+            run()
+        finally:
+            sys.settrace(before)
+        return lines
+
+    return count

@@ -3,8 +3,8 @@
 import builtins
 import math
 import random
-import time
 from array import array
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -129,15 +129,13 @@ def test_identities_that_hold_for_every_number(f: Any, instructions: int) -> Non
         assert repr(got) == repr(want.data) or (math.isnan(got) and math.isnan(want.data))
 
 
-def test_compile_time_is_linear() -> None:
-    def seconds(n: int) -> float:
+def test_compile_time_is_linear(lines_run: Callable[[Callable[[], object]], int]) -> None:
+    def lines(n: int) -> int:
         w = [Value(0.1) for _ in range(n)]
-        start = time.perf_counter()
-        program_of(lambda x: builtins.sum(wi * x.exp() for wi in w) ** 2, 1.0)
-        return time.perf_counter() - start
+        return lines_run(lambda: program_of(lambda x: builtins.sum(wi * x.exp() for wi in w) ** 2, 1.0))
 
-    seconds(100)
-    assert seconds(16_000) < 40 * seconds(1_600)  # quadratic would be 100
+    lines(10)
+    assert lines(4_000) < 11 * lines(400)
 
 
 def test_depth_does_not_matter() -> None:
