@@ -23,8 +23,7 @@ def load(program: Program, threads: int = 1, kind: str | None = None) -> _kernel
     """
     for instruction in program.check().instructions:
         if PRIMITIVES.get(instruction.op.name) is not instruction.op:
-            name = instruction.op.name
-            raise UnknownPrimitiveError(f"the kernel has no primitive {name!r}: use the python or the numpy backend")
+            raise UnknownPrimitiveError("the kernel", instruction.op.name)
     return _kernel.Program(*program.encode(_kernel.OPCODES), threads=threads, kind=kind)
 
 

@@ -284,7 +284,7 @@ def _grid(at: Any) -> tuple[int, int, int, int]:
 def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
     """A primitive of the user's own, number by number."""
     if xp is not np:
-        raise UnknownPrimitiveError(f"{xp.__name__} has no primitive {op.name!r}: use the python or the numpy backend")
+        raise UnknownPrimitiveError(xp.__name__, op.name)
     compute = np.vectorize(op.compute, otypes=[float])
     return lambda _, *args: compute(*args)
 

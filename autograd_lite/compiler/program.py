@@ -14,7 +14,11 @@ Shape: TypeAlias = tuple[int, int, int]
 
 
 class UnknownPrimitiveError(ValueError):
-    """An executor does not have a primitive of the program."""
+    """An executor does not have a primitive of the program: its arguments are the names of the two."""
+
+    def __str__(self) -> str:
+        executor, primitive = self.args
+        return f"{executor} has no primitive {primitive!r}: use the python or the numpy backend"
 
 
 class Strided(NamedTuple):
@@ -173,9 +177,7 @@ class Program:
         for instruction in self.instructions:
             op, dst, shape, operands = instruction
             if op.name not in opcodes or len(operands) > 3:
-                raise UnknownPrimitiveError(
-                    f"the kernel has no primitive {op.name!r}: use the python or the numpy backend"
-                )
+                raise UnknownPrimitiveError("the kernel", op.name)
             record = [opcodes[op.name], dst, *shape]
             for operand in operands:
                 if isinstance(operand, Indexed):
