@@ -15,7 +15,7 @@ from autograd_lite.functions import (
     step, sum, tan, tanh, where,
 )
 from autograd_lite.graph import topological_order
-from autograd_lite.history import no_grad
+from autograd_lite.recording import no_grad
 from autograd_lite.value import Value
 
 __all__ = [  # noqa: RUF022

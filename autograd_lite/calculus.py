@@ -13,10 +13,9 @@ from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
-from autograd_lite.history import is_kept, with_history
-from autograd_lite.recording import constant, constants, current
+from autograd_lite.recording import keeps_history, with_history
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map, tree_paths
-from autograd_lite.value import Value
+from autograd_lite.value import Value, active_recorder, constant, constants
 
 Scalar: TypeAlias = Any  # a Value, or a float
 Function: TypeAlias = Callable[..., Any]
@@ -38,9 +37,7 @@ def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
     for x in xs:
         if not isinstance(x, Value):
             raise TypeError(f"gradients differentiates by Values, got {type(x).__name__}: make it a Value, then use it")
-    traced = getattr(current.get(), "traced", None)
-    if traced is not None:
-        y, *xs = map(traced, [y, *xs])
+    y, *xs = map(active_recorder().symbol_for, [y, *xs])
     return [_value(g) for g in pull_back([y], [1.0], xs)]
 
 
@@ -48,8 +45,7 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
     """The sum of cotangent * dy/dx over `ys`, for each of `xs`; the float 0.0 where no y depends on x."""
     order = topological_order(*_values(ys))
     active = _dependents(order, xs)
-    if watch := getattr(current.get(), "watch_pull_back", None):
-        watch(order, active, ys, cotangents)
+    active_recorder().watch_pull_back(order, active, ys, cotangents)
     pairs: dict[Value, list[Scalar]] = {}  # a node's cotangent is a sum of products; these are the factors, two by two
     for y, g in zip(ys, cotangents, strict=True):
         if y in active:
@@ -92,8 +88,7 @@ def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[S
     """The sum of dy/dx * tangent over `xs`, for each of `ys`; the float 0.0 where y depends on no x."""
     found = dict(zip(xs, tangents, strict=True))
     order = topological_order(*_values(ys))
-    if watch := getattr(current.get(), "watch_push_forward", None):
-        watch(order, xs, tangents)
+    active_recorder().watch_push_forward(order, xs, tangents)
     for node in order:
         op, args = node.op, node.args
         if op is None or node in found or found.keys().isdisjoint(args):
@@ -153,14 +148,11 @@ class _Inputs:
     """
 
     def __init__(self, given: Tree, what: str) -> None:
-        def fresh(x: Scalar) -> Value:
-            return p.sum_(x) if isinstance(x, Value) else Value(x)
-
-        traced = getattr(current.get(), "fresh", None)  # how a tracer, which takes equal nodes for one, makes another
+        recorder = active_recorder()
         self.what = what
-        self.structure = tree_map(traced or fresh, given)
+        self.structure = tree_map(recorder.fresh, given)
         self.nodes: list[Value] = tree_leaves(self.structure)
-        self.are_numbers = traced is None and not _values(tree_leaves(given))
+        self.are_numbers = not recorder.inlines and not _values(tree_leaves(given))
         self.constants = set(self.nodes)  # leaves that cannot vary any more, once the function has returned
 
     def tree(self, leaves: Sequence[Scalar] | None = None) -> Tree:
@@ -185,7 +177,7 @@ class _Inputs:
             order = topological_order(*_values(tree_leaves(tree)))
             if all(node.op is not None or node in self.constants for node in order):
                 return tree_map(lambda z: z.data if isinstance(z, Value) else z, tree)
-        return tree_map(_value if is_kept() else lambda z: _value(z).detach(), tree)
+        return tree_map(_value if keeps_history() else lambda z: _value(z).detach(), tree)
 
 
 def _scalar(x: Any, what: str) -> Scalar:

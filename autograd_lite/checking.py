@@ -13,10 +13,9 @@ from autograd_lite import primitives as p
 from autograd_lite.calculus import described, jacobian, jvp
 from autograd_lite.callsite import CallSite, call_site
 from autograd_lite.graph import topological_order
-from autograd_lite.history import is_kept, no_grad, with_history
-from autograd_lite.recording import Mode, Recorder, constant, current, recording_with
+from autograd_lite.recording import Mode, Wrapper, keeps_history, no_grad, recording_with, with_history
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_paths
-from autograd_lite.value import Value, new_node
+from autograd_lite.value import Recorder, Value, active_recorder
 
 Scalar = Any  # a Value, or a float
 ListFunction = Callable[[list[Any]], list[Any]]  # from a list of numbers to a list of numbers
@@ -227,7 +226,7 @@ def _first_wrong_rule(functions: list[ListFunction], point: list[float]) -> str:
     The rules of all are compared with differences of their numbers before any is differentiated again: for a wrong
     rule makes the derivatives wrong of those that use it.
     """
-    with recording_with(_Plain()):
+    with recording_with(_Inlining()):
         nodes = topological_order(*[y for f in functions for y in f(_leaves(point)) if isinstance(y, Value)])
     for depth in range(len(functions)):
         for node in nodes:
@@ -236,16 +235,10 @@ def _first_wrong_rule(functions: list[ListFunction], point: list[float]) -> str:
     return "every rule on the way agrees with its own differences: f has a kink here, or cuts a gradient with detach"
 
 
-class _Plain:
-    """A recorder of new nodes that has a way of its own to make `fresh` ones, as a tracer has: so what is compiled
-    runs as it was written.
-    """
+class _Inlining(Recorder):
+    """An eager recorder that also records what happens inside jitted functions and inner derivatives."""
 
-    def fresh(self, x: Scalar) -> Value:
-        return p.sum_(x) if isinstance(x, Value) else Value(x)
-
-    def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
-        return new_node(op, args)
+    inlines = True
 
 
 def _wrong_rule(node: Value, op: p.Primitive, depth: int) -> str:
@@ -308,8 +301,8 @@ def detect_anomaly(function: Any = None) -> Any:
 
 @contextmanager
 def _watching() -> Iterator[None]:
-    without = nullcontext() if is_kept() else no_grad()
-    with with_history(), recording_with(_Watch(current.get())), without:
+    without = nullcontext() if keeps_history() else no_grad()
+    with with_history(), recording_with(_Watch(active_recorder())), without:
         yield
 
 
@@ -323,20 +316,17 @@ class _Placed(Value):
 copyreg.pickle(_Placed, copyreg.dispatch_table[Value])  # a copy is a plain Value
 
 
-class _Watch:
-    """The recorder of `detect_anomaly`. `outer` is the recorder that it stands before."""
+class _Watch(Wrapper):
+    """The recorder of `detect_anomaly`: checks every number that `outer` records, and notes the line of code."""
 
-    def __init__(self, outer: Recorder | None) -> None:
-        self.outer = outer
-        self.fresh = getattr(outer, "fresh", None)
-        self.traced = getattr(outer, "traced", None)
+    def __init__(self, outer: Recorder) -> None:
+        super().__init__(outer)
+        self.watches = True
 
-    def __call__(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
-        if self.outer is None and op is p.detach:
-            return constant(Value(args[0].data))
-        z: Value = (self.outer or new_node)(op, args)
-        if type(z) is not Value and type(z) is not _Placed:
-            return z  # a tracer's: it has no number
+    def record(self, op: p.Primitive, args: tuple[Any, ...]) -> Value:
+        z = self.outer.record(op, args)
+        if self.symbolic:
+            return z  # there is no number to check
         self.check(op, args, z)
         return _placed(z) if z.op is op and type(z) is Value else z
 
@@ -360,7 +350,7 @@ class _Watch:
         self, order: list[Value], active: set[Value], ys: Sequence[Scalar], cotangents: Sequence[Scalar]
     ) -> None:
         """A FloatingPointError if the sweep that is to begin, back over the `active` of `order`, meets one."""
-        if self.traced is not None:
+        if self.symbolic:
             return  # there are no numbers
         gradients: dict[Value, float] = {}
         for y, g in zip(ys, _numbers(cotangents), strict=True):
@@ -370,7 +360,7 @@ class _Watch:
 
     def watch_push_forward(self, order: list[Value], xs: Sequence[Value], tangents: Sequence[Scalar]) -> None:
         """A FloatingPointError if the sweep that is to begin, forward over `order`, meets one."""
-        if self.traced is not None:
+        if self.symbolic:
             return
         found = dict(zip(xs, _numbers(tangents), strict=True))
         for node in order:

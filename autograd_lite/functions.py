@@ -15,8 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 from autograd_lite import primitives as p
 from autograd_lite.ieee import add_up
 from autograd_lite.primitives import Primitive
-from autograd_lite.recording import current, in_force
-from autograd_lite.value import Value, new_leaf, new_node
+from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, new_node
 
 Scalar: TypeAlias = Any  # a Value, or a real number
 Rule: TypeAlias = Callable[..., tuple[Any, ...]]
@@ -54,12 +53,12 @@ def matvec(
     One node each: what `dot` gives of the row, its bias behind it, and `xs`, a 1 behind them; and what `activation`
     makes of it. A ValueError if a row is not as long as `xs`, or there are not as many biases as rows.
     """
-    given, xs, recorder = list(rows), _items(xs, "matvec"), in_force()
+    given, xs, recorder = list(rows), _items(xs, "matvec"), active_recorder()
     if biases is not None:
         biases = _items(biases, "matvec")
         if len(biases) != len(given):
             raise ValueError(f"matvec takes one bias for each row, got {len(biases)} for {len(given)} rows")
-    totals = _totals(given, xs, biases) if recorder is new_leaf else None
+    totals = _totals(given, xs, biases) if recorder is LEAVES else None
     if totals is not None:
         if isinstance(activation, Primitive):
             return _leaves(map(activation.compute, totals))
@@ -68,7 +67,7 @@ def matvec(
         outputs = _leaves(totals)
     else:
         xs = tuple([float(x) if type(x) is int else x for x in xs])
-        right = _numbers(xs) if recorder is None else None
+        right = _numbers(xs) if recorder is EAGER else None
         if biases is not None:
             given, xs = [(*row, b) for row, b in zip(given, biases, strict=True)], (*xs, 1.0)
             right = right and [*right, 1.0]
@@ -237,8 +236,8 @@ def _some(xs: Iterable[Scalar], what: str) -> Sequence[Scalar]:
 
 
 def _largest(xs: Sequence[Scalar]) -> Scalar:
-    """The largest of `xs`, for its number only: a float, but in a trace, where Values have no number."""
-    if getattr(current.get(), "fresh", None) is None:
+    """The largest of `xs`: a float, or in a trace, where Values have no number, a Value."""
+    if not active_recorder().symbolic:
         xs = [x.data if isinstance(x, Value) else x for x in xs]
     while len(xs) > 1:  # in pairs, so that a program has few levels
         xs = [*map(maximum, xs[::2], xs[1::2]), *xs[len(xs) // 2 * 2 :]]

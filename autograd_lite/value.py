@@ -1,21 +1,89 @@
-"""Value: a number that remembers how it was made. Its operators record a graph; `backward` differentiates it."""
+"""Value: a number that remembers how it was made. Operators record a graph; `backward` differentiates it."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from numbers import Real
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import slots, topological_order
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive
-from autograd_lite.recording import constant, in_force, installed
+
+T = TypeVar("T")
+
+
+class Recorder:
+    """Turns operations into nodes of a graph. This base class records eagerly: every operation makes a new Value.
+
+    A subclass changes what an operation makes (a trace: Symbols) or watches it (anomaly detection). `recording_with`
+    makes a recorder the active one of a thread.
+    """
+
+    symbolic = False  # True: the recorder's Values stand for any number and have none of their own
+    inlines = False  # True: jitted functions and inner derivatives are recorded operation by operation
+    watches = False  # True: `check` and the `watch_...` methods look for a nan or an infinity
+
+    def __init__(self, keeps_history: bool = True) -> None:
+        self.keeps_history = keeps_history  # False: every result is a leaf, as under `no_grad`
+
+    @property
+    def with_history(self) -> Recorder:
+        """The recorder that is active without `no_grad`: this one, if it keeps the history."""
+        return self if self.keeps_history else EAGER
+
+    def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
+        """The Value of `op` on `args`, which are Values and floats."""
+        return (new_node if self.keeps_history else new_leaf)(op, args)
+
+    def detach(self, x: Value) -> Value:
+        """A leaf with the number of `x`, through which no gradient flows."""
+        return constant(Value(x.data))
+
+    def fresh(self, x: Any) -> Value:
+        """A new node equal to `x`, a Value or a float, that nothing else uses yet."""
+        return p.sum_(x) if isinstance(x, Value) else Value(x)
+
+    def symbol_for(self, x: Value) -> Value:
+        """The node that stands for `x` in this recorder's graph: `x` itself, unless the recorder is a trace."""
+        return x
+
+    def check(self, op: Primitive, args: tuple[Any, ...], z: Any) -> None:
+        """Raise an error if the number of `z`, the result of `op` on `args`, is one that this recorder looks for."""
+
+    def watch_backward(self, order: list[Value]) -> None:
+        """Called after `backward` swept over `order`."""
+
+    def watch_pull_back(
+        self, order: list[Value], active: set[Value], ys: Sequence[Any], cotangents: Sequence[Any]
+    ) -> None:
+        """Called before a reverse sweep over the `active` nodes of `order`, from `ys` with their cotangents."""
+
+    def watch_push_forward(self, order: list[Value], xs: Sequence[Value], tangents: Sequence[Any]) -> None:
+        """Called before a forward sweep over `order`, from `xs` with their tangents."""
+
+
+EAGER = Recorder()  # active unless another recorder was opened
+LEAVES = Recorder(keeps_history=False)  # what `no_grad` opens over EAGER
+active: ContextVar[Recorder] = ContextVar("the active recorder of this thread", default=EAGER)
+active_recorder = active.get
+opened: list[Recorder] = []  # the recorders open in any thread; while it is empty, EAGER is active everywhere
+constants: ContextVar[set[Any] | None] = ContextVar("the constant leaves of a derivative", default=None)
+
+
+def constant(leaf: T) -> T:
+    """Mark `leaf` as constant for the enclosing derivative, if there is one, and return it."""
+    known = constants.get()
+    if known is not None:
+        known.add(leaf)
+    return leaf
 
 
 def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
-    """The Value of `op` on `args`, each a Value or a float, whose `numbers` may be at hand already."""
+    """A node for `op` on `args`, Values and floats. `numbers` are their numbers, if the caller has them already."""
     z: Value = Value.__new__(Value)
     z.data = op.compute(*(numbers or [x if type(x) is float else x.data for x in args]))
     z.grad = 0.0
@@ -26,18 +94,21 @@ def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) 
 
 
 def new_leaf(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
-    """The same without its history: the recorder of `no_grad` where there is no other, so that operators know it."""
+    """A leaf with the number of `op` on `args`: a node without its history."""
     return Value(op.compute(*(numbers or [x if type(x) is float else x.data for x in args])))
 
 
 def _operator(op: Primitive, const: Primitive | None = None) -> Any:
-    """A binary operator and its reflection. `const` takes the place of `op` where the right operand is a number."""
+    """The method of a binary operator and that of its reflection. Where the right operand is a number, `const` records.
+
+    The common case, two Values or a Value and a float, is written out: it takes half the time of `record`.
+    """
     compute, new, op_const = op.compute, object.__new__, const or op
 
     def forward(x: Value, y: Any) -> Any:
         kind = type(y)
-        recorder = in_force() if installed else None
-        if (recorder is not None and recorder is not new_leaf) or (kind is not Value and kind is not float):
+        recorder = active_recorder() if opened else EAGER
+        if (recorder is not EAGER and recorder is not LEAVES) or (kind is not Value and kind is not float):
             if kind is int:
                 return forward(x, to_float(y, op.name))
             return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
@@ -45,14 +116,14 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
         z.data = compute(x.data, y.data if kind is Value else y)
         z.grad = 0.0
         z.label = ""
-        if recorder is None:
+        if recorder is EAGER:
             z.op, z._x, z._y = op if kind is Value else op_const, x, y
         else:
             z.op, z._x, z._y = None, (), None
         return z
 
     def reflected(y: Value, x: Any) -> Any:
-        if op is p.add and type(x) is int and x == 0:  # where Python's own sum() starts
+        if op is p.add and type(x) is int and x == 0:  # Python's own sum() starts with 0 + y
             return y
         return y.record(op, (x, y)) if _is_operand(x) else NotImplemented
 
@@ -73,8 +144,8 @@ def _method(op: Primitive) -> Callable[[Value], Value]:
 
 def _comparison(compare: Callable[[float, float], bool]) -> Callable[[Value, Any], bool]:
     def method(x: Value, y: Any) -> bool:
-        if installed and (fresh := getattr(in_force(), "fresh", None)):
-            x = fresh(x)  # in a trace: it has no number to compare
+        if opened and (recorder := active_recorder()).symbolic:
+            x = recorder.fresh(x)  # a traced Value has no number, and says so
         return compare(x.data, y.data if isinstance(y, Value) else y) if _is_operand(y) else NotImplemented
 
     return method
@@ -104,20 +175,19 @@ class Value:
         return (self._x, self._y) if self._y is not None else self._x if type(self._x) is tuple else (self._x,)
 
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
-        """`op` on `args`, Values and real numbers: a new node, or what the recorder in force makes of it."""
-        record: Callable[..., Value] = (in_force() or new_node) if installed else new_node
-        quick = record is new_node or record is new_leaf
-        if quick and len(args) == 1:
-            return record(op, args, (self.data,))
+        """Record `op` on `args`, Values and real numbers, with the active recorder, and return the result."""
+        recorder = active_recorder() if opened else EAGER
+        make = new_node if recorder is EAGER else new_leaf if recorder is LEAVES else None
+        if make and len(args) == 1:
+            return make(op, args, (self.data,))
         numbers = [x.data if type(x) is Value else x if type(x) is float else None for x in args]
         if None in numbers:
             args, numbers = tuple([x if isinstance(x, Value) else to_float(x, op.name) for x in args]), []
-        return record(op, args, numbers) if quick else record(op, args)
+        return make(op, args, numbers) if make else recorder.record(op, args)
 
     def detach(self) -> Value:
-        """The same number without its history: a new leaf."""
-        recorder = in_force() if installed else None
-        return constant(Value(self.data)) if not recorder or recorder is new_leaf else recorder(p.detach, (self,))
+        """A new leaf with the same number and no history: no gradient flows through it."""
+        return active_recorder().detach(self)
 
     def backward(self) -> None:
         """Add d(self)/d(leaf) to the `grad` of every leaf under `self`; set the `grad` of every node between."""
@@ -128,14 +198,13 @@ class Value:
         self.grad = 1.0
         try:
             _sweep(order)
-        except BaseException:  # a rule of the user's, Ctrl-C: the leaves are as they were
+        except BaseException:  # an error in a user's rule, or Ctrl-C: give the leaves their gradients back
             for leaf, grad in before:
                 leaf.grad = grad
             raise
         for leaf, grad in before:
             leaf.grad += grad
-        if watch := getattr(in_force(), "watch_backward", None):
-            watch(order)
+        active_recorder().watch_backward(order)
 
     # fmt: off
     __add__, __radd__         = _operator(p.add)

@@ -15,6 +15,7 @@ import autograd_lite as al
 from autograd_lite import Value, grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from autograd_lite import primitives as p
 from autograd_lite.recording import recording_with
+from autograd_lite.value import Recorder
 
 Pair = namedtuple("Pair", "a b")
 
@@ -240,13 +241,16 @@ class Symbol(Value):
         return numbers[self] if self.op is None else self.op.compute(*args)
 
 
-class Tracer:
+class Tracer(Recorder):
     """A recorder that gives one Symbol for equal operations, and x itself for the sum of x alone."""
 
+    symbolic = inlines = True
+
     def __init__(self) -> None:
+        super().__init__()
         self.known: dict[Any, Symbol] = {}
 
-    def __call__(self, op: Any, args: tuple[Any, ...]) -> Any:
+    def record(self, op: Any, args: tuple[Any, ...]) -> Any:
         if op is p.sum_ and len(args) == 1:
             return args[0]
         return self.known.setdefault((op, args), Symbol(op, args))

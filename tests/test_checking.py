@@ -11,7 +11,7 @@ import pytest
 import autograd_lite as al
 from autograd_lite import Value, check_grads, detect_anomaly, grad, no_grad
 from autograd_lite import primitives as p
-from autograd_lite.recording import installed
+from autograd_lite.value import opened
 
 # ---- check_grads
 
@@ -450,7 +450,7 @@ def test_what_is_finite_passes_unchanged() -> None:
     plain = loss(y)
     plain.backward()
     assert (watched.data, x.grad) == (plain.data, y.grad)
-    assert not installed
+    assert not opened
     assert type(x * 1.0) is Value
     assert copy.deepcopy(watched).data == plain.data
 

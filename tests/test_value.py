@@ -17,8 +17,8 @@ import pytest
 
 import autograd_lite as al
 from autograd_lite import Value, topological_order
-from autograd_lite.recording import installed, recording_with
-from autograd_lite.value import new_node
+from autograd_lite.recording import recording_with
+from autograd_lite.value import Recorder, opened
 
 
 def gradient(f: Callable[..., Value], *xs: float) -> list[float]:
@@ -266,9 +266,10 @@ def test_topological_order_of_what_is_no_value_is_an_error_that_names_it() -> No
 def test_a_recorder_sees_the_operations_of_its_thread_only() -> None:
     a, seen, inside, go = Value(2.0), [], threading.Event(), threading.Event()
 
-    def recorder(op: Any, args: Any) -> Value:
-        seen.append(op.name)
-        return new_node(op, args)
+    class Noting(Recorder):
+        def record(self, op: Any, args: Any) -> Value:
+            seen.append(op.name)
+            return super().record(op, args)
 
     def other() -> None:
         inside.wait()
@@ -277,14 +278,14 @@ def test_a_recorder_sees_the_operations_of_its_thread_only() -> None:
 
     thread = threading.Thread(target=other)
     thread.start()
-    with recording_with(recorder):
+    with recording_with(Noting()):
         inside.set()
         go.wait()
         al.dot([a * 2, a], [1.0, a**2])
     thread.join()
     a * a
     assert seen == ["mul", "pow_const", "dot"]
-    assert not installed
+    assert not opened
 
 
 def test_a_backward_that_fails_leaves_the_leaves_as_they_were() -> None:

@@ -19,12 +19,11 @@ from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.program import Program
 from autograd_lite.compiler.python import source
 from autograd_lite.graph import slots
-from autograd_lite.history import is_kept
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive
-from autograd_lite.recording import constant, current, installed
+from autograd_lite.recording import keeps_history
 from autograd_lite.trees import Tree, tree_map
-from autograd_lite.value import Value
+from autograd_lite.value import Value, active_recorder, constant, opened
 
 
 @overload
@@ -107,7 +106,7 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives; a Value in it is one node, made from the captured Values and the arguments."""
-        if _is_tracing():
+        if active_recorder().inlines:
             return self._f(*args, **kwargs)
         numbers: list[Any] = []
         structure = flatten((args, kwargs), numbers)
@@ -121,15 +120,16 @@ class Jitted:
     def map(self, *columns: Any) -> list[Any]:
         """`f` of each row: a list of what it gives. A column is an array, or a list with one item per row."""
         rows = batch(columns, "map")
-        if rows.numbers is None or _is_tracing():
+        if rows.numbers is None or active_recorder().inlines:
             return [self(*row) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure)
         results, _ = compiled.forward(rows.n, rows.numbers, array("d", [x.data for x in compiled.captured]))
         found, inputs = iter(floats(results)), iter(floats(joined(rows.n, rows.numbers)))
         each: list[Any] = []
+        needs_args = keeps_history() or active_recorder().watches
         try:
             for _ in range(rows.n):
-                given = (*compiled.captured, *islice(inputs, compiled.width)) if is_kept() or is_watched() else ()
+                given = (*compiled.captured, *islice(inputs, compiled.width)) if needs_args else ()
                 each.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
         except FloatingPointError as error:
             self._find(error, [(tuple([column[len(each)] for column in columns]), {})])
@@ -137,8 +137,8 @@ class Jitted:
 
     def mean(self, *columns: Any) -> Any:
         """The mean of `f` over the rows, as one node made from the captured Values."""
-        rows = batch(columns, "mean", keep=is_kept())
-        if rows.numbers is None or _is_tracing():
+        rows = batch(columns, "mean", keep=keeps_history())
+        if rows.numbers is None or active_recorder().inlines:
             each = [self(*row) for row in zip(*columns, strict=True)]
             return sum(each) / len(each)
         compiled = self.compiled(rows.row, rows.structure)
@@ -150,7 +150,7 @@ class Jitted:
 
     def _find(self, error: FloatingPointError, calls: list[Any]) -> NoReturn:
         """Raise what the watch that raised `error` says of the lines inside: run on Values, as they were written."""
-        for call in calls if is_watched() else []:
+        for call in calls if active_recorder().watches else []:
             args, kwargs = tree_map(_value, without_arrays(call))
             self._f(*args, **kwargs)
         raise error
@@ -191,15 +191,6 @@ def _jitted_on(module: str, f: Callable[..., Any], threads: int) -> Jitted:
     return Jitted(f, import_module(module), threads)
 
 
-def _is_tracing() -> bool:
-    return getattr(current.get(), "fresh", None) is not None
-
-
-def is_watched() -> bool:
-    """Whether somebody looks for a nan here and now."""
-    return getattr(current.get(), "check", None) is not None
-
-
 def _value(x: Any) -> Any:
     return Value(x) if is_number(x) and not isinstance(x, Value) else x
 
@@ -207,7 +198,7 @@ def _value(x: Any) -> Any:
 def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
     """The Value of `op` on `args`, of which the number is known."""
     z: Value = _checked(op, args, Value(number))
-    if not is_kept():
+    if not keeps_history():
         return constant(z)
     z.op = op
     z._x, z._y = slots(args)
@@ -215,8 +206,7 @@ def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
 
 
 def _checked(op: Primitive, args: tuple[Any, ...], z: Any) -> Any:
-    """`z`, which is `op` of `args`, looked at by the recorder in force if that watches for a nan."""
-    check = getattr(current.get(), "check", None) if installed else None
-    if check is not None:
-        check(op, args, z)
+    """Let the active recorder check `z`, the result of `op` on `args`, and return it."""
+    if opened:
+        active_recorder().check(op, args, z)
     return z

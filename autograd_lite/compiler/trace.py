@@ -11,7 +11,7 @@ from autograd_lite.callsite import call_site
 from autograd_lite.compiler.simplify import rewrite
 from autograd_lite.graph import slots, topological_order
 from autograd_lite.primitives import Primitive
-from autograd_lite.value import Value
+from autograd_lite.value import Recorder, Value
 
 
 class TraceError(TypeError):
@@ -70,28 +70,35 @@ class Constant(Symbol):
 Operand: TypeAlias = Any  # a Symbol, or a float that every call shares
 
 
-class Trace:
+class Trace(Recorder):
     """A recorder that builds a graph of Symbols, in which no operation on the same operands occurs twice.
 
     Every real Value that the code reaches is captured, whether a leaf or the result of a graph outside: it becomes an
     argument of the program, read at each call, and gradients flow on to it. `captured` lists them in the order met.
     """
 
+    symbolic = inlines = True
+
     def __init__(self) -> None:
+        super().__init__()
         self.captured: dict[Value, Symbol] = {}
         self.made = 0
         self._known: dict[tuple[Any, ...], Symbol] = {}
 
-    def __call__(self, op: Primitive, args: Sequence[Any]) -> Value:
+    def record(self, op: Primitive, args: Sequence[Any]) -> Value:
         """Record `op` on `args`, Values of any kind and floats."""
         z: Operand = self.make(op, tuple([x if type(x) is Symbol else self.operand(x) for x in args]))
         return Constant(self, z) if type(z) is float else z
+
+    def detach(self, x: Value) -> Value:
+        """A Symbol with the number of `x`, through which no gradient flows."""
+        return self.record(p.detach, (x,))
 
     def fresh(self, x: Any) -> Symbol:
         """A Symbol that equals `x` and is no other's: what a function is differentiated by, inside the trace."""
         return self._node(p.sum_, (self.operand(x),))
 
-    def traced(self, x: Value) -> Symbol:
+    def symbol_for(self, x: Value) -> Symbol:
         """The Symbol for `x`, to differentiate it or by it.
 
         A TraceError if the code also uses what was made of `x` outside: what comes to pass there is not in the trace.

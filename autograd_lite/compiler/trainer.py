@@ -12,12 +12,11 @@ from typing import Any, Protocol
 from autograd_lite.compiler.arguments import batch
 from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.compiled import Compiled
-from autograd_lite.compiler.jit import Jitted, is_watched
+from autograd_lite.compiler.jit import Jitted
 from autograd_lite.functions import sum as sum_
 from autograd_lite.graph import topological_order
 from autograd_lite.ieee import to_float
-from autograd_lite.recording import installed
-from autograd_lite.value import Value
+from autograd_lite.value import Value, active_recorder, opened
 
 
 class Optimizer(Protocol):
@@ -85,7 +84,7 @@ class Trainer:
         if fixed := self._order[len(self._places) :]:  # what else the loss captured, which anybody may change
             numbers[len(self._places) :] = array("d", [x.data for x in fixed])
         run(n, rows, numbers, (), sums)
-        if installed and is_watched() and not all(map(isfinite, sums)):
+        if opened and active_recorder().watches and not all(map(isfinite, sums)):
             self.write()
             self.loss.mean(*columns).backward()  # says where that is from
         if rule is None or rule.settings != rule.read(optimizer):

@@ -8,7 +8,7 @@ import pytest
 
 import autograd_lite as al
 from autograd_lite import Value, detect_anomaly, grad, gradients, jvp, no_grad, vjp
-from autograd_lite.recording import installed
+from autograd_lite.value import opened
 
 
 def test_no_history_is_recorded_inside_and_all_of_it_outside() -> None:
@@ -21,7 +21,7 @@ def test_no_history_is_recorded_inside_and_all_of_it_outside() -> None:
     assert [v.op for v in (y, z, w)] == [None, None, None]
     assert (z.data, w.data) == (6.0, 5.0)
     assert (x * x).op is al.primitives.mul
-    assert not installed
+    assert not opened
 
 
 def test_it_decorates_a_function_which_may_call_itself() -> None:
@@ -46,7 +46,7 @@ def test_it_decorates_with_and_without_parentheses() -> None:
         assert decorated(x).op is not None
         with pytest.raises(FloatingPointError, match=r"mul\(1e\+200, 1e\+200\) is inf"):
             decorated(Value(1e200))
-    assert not installed
+    assert not opened
 
 
 def test_one_object_may_be_entered_again_and_in_another_thread() -> None:
@@ -60,7 +60,7 @@ def test_one_object_may_be_entered_again_and_in_another_thread() -> None:
             thread.join()
             assert (x * x).op is None
         assert (x * x).op is not None
-    assert not installed
+    assert not opened
 
 
 def test_what_it_cannot_decorate_is_named() -> None:
@@ -92,14 +92,14 @@ def test_it_ends_in_the_task_that_it_began_in() -> None:
     with pytest.raises(RuntimeError, match="no_grad ends in another task or thread than it began in: open it where"):
         without.__exit__(None, None, None)
     context.run(without.__exit__, None, None, None)
-    assert not installed
+    assert not opened
 
 
 def test_it_ends_when_an_error_leaves_it() -> None:
     with pytest.raises(ValueError, match="out"), no_grad():
         raise ValueError("out")
     assert (Value(1.0) * 2).op is not None
-    assert not installed
+    assert not opened
 
 
 def test_every_kind_of_operation_gives_a_leaf_with_the_number_that_recording_gives() -> None:
