@@ -2,7 +2,6 @@
 
 # ruff: noqa: I001
 # fmt: off
-from autograd_lite import pickling as _pickling
 from autograd_lite.calculus import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from autograd_lite.checking import check_grads, detect_anomaly
 from autograd_lite.compiler.jit import jit
@@ -10,9 +9,10 @@ from autograd_lite.compiler.trainer import trainer
 from autograd_lite.drawing import draw, to_html, to_latex, to_mermaid, to_text
 from autograd_lite.explaining import explain
 from autograd_lite.functions import (
-    abs, acos, asin, atan, cos, cosh, dot, elu, exp, expm1, gelu, leaky_relu, log, log1p, log_softmax, logsumexp,
-    matvec, maximum, mean, minimum, norm, primitive, relu, sigmoid, sign, silu, sin, sinh, softmax, softplus, sqrt,
-    step, sum, tan, tanh, where,
+    abs, acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, ceil, cos, cosh, dot, elu, erf, exp, exp2, expm1,
+    floor, gelu, hypot, leaky_relu, log, log10, log1p, log2, log_softmax, logsumexp, matvec, maximum, mean, minimum,
+    norm, primitive, relu, round, sigmoid, sign, silu, sin, sinh, softmax, softplus, sqrt, step, sum, tan, tanh,
+    where,
 )
 from autograd_lite.graph import topological_order
 from autograd_lite.recording import no_grad
@@ -22,7 +22,8 @@ __all__ = [  # noqa: RUF022
     "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp",
     "check_grads", "detect_anomaly", "explain", "jit", "trainer",
     "Value", "topological_order", "draw", "to_html", "to_latex", "to_mermaid", "to_text",
-    "abs", "acos", "asin", "atan", "cos", "cosh", "dot", "elu", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p",
-    "log_softmax", "logsumexp", "matvec", "maximum", "mean", "minimum", "norm", "primitive", "relu", "sigmoid", "sign",
-    "silu", "sin", "sinh", "softmax", "softplus", "sqrt", "step", "sum", "tan", "tanh", "where",
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "dot", "elu",
+    "erf", "exp", "exp2", "expm1", "floor", "gelu", "hypot", "leaky_relu", "log", "log10", "log1p", "log2",
+    "log_softmax", "logsumexp", "matvec", "maximum", "mean", "minimum", "norm", "primitive", "relu", "round",
+    "sigmoid", "sign", "silu", "sin", "sinh", "softmax", "softplus", "sqrt", "step", "sum", "tan", "tanh", "where",
 ]

@@ -101,16 +101,6 @@ def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[S
     return [found.get(y, 0.0) for y in ys]
 
 
-def flows(node: Value) -> list[tuple[Value, float]]:
-    """What a derivative of `node` flows on to: the Values it was made from, each with the number of its partial."""
-    op, args = node.op, node.args
-    if op is None:
-        return []
-    partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
-    pairs = zip(args, partials, strict=True)
-    return [(x, dx) for x, dx in pairs if type(x) is not float and dx is not None and (dx or not op.selects)]
-
-
 def _passed(g: Scalar, partial: Scalar) -> Scalar:
     """What of `g` a selecting operation lets through: nothing where its partial is 0, lest 0 * inf make a nan."""
     if type(partial) is float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -311,9 +310,6 @@ class _Placed(Value):
 
     __slots__ = ("site",)
     site: CallSite
-
-
-copyreg.pickle(_Placed, copyreg.dispatch_table[Value])  # a copy is a plain Value
 
 
 class _Watch(Wrapper):

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
-from autograd_lite.calculus import flows
 from autograd_lite.graph import topological_order
-from autograd_lite.value import Value
+from autograd_lite.value import Value, flows
 
 SHOWN = 8  # how many nodes of a long path are printed
 

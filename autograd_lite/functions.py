@@ -1,6 +1,6 @@
-"""What people call: the primitives under their public names, and the functions built from them.
+"""What people call: the primitives under their public names, and functions composed of them.
 
-Every function takes Values and real numbers, mixed as you like; of plain numbers alone it makes a plain float.
+Every function takes Values and real numbers, mixed. Numbers alone give a float, any Value among them gives a Value.
 """
 
 from __future__ import annotations
@@ -10,153 +10,279 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from operator import mul
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from autograd_lite import primitives as p
 from autograd_lite.ieee import add_up
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, new_node
 
-Scalar: TypeAlias = Any  # a Value, or a real number
+Scalar: TypeAlias = Value | float  # and every other real number
+S = TypeVar("S", Value, float)
 Rule: TypeAlias = Callable[..., tuple[Any, ...]]
-F = TypeVar("F", bound=Callable[..., float])
-
-exp, log, log1p, expm1, sqrt = p.exp, p.log, p.log1p, p.expm1, p.sqrt
-sin, cos, tan, asin, acos, atan = p.sin, p.cos, p.tan, p.asin, p.acos, p.atan
-sinh, cosh, tanh = p.sinh, p.cosh, p.tanh
-sigmoid, softplus, relu, step, abs, sign = p.sigmoid, p.softplus, p.relu, p.step, p.abs_, p.sign
-maximum, minimum, where = p.maximum, p.minimum, p.where
 
 
+class Unary(Protocol):
+    """The type of a function of one number: it gives the float of a number and the Value of a Value."""
+
+    def __call__(self, x: S, /) -> S:
+        """The function of `x`."""
+
+
+class Binary(Protocol):
+    """The type of a function of two numbers: it gives a float if both are floats, else a Value."""
+
+    @overload
+    def __call__(self, x: float, y: float, /) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, x: Scalar, y: Scalar, /) -> Value: ...
+
+
+class Ternary(Protocol):
+    """The type of a function of three numbers: it gives a float if all are floats, else a Value."""
+
+    @overload
+    def __call__(self, x: float, y: float, z: float, /) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, x: Scalar, y: Scalar, z: Scalar, /) -> Value: ...
+
+
+# fmt: off
+exp: Unary   = p.exp;    exp2: Unary  = p.exp2;   expm1: Unary = p.expm1;  erf: Unary   = p.erf    # noqa: E702
+log: Unary   = p.log;    log2: Unary  = p.log2;   log10: Unary = p.log10;  log1p: Unary = p.log1p  # noqa: E702
+sin: Unary   = p.sin;    cos: Unary   = p.cos;    tan: Unary   = p.tan;    sqrt: Unary  = p.sqrt   # noqa: E702
+asin: Unary  = p.asin;   acos: Unary  = p.acos;   atan: Unary  = p.atan;   cbrt: Unary  = p.cbrt   # noqa: E702
+sinh: Unary  = p.sinh;   cosh: Unary  = p.cosh;   tanh: Unary  = p.tanh;   abs: Unary   = p.abs_   # noqa: E702
+asinh: Unary = p.asinh;  acosh: Unary = p.acosh;  atanh: Unary = p.atanh;  sign: Unary  = p.sign   # noqa: E702
+floor: Unary = p.floor;  ceil: Unary  = p.ceil;   round: Unary = p.round_; step: Unary  = p.step   # noqa: E702
+relu: Unary  = p.relu;   sigmoid: Unary = p.sigmoid;  softplus: Unary = p.softplus                 # noqa: E702
+atan2: Binary = p.atan2;  hypot: Binary = p.hypot;  maximum: Binary = p.maximum;  minimum: Binary = p.minimum  # noqa: E702
+where: Ternary = p.where
+# fmt: on
+
+
+@overload
+def sum(xs: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
+@overload
+def sum(xs: Iterable[Scalar]) -> Value: ...
 def sum(xs: Iterable[Scalar]) -> Scalar:
-    """The sum of `xs` as one node; 0.0 if there are none."""
-    xs = _items(xs, "sum")
-    return p.sum_(*xs) if xs else 0.0
+    """The sum of the list `xs`, recorded as one node; 0.0 for an empty list. A TypeError if `xs` is not a list.
+
+    >>> sum([1.0, 2.0, 4.0])
+    7.0
+    """
+    items = _items(xs, "sum")
+    total: Scalar = p.sum_(*items) if items else 0.0
+    return total
 
 
+@overload
+def dot(xs: Iterable[float], ys: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
+@overload
+def dot(xs: Iterable[Scalar], ys: Iterable[Scalar]) -> Value: ...
 def dot(xs: Iterable[Scalar], ys: Iterable[Scalar]) -> Scalar:
-    """x0*y0 + x1*y1 + ... as one node; a ValueError if the lengths differ."""
-    xs, ys = _items(xs, "dot"), _items(ys, "dot")
-    if len(xs) != len(ys):
-        raise ValueError(f"dot takes two sequences of one length, got {len(xs)} and {len(ys)}")
-    return p.dot(*xs, *ys) if xs else 0.0
+    """The dot product x0*y0 + x1*y1 + ..., recorded as one node. A ValueError if the lengths differ.
+
+    >>> dot([1.0, 2.0], [3.0, 4.0])
+    11.0
+    """
+    left, right = _items(xs, "dot"), _items(ys, "dot")
+    if len(left) != len(right):
+        raise ValueError(f"dot takes two sequences of one length, got {len(left)} and {len(right)}")
+    total: Scalar = p.dot(*left, *right) if left else 0.0
+    return total
 
 
 def matvec(
-    rows: Iterable[Iterable[Scalar]],
-    xs: Iterable[Scalar],
-    biases: Iterable[Scalar] | None = None,
-    activation: Callable[[Scalar], Scalar] | None = None,
-) -> list[Scalar]:
-    """activation(row . xs + bias) for each row and its bias, in one go: a layer of neurons.
+    rows: Iterable[Iterable[Any]],
+    xs: Iterable[Any],
+    biases: Iterable[Any] | None = None,
+    activation: Callable[[Any], Any] | None = None,
+) -> list[Any]:
+    """A layer of neurons: the list of activation(row . xs + bias), one for each row of the matrix `rows` and its bias.
 
-    One node each: what `dot` gives of the row, its bias behind it, and `xs`, a 1 behind them; and what `activation`
-    makes of it. A ValueError if a row is not as long as `xs`, or there are not as many biases as rows.
+    Each neuron is one `dot` node, in which the bias is one more weight, times an input of 1.0; `activation` is applied
+    to it. A ValueError if a row is not as long as `xs`, or if there are not as many biases as rows.
+
+    >>> matvec([[1.0, 2.0], [3.0, 4.0]], [1.0, -1.0], biases=[0.5, 0.5])
+    [-0.5, -0.5]
     """
-    given, xs, recorder = list(rows), _items(xs, "matvec"), active_recorder()
+    given, vector, recorder = list(rows), _items(xs, "matvec"), active_recorder()
     if biases is not None:
         biases = _items(biases, "matvec")
         if len(biases) != len(given):
             raise ValueError(f"matvec takes one bias for each row, got {len(biases)} for {len(given)} rows")
-    totals = _totals(given, xs, biases) if recorder is LEAVES else None
+    totals = _totals(given, vector, biases) if recorder is LEAVES else None
     if totals is not None:
         if isinstance(activation, Primitive):
             return _leaves(map(activation.compute, totals))
-        if getattr(activation, "__module__", "") == __name__:  # one of those below: they take floats, too
+        if any(activation is function for function in _ACTIVATIONS):
             return _leaves(map(activation, totals))  # type: ignore[arg-type]
-        outputs = _leaves(totals)
+        outputs: list[Any] = _leaves(totals)
     else:
-        xs = tuple([float(x) if type(x) is int else x for x in xs])
-        right = _numbers(xs) if recorder is EAGER else None
+        vector = tuple([float(x) if type(x) is int else x for x in vector])
+        right = _numbers(vector) if recorder is EAGER else None
         if biases is not None:
-            given, xs = [(*row, b) for row, b in zip(given, biases, strict=True)], (*xs, 1.0)
+            given, vector = [(*row, b) for row, b in zip(given, biases, strict=True)], (*vector, 1.0)
             right = right and [*right, 1.0]
         outputs = []
         for row in map(tuple, given):
-            if len(row) != len(xs):
+            if len(row) != len(vector):
                 n = biases is not None
-                raise ValueError(f"matvec takes rows as long as the vector, got {len(row) - n} and {len(xs) - n}")
+                raise ValueError(f"matvec takes rows as long as the vector, got {len(row) - n} and {len(vector) - n}")
             left = _numbers(row) if right and Value in map(type, row) else None
-            outputs.append(new_node(p.dot, row + xs, left + right) if left and right else dot(row, xs))
+            outputs.append(new_node(p.dot, row + vector, left + right) if left and right else dot(row, vector))
     return outputs if activation is None else [activation(z) for z in outputs]
 
 
+@overload
+def mean(xs: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
+@overload
+def mean(xs: Iterable[Scalar]) -> Value: ...
 def mean(xs: Iterable[Scalar]) -> Scalar:
-    """The arithmetic mean of `xs`."""
-    xs = _some(xs, "mean")
-    return sum(xs) / len(xs)
+    """The arithmetic mean of the list `xs`. A ValueError if it is empty.
+
+    >>> mean([1.0, 2.0, 6.0])
+    3.0
+    """
+    items = _not_empty(xs, "mean")
+    average: Scalar = sum(items) / len(items)
+    return average
 
 
+@overload
+def norm(xs: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
+@overload
+def norm(xs: Iterable[Scalar]) -> Value: ...
 def norm(xs: Iterable[Scalar]) -> Scalar:
-    """The Euclidean length of `xs`. Its gradient at the origin is 0, as PyTorch's."""
-    xs = _items(xs, "norm")
-    square = dot(xs, xs)
-    return where(square, sqrt(where(square, square, 1.0)), 0.0)
+    """The Euclidean length of the list `xs`. Its gradient at the origin is 0, as in PyTorch.
+
+    >>> norm([3.0, 4.0])
+    5.0
+    """
+    items = _items(xs, "norm")
+    square = dot(items, items)
+    length: Scalar = where(square, sqrt(where(square, square, 1.0)), 0.0)
+    return length
 
 
+@overload
+def logsumexp(xs: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
+@overload
+def logsumexp(xs: Iterable[Scalar]) -> Value: ...
 def logsumexp(xs: Iterable[Scalar]) -> Scalar:
-    """log(exp(x0) + exp(x1) + ...), without overflow."""
-    xs = _some(xs, "logsumexp")
-    peak = p.detach(maximum(minimum(_largest(xs), sys.float_info.max), -sys.float_info.max))
-    return peak + log(sum([exp(x - peak) for x in xs]))
+    """log(exp(x0) + exp(x1) + ...) of the list `xs`, without overflow. A ValueError if it is empty.
+
+    >>> logsumexp([1000.0, 1000.0]) == 1000.0 + math.log(2.0)
+    True
+    """
+    items = _not_empty(xs, "logsumexp")
+    peak = p.detach(maximum(minimum(_largest(items), sys.float_info.max), -sys.float_info.max))
+    total: Scalar = peak + log(sum([exp(x - peak) for x in items]))
+    return total
 
 
-def softmax(xs: Iterable[Scalar]) -> list[Scalar]:
-    """exp(x) / sum of exp(x) for each of `xs`, without overflow."""
-    xs = _some(xs, "softmax")
-    peak = p.detach(_largest(xs))
-    exps = [exp(x - peak) for x in xs]
+@overload
+def softmax(xs: Iterable[float]) -> list[float]: ...  # type: ignore[overload-overlap]
+@overload
+def softmax(xs: Iterable[Scalar]) -> list[Value]: ...
+def softmax(xs: Iterable[Scalar]) -> Any:
+    """The list of exp(x) / (sum of all exp(x)) for the list `xs`, without overflow. A ValueError if it is empty.
+
+    >>> softmax([1000.0, 1000.0])
+    [0.5, 0.5]
+    """
+    items = _not_empty(xs, "softmax")
+    peak = p.detach(_largest(items))
+    exps = [exp(x - peak) for x in items]
     total = sum(exps)
     return [e / total for e in exps]
 
 
-def log_softmax(xs: Iterable[Scalar]) -> list[Scalar]:
-    """log(softmax(xs)), without overflow, and without underflow to log(0)."""
-    xs = _some(xs, "log_softmax")
-    peak = p.detach(_largest(xs))
-    shifted = [x - peak for x in xs]
+@overload
+def log_softmax(xs: Iterable[float]) -> list[float]: ...  # type: ignore[overload-overlap]
+@overload
+def log_softmax(xs: Iterable[Scalar]) -> list[Value]: ...
+def log_softmax(xs: Iterable[Scalar]) -> Any:
+    """The list of log(softmax(xs)), without overflow, and without log(0) where softmax underflows.
+
+    >>> log_softmax([0.0, -1000.0])
+    [0.0, -1000.0]
+    """
+    items = _not_empty(xs, "log_softmax")
+    peak = p.detach(_largest(items))
+    shifted = [x - peak for x in items]
     total = log(sum([exp(x) for x in shifted]))
     return [x - total for x in shifted]
 
 
-def silu(x: Scalar) -> Scalar:
-    """x * sigmoid(x)."""
+def silu(x: S) -> S:
+    """x * sigmoid(x), also called swish (Ramachandran et al. 2017, arXiv:1710.05941).
+
+    >>> silu(0.0)
+    0.0
+    """
     return x * sigmoid(x)
 
 
-def gelu(x: Scalar) -> Scalar:
-    """x times the normal distribution function, in its tanh form (Hendrycks and Gimpel 2016, arXiv:1606.08415)."""
+def gelu(x: S, approximate: Literal["none", "tanh"] = "none") -> S:
+    """x times the normal distribution function at x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    With `approximate="tanh"` the paper's formula in tanh. Names and meaning are PyTorch's.
+
+    >>> print(f"{gelu(1.0):.6f} {gelu(1.0, approximate='tanh'):.6f}")
+    0.841345 0.841192
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu takes approximate='none' or 'tanh', got {approximate!r}")
+    if approximate == "none":
+        return 0.5 * x * (1.0 + erf(x * math.sqrt(0.5)))
     return 0.5 * x * (1.0 + tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
-def elu(x: Scalar, alpha: float = 1.0) -> Scalar:
-    """x for x > 0, else alpha * (exp(x) - 1)."""
+def elu(x: S, alpha: float = 1.0) -> S:
+    """x for x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2015, arXiv:1511.07289).
+
+    >>> elu(2.0), elu(-1000.0)
+    (2.0, -1.0)
+    """
     positive = step(x)
     return where(positive, x, alpha * expm1(where(positive, 0.0, x)))
 
 
-def leaky_relu(x: Scalar, negative_slope: float = 0.01) -> Scalar:
-    """x for x > 0, else negative_slope * x."""
+def leaky_relu(x: S, negative_slope: float = 0.01) -> S:
+    """x for x > 0, else negative_slope * x.
+
+    >>> leaky_relu(2.0), leaky_relu(-2.0)
+    (2.0, -0.02)
+    """
     return where(step(x), x, negative_slope * x)
 
 
-def primitive(partials: Rule) -> Callable[[F], Primitive]:
-    """Make a function of floats a primitive of your own: `partials(z, *args)` is the tuple of its derivatives.
+_ACTIVATIONS = (silu, gelu, elu, leaky_relu)  # `matvec` may call them on floats
 
-        @primitive(partials=lambda z, x: (3 * x**2,))
-        def cube(x):
-            return x * x * x
 
-    It then works in every mode that the rule's own operations allow; use autograd_lite's functions in the rule, not
-    math's. None in the tuple marks an argument through which nothing flows. `check_grads(cube, 2.0)` tests it.
+def primitive(partials: Rule) -> Callable[[Callable[..., float]], Primitive]:
+    """Decorate a function of floats to make it a primitive with the derivatives `partials(z, *args)`, a tuple.
 
-    The name must be new, unless the same module defines it again. A TypeError at the first use of a rule that gives no
-    tuple, or one of another length than the arguments.
+    >>> @primitive(partials=lambda z, x: (3 * x**2,))
+    ... def cubed(x):
+    ...     return x * x * x
+    >>> x = Value(2.0)
+    >>> cubed(x).backward()
+    >>> x.grad
+    12.0
+
+    The primitive works in every mode that the rule's own operations allow; in the rule use autograd_lite's functions,
+    not math's. None in the tuple marks an argument that no gradient flows to. `check_grads(cubed, 2.0)` tests the rule.
+
+    A ValueError if the name is taken, unless the same module defines it again. A TypeError at the first use of a rule
+    that does not return a tuple with one derivative for each argument.
     """
     if not callable(partials):
         raise TypeError(f"primitive takes partials=a function of (z, *args), got {type(partials).__name__}")
 
-    def decorate(function: F) -> Primitive:
+    def decorate(function: Callable[..., float]) -> Primitive:
         name = getattr(function, "__name__", None)
         if not callable(function) or name is None:
             raise TypeError(f"write @primitive(partials=...) above a function with a name, not above {function!r}")
@@ -176,27 +302,27 @@ def primitive(partials: Rule) -> Callable[[F], Primitive]:
                 return rule
             return tuple([dx if isinstance(dx, Value) else p.to_float(dx, f"the partial of {name}") for dx in rule])
 
-        op = p.PRIMITIVES[name] = Primitive(name, compute, checked)
+        op = p.PRIMITIVES[name] = Primitive(name, compute, checked, arity=p.arity_of(function))
         return op
 
     return decorate
 
 
-def _numbers(xs: tuple[Scalar, ...]) -> list[Any] | None:
-    """The numbers of Values and floats; None if there is anything else."""
-    if xs and type(xs[0]) is Value:  # and so are the others, as a rule
+def _numbers(xs: tuple[Any, ...]) -> list[Any] | None:
+    """The numbers of Values and floats; None if `xs` has anything else."""
+    if xs and type(xs[0]) is Value:  # then most often all are Values
         try:
-            return [x.data for x in xs if x._x is not None]  # nothing but a Value has an _x
+            return [x.data for x in xs if x._x is not None]  # only a Value has an _x
         except AttributeError:
             pass
     numbers = [x.data if type(x) is Value else x if type(x) is float else None for x in xs]
     return None if None in numbers else numbers
 
 
-def _totals(rows: list[Any], xs: tuple[Scalar, ...], biases: tuple[Scalar, ...] | None) -> list[float] | None:
+def _totals(rows: list[Any], xs: tuple[Any, ...], biases: Any) -> list[float] | None:
     """The number of each row's dot product with `xs`, plus its bias.
 
-    None if not all rows are sequences of Values, as long as `xs`, or one of the other numbers is of another kind.
+    None unless every row is a sequence of Values as long as `xs`, and `xs` and `biases` are Values and floats.
     """
     right = _numbers(xs)
     added = [-0.0] * len(rows) if biases is None else _numbers(biases)
@@ -210,7 +336,7 @@ def _totals(rows: list[Any], xs: tuple[Scalar, ...], biases: tuple[Scalar, ...] 
 
 
 def _leaves(numbers: Iterable[float]) -> list[Value]:
-    """`Value(number)` of each, in half the time."""
+    """`Value(number)` for each number, in half the time."""
     leaves, new = [], object.__new__
     for number in numbers:
         z = new(Value)
@@ -222,20 +348,22 @@ def _leaves(numbers: Iterable[float]) -> list[Value]:
     return leaves
 
 
-def _items(xs: Iterable[Scalar], what: str) -> tuple[Scalar, ...]:
-    if type(xs) is list or isinstance(xs, Iterable):  # a list need not be asked
+def _items(xs: Any, function: str) -> tuple[Any, ...]:
+    """The items of `xs`; a TypeError that names `function` if it has none because it is not a list."""
+    if type(xs) is list or isinstance(xs, Iterable):  # isinstance is slow, and most often `xs` is a list
         return tuple(xs)
-    raise TypeError(f"{what} takes a list of numbers, got {type(xs).__name__}")
+    raise TypeError(f"{function} takes a list of numbers, got {type(xs).__name__}")
 
 
-def _some(xs: Iterable[Scalar], what: str) -> Sequence[Scalar]:
-    xs = _items(xs, what)
-    if not xs:
-        raise ValueError(f"{what} of an empty list")
-    return xs
+def _not_empty(xs: Any, function: str) -> Sequence[Any]:
+    """The items of `xs`; a ValueError that names `function` if there are none."""
+    items = _items(xs, function)
+    if not items:
+        raise ValueError(f"{function} of an empty list")
+    return items
 
 
-def _largest(xs: Sequence[Scalar]) -> Scalar:
+def _largest(xs: Sequence[Any]) -> Any:
     """The largest of `xs`: a float, or in a trace, where Values have no number, a Value."""
     if not active_recorder().symbolic:
         xs = [x.data if isinstance(x, Value) else x for x in xs]

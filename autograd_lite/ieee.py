@@ -1,8 +1,10 @@
-"""Numbers from numbers as IEEE 754 has them, where Python's `math` raises. Imports nothing of ours.
+"""Numbers from numbers with the results of IEEE 754, where Python's `math` raises. Imports nothing of ours.
 
-Nothing here raises, nothing is complex, and a nan that goes in comes out (but nan**0, 1**nan and step(nan) are 1).
+Nothing here raises and nothing is complex. A nan that goes in comes out, with these exceptions: nan**0, 1**nan and
+step(nan) are 1, and hypot(inf, nan) is inf.
 """
 
+import builtins
 import math
 import operator
 import sys
@@ -41,13 +43,51 @@ def _total(function: Callable[[float], float], pole: float | None = None) -> Cal
 
 exp, expm1, log, log1p = _total(math.exp), _total(math.expm1), _total(math.log, 0.0), _total(math.log1p, -1.0)
 sqrt, sin, cos, tan = _total(math.sqrt), _total(math.sin), _total(math.cos), _total(math.tan)
-asin, acos, atan = _total(math.asin), _total(math.acos), math.atan
+asin, acos, atan, atan2, hypot = _total(math.asin), _total(math.acos), math.atan, math.atan2, math.hypot
 sinh, tanh, _cosh = _total(math.sinh), math.tanh, _total(math.cosh)
+asinh, acosh, erf = math.asinh, _total(math.acosh), math.erf
+exp2, log2, log10, cbrt = _total(math.exp2), _total(math.log2, 0.0), _total(math.log10, 0.0), math.cbrt
 
 
 def cosh(x: float) -> float:
-    """Even, so that it overflows upwards on both sides."""
+    """The hyperbolic cosine. It is even, so it overflows to inf on both sides."""
     return _cosh(abs(x))
+
+
+def atanh(x: float) -> float:
+    """The inverse hyperbolic tangent; an infinity at 1 and -1, nan beyond."""
+    return math.atanh(x) if abs(x) < 1.0 else math.copysign(inf, x) if abs(x) == 1.0 else nan
+
+
+def floor(x: float) -> float:
+    """The largest whole number that is not above x."""
+    return math.copysign(math.floor(x), x) if math.isfinite(x) else x
+
+
+def ceil(x: float) -> float:
+    """The smallest whole number that is not below x."""
+    return math.copysign(math.ceil(x), x) if math.isfinite(x) else x
+
+
+def round(x: float) -> float:
+    """The nearest whole number; of two equally near, the even one."""
+    return math.copysign(builtins.round(x), x) if math.isfinite(x) else x
+
+
+def mod(x: float, y: float) -> float:
+    """What is left of x after a whole number of y, with the sign of y, as Python's %; nan for y = 0."""
+    try:
+        return x % y
+    except ZeroDivisionError:
+        return nan
+
+
+def floordiv(x: float, y: float) -> float:
+    """floor(x / y), as Python's //; x / y for y = 0."""
+    try:
+        return x // y
+    except ZeroDivisionError:
+        return div(x, y)
 
 
 def div(x: float, y: float) -> float:

@@ -1,9 +1,12 @@
-"""The table of primitives: each one's number from numbers, and its partial derivatives.
+"""The table of primitives: for each operation its number from numbers, and its partial derivatives.
 
-Here alone derivatives are written. A rule is a function of the result `z` and the arguments, in ordinary operators and
-other primitives, so that it runs on floats (`backward`), on Values (gradients that are graphs), and on traced symbols.
+Derivatives are written here and nowhere else. A rule is a function of the result `z` and the arguments, made of ordinary
+operators and other primitives. So the same rule runs on floats (`backward`), on Values (gradients that are graphs
+themselves) and on traced symbols (the compiler).
 """
 
+import inspect
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +16,36 @@ from autograd_lite.ieee import to_float as to_float
 
 
 class Primitive:
-    """A differentiable operation `z = op(x, y, ...)`.
+    """A differentiable operation `z = op(x, y, ...)`: a row of the table.
 
-    `compute(*floats) -> float` never raises; `partials(z, *args)` is the tuple of dz/darg, with None where nothing flows.
-    Through one that `selects` nothing passes where a partial is 0, not even `0 * inf`.
+    `compute(*floats) -> float` never raises. `partials(z, *args)` is the tuple of dz/darg, with None for an argument
+    that no gradient flows to. `arity` is the number of arguments, None for any number of them.
+
+    `selects`: where a partial is 0 the gradient is dropped, not multiplied, so that 0 * inf gives no nan.
+    `commutative`: op(x, y) and op(y, x) are the same to the last bit.
+    `factors`: how many arguments make one term of a reduction: 1 for `sum`, 2 for `dot`, 0 for every other operation.
     """
 
     def __init__(
-        self, name: str, compute: Callable[..., float], partials: Callable[..., tuple[Any, ...]], selects: bool = False
+        self,
+        name: str,
+        compute: Callable[..., float],
+        partials: Callable[..., tuple[Any, ...]],
+        selects: bool = False,
+        commutative: bool = False,
+        factors: int = 0,
+        arity: int | None = 0,
     ) -> None:
-        self.name, self.compute, self.partials, self.selects = name, compute, partials, selects
+        """A row. An `arity` of 0 stands for the number of arguments that the rule `partials` takes beside `z`."""
+        self.name, self.compute, self.partials = name, compute, partials
+        self.selects, self.commutative, self.factors = selects, commutative, factors
+        self.arity = arity if arity != 0 else arity_of(partials, beside=1)
         self.__doc__ = compute.__doc__
 
     def __call__(self, *args: Any) -> Any:
-        """A float of real numbers; where any of `args` is a Value, what that records."""
+        """The float of numbers `args`. If one of them is a Value, the Value that is recorded."""
+        if len(args) != self.arity and self.arity is not None:
+            raise TypeError(f"{self.name} takes {self.arity} argument{'s' * (self.arity > 1)}, got {len(args)}")
         for arg in args:
             if type(arg) is not float and hasattr(arg, "record"):
                 return arg.record(self, args)
@@ -35,50 +54,100 @@ class Primitive:
     def __repr__(self) -> str:
         return self.name
 
+    def __deepcopy__(self, memo: Any) -> "Primitive":
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A primitive is pickled by its name."""
+        if PRIMITIVES.get(self.name) is not self:
+            raise TypeError(f"{self} cannot be saved, as it was compiled: save the leaves, and call the function again")
+        return primitive_named, (self.name,)
+
+
+def primitive_named(name: str) -> Primitive:
+    """The primitive of that name; a ValueError if there is none."""
+    if name not in PRIMITIVES:
+        raise ValueError(f"no primitive is called {name!r} here: import the module that defines it first")
+    return PRIMITIVES[name]
+
+
+def arity_of(function: Callable[..., Any], beside: int = 0) -> int | None:
+    """The number of arguments that `function` takes, less `beside`; None if it takes more than one number of them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C do not say
+        return None
+    fixed = all(x.kind in (x.POSITIONAL_ONLY, x.POSITIONAL_OR_KEYWORD) and x.default is x.empty for x in parameters)
+    return len(parameters) - beside if fixed else None
+
 
 def _pow_partials(z: Any, x: Any, y: Any) -> tuple[Any, Any]:
     dx, dy = y * pow_(x, y - 1.0), z * log(x)
-    return where(x, dx, where(y, dx, 0.0)), where(x, dy, where(step(-y), dy, 0.0))
+    regular = step(x) - step(-x)  # 0 where x is 0 or nan, and there d(x**0)/dx is 0
+    return where(regular, dx, where(y, dx, 0.0)), where(x, dy, where(step(-y), dy, 0.0))
 
 
-# A name ends in _ where Python has it already. At a kink PyTorch's convention holds: relu'(0) = 0, abs'(0) = 0, a tie
-# of maximum or minimum is split in halves, d(x**0)/dx = 0, and d(0**y)/dy = 0 for y >= 0.
+def _atan2_partials(z: Any, y: Any, x: Any) -> tuple[Any, Any]:
+    r = hypot(x, y)
+    r = where(r, r, math.inf)  # PyTorch's convention: both derivatives are 0 at the origin
+    return div(div(x, r), r), -div(div(y, r), r)
+
+
+LN2, LN10, SLOPE_OF_ERF = math.log(2.0), math.log(10.0), 2.0 / math.sqrt(math.pi)
+
+# A name ends in _ where Python uses it for something else. At a kink PyTorch's convention holds: relu'(0) = 0,
+# abs'(0) = abs'(nan) = 0, a tie of maximum or minimum is split in halves, d(x**0)/dx = 0, and d(0**y)/dy = 0 for y >= 0.
 # fmt: off
 cos: Primitive; sin: Primitive; cosh: Primitive; div: Primitive; log: Primitive; pow_const: Primitive  # noqa: E702
-pow_: Primitive; share: Primitive; sigmoid: Primitive; sign: Primitive; step: Primitive; where: Primitive  # noqa: E702
-add       = Primitive("add",       operator.add,   lambda z, x, y: (1.0, 1.0))
+hypot: Primitive; floordiv: Primitive; pow_: Primitive; share: Primitive; sigmoid: Primitive; step: Primitive; where: Primitive  # noqa: E702
+add       = Primitive("add",       operator.add,   lambda z, x, y: (1.0, 1.0), commutative=True)
 sub       = Primitive("sub",       operator.sub,   lambda z, x, y: (1.0, -1.0))
-mul       = Primitive("mul",       operator.mul,   lambda z, x, y: (y, x))
+mul       = Primitive("mul",       operator.mul,   lambda z, x, y: (y, x), commutative=True)
 div       = Primitive("div",       ieee.div,       lambda z, x, y: (div(1.0, y), -div(z, y)))
+mod       = Primitive("mod",       ieee.mod,       lambda z, x, y: (1.0, -floordiv(x, y)))
+floordiv  = Primitive("floordiv",  ieee.floordiv,  lambda z, x, y: (None, None))
 neg       = Primitive("neg",       operator.neg,   lambda z, x: (-1.0,))
 pow_const = Primitive("pow_const", ieee.pow,       lambda z, x, n: (n * pow_const(x, n - 1.0) if n else None, None))
 pow_      = Primitive("pow",       ieee.pow,       _pow_partials)
+hypot     = Primitive("hypot",     ieee.hypot,     lambda z, x, y: (div(x, z), div(y, z)))
 exp       = Primitive("exp",       ieee.exp,       lambda z, x: (z,))
 log       = Primitive("log",       ieee.log,       lambda z, x: (div(1.0, x),))
+exp2      = Primitive("exp2",      ieee.exp2,      lambda z, x: (z * LN2,))
+log2      = Primitive("log2",      ieee.log2,      lambda z, x: (div(1.0, x * LN2),))
+log10     = Primitive("log10",     ieee.log10,     lambda z, x: (div(1.0, x * LN10),))
 log1p     = Primitive("log1p",     ieee.log1p,     lambda z, x: (div(1.0, 1.0 + x),))
 expm1     = Primitive("expm1",     ieee.expm1,     lambda z, x: (exp(x),))
 sqrt      = Primitive("sqrt",      ieee.sqrt,      lambda z, x: (div(0.5, z),))
+cbrt      = Primitive("cbrt",      ieee.cbrt,      lambda z, x: (div(1.0, 3.0 * z * z),))
 sin       = Primitive("sin",       ieee.sin,       lambda z, x: (cos(x),))
 cos       = Primitive("cos",       ieee.cos,       lambda z, x: (-sin(x),))
 tan       = Primitive("tan",       ieee.tan,       lambda z, x: (1.0 + z * z,))
 asin      = Primitive("asin",      ieee.asin,      lambda z, x: (div(1.0, sqrt(1.0 - x * x)),))
 acos      = Primitive("acos",      ieee.acos,      lambda z, x: (div(-1.0, sqrt(1.0 - x * x)),))
 atan      = Primitive("atan",      ieee.atan,      lambda z, x: (div(1.0, 1.0 + x * x),))
+atan2     = Primitive("atan2",     ieee.atan2,     _atan2_partials)
 sinh      = Primitive("sinh",      ieee.sinh,      lambda z, x: (cosh(x),))
 cosh      = Primitive("cosh",      ieee.cosh,      lambda z, x: (sinh(x),))
 tanh      = Primitive("tanh",      ieee.tanh,      lambda z, x: (1.0 - z * z,))
+asinh     = Primitive("asinh",     ieee.asinh,     lambda z, x: (div(1.0, hypot(1.0, x)),))
+acosh     = Primitive("acosh",     ieee.acosh,     lambda z, x: (div(1.0, sqrt(x - 1.0) * sqrt(x + 1.0)),))
+atanh     = Primitive("atanh",     ieee.atanh,     lambda z, x: (div(1.0, (1.0 - x) * (1.0 + x)),))
+erf       = Primitive("erf",       ieee.erf,       lambda z, x: (SLOPE_OF_ERF * exp(-x * x),))
 sigmoid   = Primitive("sigmoid",   ieee.sigmoid,   lambda z, x: (z * (1.0 - z),))
 softplus  = Primitive("softplus",  ieee.softplus,  lambda z, x: (sigmoid(x),))
 relu      = Primitive("relu",      ieee.relu,      lambda z, x: (step(x),), selects=True)
 step      = Primitive("step",      ieee.step,      lambda z, x: (None,))
 sign      = Primitive("sign",      ieee.sign,      lambda z, x: (None,))
-abs_      = Primitive("abs",       operator.abs,   lambda z, x: (sign(x),))
+abs_      = Primitive("abs",       operator.abs,   lambda z, x: (step(x) - step(-x),))
+floor     = Primitive("floor",     ieee.floor,     lambda z, x: (None,))
+ceil      = Primitive("ceil",      ieee.ceil,      lambda z, x: (None,))
+round_    = Primitive("round",     ieee.round,     lambda z, x: (None,))
 maximum   = Primitive("maximum",   ieee.maximum,   lambda z, x, y: (share(x, y), share(y, x)), selects=True)
 minimum   = Primitive("minimum",   ieee.minimum,   lambda z, x, y: (share(y, x), share(x, y)), selects=True)
 share     = Primitive("share",     ieee.share,     lambda z, x, y: (None, None))
 where     = Primitive("where",     ieee.where,     lambda z, c, x, y: (None, where(c, 1.0, 0.0), where(c, 0.0, 1.0)), selects=True)
 detach    = Primitive("detach",    operator.pos,   lambda z, x: (None,))
-sum_      = Primitive("sum",       ieee.sum,       lambda z, *xs: (1.0,) * len(xs))
-dot       = Primitive("dot",       ieee.dot,       lambda z, *xy: xy[len(xy) // 2:] + xy[:len(xy) // 2])
+sum_      = Primitive("sum",       ieee.sum,       lambda z, *xs: (1.0,) * len(xs), factors=1)
+dot       = Primitive("dot",       ieee.dot,       lambda z, *xy: xy[len(xy) // 2:] + xy[:len(xy) // 2], factors=2)
 # fmt: on
 PRIMITIVES = {row.name: row for row in list(globals().values()) if isinstance(row, Primitive)}

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from numbers import Real
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import slots, topological_order
@@ -135,10 +135,11 @@ def _is_operand(x: Any) -> bool:
 
 
 def _method(op: Primitive) -> Callable[[Value], Value]:
-    def method(x: Value) -> Value:
-        return x.record(op, (x,))
+    def method(self: Value) -> Value:
+        return self.record(op, (self,))
 
-    method.__doc__ = f"`{op.name}` of this Value, recorded."
+    method.__name__, method.__qualname__ = op.name, f"Value.{op.name}"
+    method.__doc__ = f"The Value of `{op.name}`: {op.__doc__}"
     return method
 
 
@@ -207,19 +208,90 @@ class Value:
         active_recorder().watch_backward(order)
 
     # fmt: off
-    __add__, __radd__         = _operator(p.add)
-    __sub__, __rsub__         = _operator(p.sub)
-    __mul__, __rmul__         = _operator(p.mul)
-    __truediv__, __rtruediv__ = _operator(p.div)
-    __pow__, __rpow__         = _operator(p.pow_, const=p.pow_const)
-    __neg__, __abs__          = map(_method, (p.neg, p.abs_))
-    __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
-    exp, log, log1p, expm1, sqrt   = map(_method, (p.exp, p.log, p.log1p, p.expm1, p.sqrt))
-    sin, cos, tan, asin, acos, atan  = map(_method, (p.sin, p.cos, p.tan, p.asin, p.acos, p.atan))
-    arcsin, arccos, arctan           = asin, acos, atan  # what NumPy's functions of those names call
+    if TYPE_CHECKING:  # what a type checker and an editor see; the lines after it make the methods
+        def __add__(self, y: Value | float) -> Value: ...
+        def __radd__(self, x: Value | float) -> Value: ...
+        def __sub__(self, y: Value | float) -> Value: ...
+        def __rsub__(self, x: Value | float) -> Value: ...
+        def __mul__(self, y: Value | float) -> Value: ...
+        def __rmul__(self, x: Value | float) -> Value: ...
+        def __truediv__(self, y: Value | float) -> Value: ...
+        def __rtruediv__(self, x: Value | float) -> Value: ...
+        def __mod__(self, y: Value | float) -> Value: ...
+        def __rmod__(self, x: Value | float) -> Value: ...
+        def __floordiv__(self, y: Value | float) -> Value: ...
+        def __rfloordiv__(self, x: Value | float) -> Value: ...
+        def __pow__(self, y: Value | float) -> Value: ...
+        def __rpow__(self, x: Value | float) -> Value: ...
+        def __neg__(self) -> Value: ...
+        def __abs__(self) -> Value: ...
+        def __floor__(self) -> Value: ...
+        def __ceil__(self) -> Value: ...
+        def __lt__(self, y: Value | float) -> bool: ...
+        def __le__(self, y: Value | float) -> bool: ...
+        def __gt__(self, y: Value | float) -> bool: ...
+        def __ge__(self, y: Value | float) -> bool: ...
+    else:
+        __add__, __radd__         = _operator(p.add)
+        __sub__, __rsub__         = _operator(p.sub)
+        __mul__, __rmul__         = _operator(p.mul)
+        __truediv__, __rtruediv__ = _operator(p.div)
+        __mod__, __rmod__         = _operator(p.mod)
+        __floordiv__, __rfloordiv__ = _operator(p.floordiv)
+        __pow__, __rpow__         = _operator(p.pow_, const=p.pow_const)
+        __neg__, __abs__          = map(_method, (p.neg, p.abs_))
+        __floor__, __ceil__       = map(_method, (p.floor, p.ceil))
+        __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
+    exp, exp2, expm1, erf            = map(_method, (p.exp, p.exp2, p.expm1, p.erf))
+    log, log2, log10, log1p          = map(_method, (p.log, p.log2, p.log10, p.log1p))
+    sqrt, cbrt                       = map(_method, (p.sqrt, p.cbrt))
+    sin, cos, tan                    = map(_method, (p.sin, p.cos, p.tan))
+    asin, acos, atan                 = map(_method, (p.asin, p.acos, p.atan))
     sinh, cosh, tanh                 = map(_method, (p.sinh, p.cosh, p.tanh))
+    asinh, acosh, atanh              = map(_method, (p.asinh, p.acosh, p.atanh))
     sigmoid, softplus, relu          = map(_method, (p.sigmoid, p.softplus, p.relu))
+    floor, ceil, rint                = map(_method, (p.floor, p.ceil, p.round_))
+    # NumPy's functions of these names call these methods.
+    arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
     # fmt: on
+
+    def atan2(self, x: Value | float) -> Value:
+        """The angle of the point (x, self), from -pi to pi."""
+        return self.record(p.atan2, (self, x))
+
+    arctan2 = atan2
+
+    def hypot(self, y: Value | float) -> Value:
+        """The length of the vector (self, y), without overflow."""
+        return self.record(p.hypot, (self, y))
+
+    def __round__(self, ndigits: int | None = None) -> Value:
+        """The nearest multiple of 10**-ndigits, with derivative 0. Python's `round` calls it."""
+        scale = 10.0 ** (ndigits or 0)
+        return (self * scale).rint() / scale if ndigits else self.rint()
+
+    def __divmod__(self, other: Any) -> tuple[Value, Value]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Value, Value]:
+        return other // self, other % self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy graphs of any depth: as a flat list of rows, in topological order.
+
+        A leaf is saved as an object of its own, so that a model and a loss that are saved together still share their
+        parameters afterwards. A node in between is copied once for each root.
+        """
+        order = topological_order(self)
+        index = {node: i for i, node in enumerate(order)}
+
+        def row(node: Value) -> Any:
+            if node.op is None and node is not self:
+                return node
+            args = tuple([x if type(x) is float else index[x] for x in node.args])
+            return node.op, args, node.data, node.grad, node.label
+
+        return _restored, ([row(node) for node in order],)
 
     def __pos__(self) -> Value:
         return self
@@ -237,6 +309,32 @@ class Value:
 
     def __repr__(self) -> str:
         return f"Value(data={self.data}, grad={self.grad}{f', label={self.label!r}' if self.label else ''})"
+
+
+def _restored(rows: list[Any]) -> Value:
+    """The Value of the last row that `__reduce__` made. An int among the arguments of a row is the number of a row."""
+    nodes: list[Value] = []
+    for row in rows:
+        if isinstance(row, Value):
+            nodes.append(row)
+            continue
+        node: Value = Value.__new__(Value)
+        node.op, args, node.data, node.grad, node.label = row
+        node._x, node._y = slots(tuple([nodes[x] if type(x) is int else x for x in args]))
+        nodes.append(node)
+    return nodes[-1]
+
+
+def flows(node: Value) -> list[tuple[Value, float]]:
+    """Where the gradient of `node` flows: each argument that is a Value, with the number of its partial derivative.
+
+    The argument's gradient gets the gradient of `node` times that partial: the chain rule. `_sweep` does this faster.
+    """
+    if node.op is None:
+        return []
+    partials = node.op.partials(node.data, *[x if type(x) is float else x.data for x in node.args])
+    pairs = zip(node.args, partials, strict=True)
+    return [(x, dx) for x, dx in pairs if type(x) is not float and dx is not None and (dx or not node.op.selects)]
 
 
 def _sweep(order: list[Value]) -> None:

@@ -37,6 +37,7 @@ def rosenbrock(x: Any) -> Any:
 # ---- orders and modes
 
 SMOOTH = "exp log log1p expm1 sqrt sin cos tan asin acos atan sinh cosh tanh sigmoid softplus".split()
+SMOOTH += "exp2 log2 log10 cbrt asinh atanh erf".split()
 # On a curve through the point: what a mixed derivative adds shows in some direction.
 CURVES = {
     "add": lambda op, t: op(0.3 + 0.5 * t, 0.8 * t * t),
@@ -46,6 +47,10 @@ CURVES = {
     "div": lambda op, t: op(0.3 + 0.5 * t * t, 2.0 - t),
     "pow": lambda op, t: op(0.3 + 0.5 * t * t, 2.0 - t),
     "pow_const": lambda op, t: op(0.3 + 0.5 * t * t, -1.7),
+    "hypot": lambda op, t: op(0.3 + 0.5 * t * t, 2.0 - t),
+    "atan2": lambda op, t: op(0.3 + 0.5 * t * t, 2.0 - t),
+    "mod": lambda op, t: op(5.0 + t * t * t, 2.0 - t),
+    "acosh": lambda op, t: op(1.2 + t * t),
     "sum": lambda op, t: op(t, t * t, t * t * t, 2.0),
     "dot": lambda op, t: op(t, t * t, 3.0, t * t, 2.0, t),
     "relu": lambda op, t: op(t * t * t) * op(-t) + op(t * t),
@@ -61,6 +66,8 @@ def test_third_derivatives_in_every_mix_of_modes_agree_with_pytorch(name: str) -
     torch = pytest.importorskip("torch")
     others = {
         "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+        "cbrt": lambda x: x ** (1 / 3),
+        "mod": torch.remainder,
         "pow_const": torch.pow,
         "sum": lambda *xs: sum(xs),
         "dot": lambda *xy: sum(x * y for x, y in zip(xy[: len(xy) // 2], xy[len(xy) // 2 :], strict=True)),
@@ -77,7 +84,7 @@ def test_third_derivatives_in_every_mix_of_modes_agree_with_pytorch(name: str) -
 
 
 def test_every_primitive_that_has_a_third_derivative_is_tested() -> None:
-    flat = {"step", "sign", "share", "detach"}
+    flat = {"step", "sign", "share", "detach", "floor", "ceil", "round", "floordiv"}
     rooms = ("autograd_lite.ieee", "_operator", "math")
     assert {op.name for op in p.PRIMITIVES.values() if op.compute.__module__ in rooms} == {*SMOOTH, *CURVES, *flat}
 

@@ -19,6 +19,13 @@ ONE = [-0.7, 0.4]
 POSITIVE = [0.3, 2.0]
 FUNCTIONS = {
     **{name: (getattr(al, name), ONE) for name in "exp expm1 sin cos tan atan sinh cosh tanh sigmoid softplus".split()},
+    **{name: (getattr(al, name), ONE) for name in "exp2 erf asinh atanh cbrt floor ceil round".split()},
+    **{name: (getattr(al, name), POSITIVE) for name in "log2 log10".split()},
+    "acosh": (al.acosh, [1.3, 2.0]),
+    "atan2": (lambda x: al.atan2(*x), [[0.3, -1.2], [-2.0, 1.0]]),
+    "hypot": (lambda x: al.hypot(*x), [[0.3, -1.2], [-2.0, 1.0]]),
+    "remainders": (lambda x: x[0] % x[1] + x[0] // x[1] + 7.3 % x[0], [[5.3, 1.5], [-5.3, 1.5]]),
+    "tanh form of gelu": (lambda x: al.gelu(x, approximate="tanh"), ONE),
     **{name: (getattr(al, name), ONE) for name in "relu step abs sign asin acos silu gelu elu leaky_relu".split()},
     **{name: (getattr(al, name), POSITIVE) for name in "log log1p sqrt".split()},
     **{name: (getattr(al, name), [[0.3, -1.2, 2.0]]) for name in "sum mean norm logsumexp softmax log_softmax".split()},
@@ -43,20 +50,21 @@ def test_every_function_is_checked() -> None:
         name for name in al.__all__ if getattr(getattr(al, name), "__module__", "") == "autograd_lite.functions"
     }
     primitives = {name for name in al.__all__ if isinstance(getattr(al, name), p.Primitive)}
-    assert functions | primitives == {*FUNCTIONS, "primitive"} - {"operators"}
+    assert functions | primitives == {*FUNCTIONS, "primitive"} - {"operators", "remainders", "tanh form of gelu"}
 
 
-ARGUMENTS = {"where": (0.7, 0.4, 0.6), "sum": (0.7, 0.4, 0.6), "dot": (0.7, 0.4, 0.6, 0.3)} | dict.fromkeys(
-    ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "share"], (0.7, 0.4)
-)
+def arguments(op: p.Primitive) -> tuple[float, ...]:
+    return (1.7,) if op is p.acosh else (0.7, 0.4, 0.6, 0.3)[: op.arity or {"sum": 3, "dot": 4}[op.name]]
+
+
 BUILT_IN = [op for op in p.PRIMITIVES.values() if op.compute.__module__ in ("autograd_lite.ieee", "_operator", "math")]
 
 
 @pytest.mark.parametrize("op", [op for op in BUILT_IN if op is not p.detach], ids=str)
 @pytest.mark.parametrize("mode", ["rev", "fwd"])
 def test_a_wrong_rule_is_caught_and_named(op: p.Primitive, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    right, args = op.partials, ARGUMENTS.get(op.name, (0.7,))
-    f = (lambda x: op(x, 2.5)) if op is p.pow_const else op
+    right, args = op.partials, arguments(op)
+    f, args = ((lambda x: op(x, 2.5)), args[:1]) if op is p.pow_const else (op, args)
     for wrong in range(len(args)):
 
         def partials(z: Any, *xs: Any, wrong: int = wrong) -> tuple[Any, ...]:
@@ -81,7 +89,8 @@ def test_a_wrong_second_derivative_is_caught(monkeypatch: pytest.MonkeyPatch) ->
         check_grads(al.sin, 0.5, modes=["fwd"])
 
 
-SMOOTH = [op for op in BUILT_IN if op.name not in "relu step sign abs maximum minimum share where detach".split()]
+FLAT = "step sign floor ceil round floordiv share where detach".split()
+SMOOTH = [op for op in BUILT_IN if op.name not in [*FLAT, "relu", "abs", "maximum", "minimum"]]
 
 
 @pytest.mark.parametrize("op", SMOOTH, ids=str)
@@ -89,8 +98,8 @@ SMOOTH = [op for op in BUILT_IN if op.name not in "relu step sign abs maximum mi
 def test_a_rule_that_is_wrong_only_when_differentiated_again_is_named(
     op: p.Primitive, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, args = op.partials, ARGUMENTS.get(op.name, (0.7,))
-    f = (lambda x: op(x, 2.5)) if op is p.pow_const else op
+    right, args = op.partials, arguments(op)
+    f, args = ((lambda x: op(x, 2.5)), args[:1]) if op is p.pow_const else (op, args)
 
     def partials(z: Any, *xs: Any) -> tuple[Any, ...]:
         dx, *others = right(z, *xs)

@@ -14,30 +14,30 @@ from autograd_lite.calculus import gradients
 from autograd_lite.primitives import PRIMITIVES, Primitive
 
 HOSTILE = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, -2.5, 1e-200, -1e-200, 1e5, -1e5, 1000.0, -1000.0, inf, -inf, nan]
-SMOOTH = [0.3, -0.7, 0.9]  # inside every domain, away from every kink
-ARITY = {"pow_const": 2, "sum": 3, "dot": 4, "where": 3} | dict.fromkeys(
-    ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "share"], 2
-)
+SMOOTH = [0.3, -0.7, 0.8, 1.7]  # away from every kink
 BUILT_IN = [op for op in PRIMITIVES.values() if op.compute.__module__ in ("autograd_lite.ieee", "_operator", "math")]
 
 
-def arity(op: Primitive) -> int:
-    return ARITY.get(op.name, 1)
+LENGTHS = {"sum": 3, "dot": 4}  # of the rows that take any number of arguments
 
 
 def points(op: Primitive, values: list[float]) -> list[tuple[float, ...]]:
-    n = arity(op)
+    n = op.arity or LENGTHS[op.name]
     return list(product(values, repeat=n)) if n <= 2 else [(*xs, *xs)[:n] for xs in product(values, repeat=2)]
 
 
 def torch_functions() -> dict[str, Callable[..., Any]]:
     torch = pytest.importorskip("torch")
     names = (
-        "add sub mul div neg exp log log1p expm1 sqrt sin cos tan asin acos atan sinh cosh tanh sigmoid relu sign abs"
+        "add sub mul div neg exp log log1p expm1 sqrt sin cos tan asin acos atan sinh cosh tanh sigmoid relu sign abs "
+        "exp2 log2 log10 asinh acosh atanh erf atan2 hypot floor ceil round"
     )
     return {name: getattr(torch, name) for name in names.split()} | {
         "pow_const": lambda x, n: x ** n.item(),
         "pow": torch.pow,
+        "cbrt": lambda x: torch.where(x == 0, x, torch.sign(x) * abs(x) ** (1 / 3)),
+        "mod": torch.remainder,
+        "floordiv": lambda x, y: torch.div(x, y, rounding_mode="floor"),
         "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
         "step": lambda x: torch.heaviside(x.detach(), torch.zeros_like(x.detach())),
         "maximum": torch.maximum,
@@ -51,12 +51,14 @@ def torch_functions() -> dict[str, Callable[..., Any]]:
 
 # Where PyTorch takes another view than IEEE 754 or than a nan that stays visible, and what holds here instead.
 def excused(op: Primitive, xs: tuple[float, ...]) -> bool:
-    if op.name in ("sign", "abs", "step") and xs[0] != xs[0]:
+    if op.name in ("sign", "step") and xs[0] != xs[0]:
         return True  # PyTorch: sign(nan) = heaviside(nan) = 0. Here a nan is never dropped.
+    if (op.name == "acosh" and xs[0] < 1) or (op.name == "cbrt" and xs[0] == 0):
+        return True  # PyTorch has a derivative of acosh where its number is nan, and no cbrt.
+    if op.name == "atan2" and 0 < max(map(abs, xs)) < 1e-150:
+        return True  # PyTorch's squares underflow to 0.
     if op.name in ("pow", "pow_const") and (xs[0] == -inf or str(xs[0]) == "-0.0") and abs(xs[1]) in (0.5, 2.5):
         return True  # PyTorch takes a square root, which is nan at -inf and -0.0 at -0.0; IEEE's pow has inf and 0.0.
-    if op.name == "pow" and xs[0] != xs[0] and xs[1] == 0:
-        return True  # PyTorch: d(x**0)/dx = 0 even at nan
     return op.name == "softplus" and not math.isfinite(xs[0])  # logaddexp's own gradient is nan at infinities
 
 
@@ -93,11 +95,12 @@ def test_numbers_and_gradients_are_pytorchs(op: Primitive) -> None:
 @pytest.mark.parametrize("op", BUILT_IN, ids=repr)
 def test_partials_are_the_slopes_of_the_number(op: Primitive) -> None:
     """Central differences of the number, then of the gradient, which tests the rule's own operations."""
-    h = 1e-5
+    h, tested = 1e-5, 0
     for xs in points(op, SMOOTH):
         differentiable = [0] if op.name == "pow_const" else range(len(xs))
-        if (op.name in ("pow", "pow_const", "log", "sqrt") and xs[0] < 0) or len(set(map(abs, xs))) < len(xs) > 1:
+        if not math.isfinite(op(*xs)) or (len(xs) == 2 and abs(xs[0]) == abs(xs[1])):
             continue
+        tested += 1
         leaves = [Value(x) for x in xs]
         z = op(leaves[0], xs[1]) if op.name == "pow_const" else op(*leaves)
         first = gradients(z, leaves)
@@ -112,6 +115,7 @@ def test_partials_are_the_slopes_of_the_number(op: Primitive) -> None:
                     assert exact.data == 0
                 else:
                     assert math.isclose(exact.data, slope, rel_tol=1e-6, abs_tol=1e-8), (xs, i, j, exact.data, slope)
+    assert tested
 
 
 @pytest.mark.parametrize("op", BUILT_IN, ids=repr)
@@ -138,8 +142,9 @@ def test_a_nan_stays_visible(op: Primitive) -> None:
         return  # 1, as the derivatives of maximum and relu are in PyTorch
     for xs in points(op, HOSTILE):
         powers = op.name in ("pow", "pow_const") and (xs[1] == 0 or xs[0] == 1)
+        infinite = op.name == "hypot" and inf in map(abs, xs)
         unread = op.name == "where" and (xs[1] if xs[0] else xs[2]) == (xs[1] if xs[0] else xs[2])
-        if any(x != x for x in xs) and not powers and not unread:
+        if any(x != x for x in xs) and not powers and not unread and not infinite:
             assert op(*xs) != op(*xs), xs
 
 

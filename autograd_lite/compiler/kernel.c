@@ -29,6 +29,24 @@
 #endif
 #define MAX_THREADS 256
 
+/* x modulo y with the sign of y, as Python's %. */
+static double python_mod(double x, double y) {
+    double z = fmod(x, y);
+    if (z == 0)
+        return copysign(z, y);
+    return (y < 0) != (z < 0) ? z + y : z;
+}
+
+/* floor(x / y), as Python's //. */
+static double python_floordiv(double x, double y) {
+    if (y == 0)
+        return x / y;
+    double rest = fmod(x, y), z = (x - rest) / y;
+    if (rest != 0 && (y < 0) != (rest < 0))
+        z -= 1;
+    return z == 0 ? copysign(0, x / y) : rint(z);
+}
+
 /* --- The table ---------------------------------------------------------------------------------------------------- */
 
 /* ieee.py in the terms of kernel_lanes.h: a formula in x, in x and y, or in c, x and y. */
@@ -37,29 +55,44 @@
     TWO(sub, x - y)                                                                                                    \
     TWO(mul, x * y)                                                                                                    \
     TWO(div, x / y)                                                                                                    \
+    TWO(mod, N(mod)(x, y))                                                                                             \
+    TWO(floordiv, N(floordiv)(x, y))                                                                                   \
     ONE(neg, -x)                                                                                                       \
     TWO(pow_const, N(pow)(x, y))                                                                                       \
     TWO(pow, N(pow)(x, y))                                                                                             \
+    TWO(hypot, N(hypot)(x, y))                                                                                         \
     ONE(exp, N(exp)(x))                                                                                                \
     ONE(log, N(log)(x))                                                                                                \
+    ONE(exp2, N(exp2)(x))                                                                                              \
+    ONE(log2, N(log2)(x))                                                                                              \
+    ONE(log10, N(log10)(x))                                                                                            \
     ONE(log1p, N(log1p)(x))                                                                                            \
     ONE(expm1, N(expm1)(x))                                                                                            \
     ONE(sqrt, SQRT(x))                                                                                                 \
+    ONE(cbrt, N(cbrt)(x))                                                                                              \
     ONE(sin, N(sin)(x))                                                                                                \
     ONE(cos, N(cos)(x))                                                                                                \
     ONE(tan, N(tan)(x))                                                                                                \
     ONE(asin, N(asin)(x))                                                                                              \
     ONE(acos, N(acos)(x))                                                                                              \
     ONE(atan, N(atan)(x))                                                                                              \
+    TWO(atan2, N(atan2)(x, y))                                                                                         \
     ONE(sinh, N(sinh)(x))                                                                                              \
     ONE(cosh, N(cosh)(x))                                                                                              \
     ONE(tanh, N(tanh)(x))                                                                                              \
+    ONE(asinh, N(asinh)(x))                                                                                            \
+    ONE(acosh, N(acosh)(x))                                                                                            \
+    ONE(atanh, N(atanh)(x))                                                                                            \
+    ONE(erf, N(erf)(x))                                                                                                \
     ONE(sigmoid, N(sigmoid)(x))                                                                                        \
     ONE(softplus, N(softplus)(x))                                                                                      \
     ONE(relu, SELECT(x <= 0, SPLAT(0.0), x))                                                                           \
     ONE(step, SELECT(x <= 0, SPLAT(0.0), SPLAT(1.0)))                                                                  \
     ONE(sign, SELECT(x > 0, SPLAT(1.0), SELECT(x < 0, SPLAT(-1.0), x)))                                                \
     ONE(abs, N(fabs)(x))                                                                                               \
+    ONE(floor, N(floor)(x))                                                                                            \
+    ONE(ceil, N(ceil)(x))                                                                                              \
+    ONE(round, N(rint)(x))                                                                                             \
     TWO(maximum, SELECT((x > y) | (x != x), x, y))                                                                     \
     TWO(minimum, SELECT((x < y) | (x != x), x, y))                                                                     \
     TWO(share, SELECT(x == y, SPLAT(0.5), SELECT(x < y, SPLAT(0.0), SPLAT(1.0))))                                      \

@@ -64,7 +64,19 @@ INLINE bool N(any)(M mask) {
         return z;                                                                                                      \
     }
 BY_LIBRARY(sin) BY_LIBRARY(cos) BY_LIBRARY(tan) BY_LIBRARY(asin) BY_LIBRARY(acos) BY_LIBRARY(atan)
-BY_LIBRARY(sinh) BY_LIBRARY(cosh) BY_LIBRARY(sqrt)
+BY_LIBRARY(sinh) BY_LIBRARY(cosh) BY_LIBRARY(sqrt) BY_LIBRARY(asinh) BY_LIBRARY(acosh) BY_LIBRARY(atanh)
+BY_LIBRARY(erf) BY_LIBRARY(exp2) BY_LIBRARY(log2) BY_LIBRARY(log10) BY_LIBRARY(cbrt) BY_LIBRARY(floor) BY_LIBRARY(ceil)
+BY_LIBRARY(rint)
+
+#define BY_LIBRARY_OF_TWO(name, f)                                                                                     \
+    INLINE V N(name)(V x, V y) {                                                                                       \
+        V z = x;                                                                                                       \
+        for (int l = 0; l < LANES; l++)                                                                                \
+            LANE(z, l) = f(LANE(x, l), LANE(y, l));                                                                    \
+        return z;                                                                                                      \
+    }
+BY_LIBRARY_OF_TWO(hypot, hypot) BY_LIBRARY_OF_TWO(atan2, atan2) BY_LIBRARY_OF_TWO(mod, python_mod)
+BY_LIBRARY_OF_TWO(floordiv, python_floordiv)
 
 #if LANES == 1
 BY_LIBRARY(fabs) BY_LIBRARY(exp) BY_LIBRARY(expm1) BY_LIBRARY(log) BY_LIBRARY(log1p) BY_LIBRARY(tanh)

@@ -316,6 +316,38 @@ def _sigmoid(xp: Any, x: Array) -> Array:
     return xp.where(x >= 0, 1.0, e) / (1.0 + e)
 
 
+def _erf(xp: Any, x: Array) -> Array:
+    if xp is np:
+        return np.vectorize(math.erf, otypes=[float])(x)
+    if hasattr(xp, "erf"):
+        return xp.erf(x)
+    from jax.scipy.special import erf  # jax.numpy has no erf
+
+    return erf(x)
+
+
+def _cbrt(xp: Any, x: Array) -> Array:
+    if hasattr(xp, "cbrt"):
+        return xp.cbrt(x)
+    return xp.where(x == 0, x, xp.sign(x) * xp.pow(abs(x), 1.0 / 3.0))
+
+
+def _mod(xp: Any, x: Array, y: Array) -> Array:
+    rest = xp.fmod(x, y)
+    return xp.where(_steps_down(rest, y), rest + y, xp.where(rest == 0, xp.copysign(rest, y + rest), rest))
+
+
+def _floordiv(xp: Any, x: Array, y: Array) -> Array:
+    rest = xp.fmod(x, y)
+    z = xp.round((x - rest) / y) - xp.where(_steps_down(rest, y), 1.0, 0.0)
+    return xp.where(y == 0, x / y, xp.where(z == 0, xp.copysign(z, x / y), z))
+
+
+def _steps_down(rest: Array, y: Array) -> Array:
+    """Whether C's remainder, which has the sign of x, differs from Python's, which has that of y."""
+    return (rest != 0) & ((y < 0) != (rest < 0))
+
+
 def _maximum(xp: Any, x: Array, y: Array) -> Array:
     return xp.where((x > y) | (x != x), x, y)
 
@@ -347,7 +379,16 @@ FUNCTIONS: dict[Primitive, Callable[..., Array]] = {
     p.cos: lambda xp, x: xp.cos(x),         p.acos: lambda xp, x: xp.arccos(x),
     p.tan: lambda xp, x: xp.tan(x),         p.atan: lambda xp, x: xp.arctan(x),
     p.sinh: lambda xp, x: xp.sinh(x),       p.cosh: lambda xp, x: xp.cosh(x),
-    p.tanh: lambda xp, x: xp.tanh(x),       p.sigmoid: _sigmoid,
+    p.asinh: lambda xp, x: xp.arcsinh(x),   p.acosh: lambda xp, x: xp.arccosh(x),
+    p.tanh: lambda xp, x: xp.tanh(x),       p.atanh: lambda xp, x: xp.arctanh(x),
+    p.hypot: lambda xp, x, y: xp.hypot(x, y),
+    p.atan2: lambda xp, y, x: xp.arctan2(y, x),
+    p.exp2: lambda xp, x: xp.exp2(x),       p.log2: lambda xp, x: xp.log2(x),
+    p.log10: lambda xp, x: xp.log10(x),     p.cbrt: _cbrt,
+    p.floor: lambda xp, x: xp.floor(x),     p.ceil: lambda xp, x: xp.ceil(x),
+    p.round_: lambda xp, x: xp.round(x),    p.erf: _erf,
+    p.mod: _mod,                            p.floordiv: _floordiv,
+    p.sigmoid: _sigmoid,
     p.softplus: _softplus,                  p.relu: _relu,
     p.step: lambda xp, x: ~(x <= 0),  # see `_Writer.masks`
     p.sign: lambda xp, x: xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x)),

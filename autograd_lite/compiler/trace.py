@@ -133,7 +133,7 @@ class Trace(Recorder):
             simpler = rewrite(op, args)
         if simpler is not None:
             return simpler
-        if op in _COMMUTATIVE:
+        if op.commutative:
             args = self.ordered(*args)
         # 0.0 == -0.0, and they are different operands.
         key = (op, *[repr(x) if type(x) is float and not x else x for x in args])
@@ -159,9 +159,6 @@ class Trace(Recorder):
     def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:
         """The two in one order: numbers, then Symbols that all rows share, then those of a row, as they were made."""
         return (y, x) if _rank(y) < _rank(x) else (x, y)
-
-
-_COMMUTATIVE = {p.add, p.mul}
 
 
 def _rank(x: Operand) -> int:
