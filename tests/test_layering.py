@@ -12,7 +12,6 @@ ALLOWED = {
     "primitives": {"ieee"},
     "value": {"ieee", "primitives", "graph"},
     "recording": {"primitives", "value"},
-    "pickling": {"primitives", "graph", "value"},
     "trees": set(),
     "functions": {"ieee", "primitives", "value"},
     "calculus": {"primitives", "graph", "recording", "value", "trees"},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import autograd_lite as al
 from autograd_lite import Value
-from autograd_lite.calculus import flows
+from autograd_lite.value import flows
 
 torch = pytest.importorskip("torch")
 
