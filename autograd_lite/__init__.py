@@ -15,12 +15,14 @@ from autograd_lite.functions import (
     where,
 )
 from autograd_lite.graph import topological_order
+from autograd_lite.naming import name_values, names_of, register_owner
 from autograd_lite.recording import no_grad
 from autograd_lite.value import Value
 
 __all__ = [  # noqa: RUF022
     "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp",
     "check_grads", "detect_anomaly", "explain", "jit", "trainer",
+    "name_values", "names_of", "register_owner",
     "Value", "topological_order", "draw", "to_html", "to_latex", "to_mermaid", "to_text",
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "dot", "elu",
     "erf", "exp", "exp2", "expm1", "floor", "gelu", "hypot", "leaky_relu", "log", "log10", "log1p", "log2",

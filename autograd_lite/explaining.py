@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from autograd_lite.graph import topological_order
+from autograd_lite.naming import names_of
 from autograd_lite.value import Value, flows
 
 SHOWN = 8  # how many nodes of a long path are printed
@@ -24,8 +25,12 @@ class Path:
     product: float
 
     def __str__(self) -> str:
-        steps = [f"{_node(self.nodes[0])}"]
-        steps += [f"-[{dx:.4g}]-> {_node(z)}" for dx, z in zip(self.partials, self.nodes[1:], strict=True)]
+        return self.text(names_of(topological_order(self.nodes[-1])))
+
+    def text(self, names: dict[Value, str]) -> str:
+        """The path in one line, with the nodes called by their `names`, if they have any."""
+        steps = [_node(self.nodes[0], names)]
+        steps += [f"-[{dx:.4g}]-> {_node(z, names)}" for dx, z in zip(self.partials, self.nodes[1:], strict=True)]
         if len(steps) > SHOWN:
             half = SHOWN // 2
             steps[half:-half] = [f"... {len(steps) - 2 * half:,} more ..."]
@@ -56,9 +61,10 @@ class Explanation:
             if self.count < math.inf
             else "more than 1e308"
         )
-        head = f"d {_node(self.y)} / d {_node(self.x)} = {self.total:.6g}, the sum over {number} path"
+        names = names_of(topological_order(self.y, self.x))
+        head = f"d {_node(self.y, names)} / d {_node(self.x, names)} = {self.total:.6g}, the sum over {number} path"
         rows = [head + ("" if self.count == 1 else "s"), f"{'product':>12}  {'share':>7}  path"]
-        rows += [f"{path.product:12.6g}  {self._share(path.product):>7}  {path}" for path in self.paths]
+        rows += [f"{path.product:12.6g}  {self._share(path.product):>7}  {path.text(names)}" for path in self.paths]
         if self.count > len(self.paths):
             rest = self.total - listed
             rows.append(f"{rest:12.6g}  {self._share(rest):>7}  all other paths")
@@ -163,5 +169,5 @@ def _largest_first(y: Value, x: Value, reach: dict[Value, _Reach], k: int) -> It
         yield Path(tuple(nodes), tuple(partials), product)
 
 
-def _node(z: Value) -> str:
-    return z.label or f"{z.op or 'leaf'}={z.data:.4g}"
+def _node(z: Value, names: dict[Value, str]) -> str:
+    return names.get(z) or f"{z.op or 'leaf'}={z.data:.4g}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
-from autograd_lite import Value
+from autograd_lite import Value, register_owner
 
 
 class Module:
@@ -16,6 +16,12 @@ class Module:
     Its parameters are the leaf Values among its attributes, in nested lists, tuples and dicts, and in Modules of its
     own. A regular nested list of Values is one array with one name, as a tensor is in PyTorch.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """A module whose parameters pictures, texts and errors call by their path: `layers.0.neurons.3.w.1`."""
+        module = super().__new__(cls)
+        register_owner(module)
+        return module
 
     def __call__(self, x: Any) -> Any:
         """What this makes of the input `x`; every Module says for itself."""

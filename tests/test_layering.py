@@ -15,10 +15,11 @@ ALLOWED = {
     "trees": set(),
     "functions": {"ieee", "primitives", "value"},
     "calculus": {"primitives", "graph", "recording", "value", "trees"},
-    "explaining": {"graph", "value", "calculus"},
+    "explaining": {"graph", "value", "calculus", "naming"},
     "callsite": set(),
     "checking": {"primitives", "graph", "recording", "value", "trees", "calculus", "callsite"},
-    "drawing": {"graph"},
+    "naming": set(),
+    "drawing": {"graph", "naming"},
     "compiler": {*"ieee primitives graph recording value functions trees calculus callsite".split()},
 }
 

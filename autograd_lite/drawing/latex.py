@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from itertools import count
 
-from autograd_lite.drawing.notation import Node, label_of, nodes_of, number
+from autograd_lite.drawing.notation import Node, nodes_of, number, printable_names
 
 Piece = tuple[str, int]  # LaTeX, and how tightly it holds together
 
@@ -60,12 +60,13 @@ def to_latex(*roots: Node, max_nodes: int = 1000) -> str:
     """
     nodes = nodes_of("to_latex", roots, max_nodes)
     uses = Counter(arg for node in nodes for arg in node.args if type(arg) is not float)
+    names = printable_names(nodes)
     written: dict[Node, Piece] = {}
     taken: set[str] = set()
     lines = []
     for node in nodes:
         whole = _constant(node.data) if node.op is None else _operation(node, written)
-        label = _label(label_of(node))
+        label = _label(names.get(node, ""))
         bound = node.op is not None and bool(label or uses[node] > 1)
         if label or bound:
             name = _new_name(label, taken)

@@ -6,10 +6,10 @@ from autograd_lite.drawing.notation import (
     ORDERED,
     Node,
     is_made_by,
-    label_of,
     nodes_of,
     number,
     operands,
+    printable_names,
     symbol,
     typeset,
 )
@@ -22,13 +22,14 @@ def to_mermaid(*roots: Node, max_nodes: int = 200) -> str:
     A ValueError if there are more than `max_nodes` nodes; Mermaid itself stops at 500 arrows.
     """
     nodes = nodes_of("to_mermaid", roots, max_nodes)
+    names = printable_names(nodes)
     index = {node: f"n{i}" for i, node in enumerate(nodes)}
     lines = ["flowchart LR"]
     for kind, fill, line in (("leaf", LEAF, LINE), ("made", MADE, LINE), ("constant", CONSTANT, CONSTANT)):
         lines.append(f"    classDef {kind} fill:{fill},stroke:{line},color:{INK}")
     for node in nodes:
         name, args = index[node], operands(node)
-        label = f"<b>{_escape(label_of(node))}</b> = " if label_of(node) else ""
+        label = f"<b>{_escape(names[node])}</b> = " if node in names else ""
         sign = f"{_escape(symbol(node))}<br>" if args else ""
         text = f"{sign}{label}{typeset(number(node.data))}<br>grad {typeset(number(node.grad))}"
         lines.append(f'    {name}("{text}"):::{"made" if args else "leaf"}')

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from autograd_lite.graph import topological_order
+from autograd_lite.naming import names_of
 
 
 class Operation(Protocol):
@@ -100,8 +101,19 @@ def operands(node: Node) -> tuple[Any, ...]:
     return args
 
 
-def label_of(node: Node, longest: int = 40) -> str:
-    """The label as printable text without line breaks, cut to `longest` characters."""
-    text = " ".join(str(node.label).split())
+def printable(text: str, longest: int = 40) -> str:
+    """`text` in one line, with a replacement character for each that cannot be printed, cut to `longest` characters."""
+    text = " ".join(str(text)[: 100 * longest].split())
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def printable_names(nodes: Sequence[Node], longest: int = 40) -> dict[Any, str]:
+    """The name of each node that has one, as `naming.names_of` finds it, fit to be printed."""
+    names = {node: printable(name, longest) for node, name in names_of(nodes).items()}
+    return {node: name for node, name in names.items() if name}
+
+
+def label_of(node: Node, longest: int = 40) -> str:
+    """The label, fit to be printed."""
+    return printable(node.label, longest)

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 from unicodedata import east_asian_width
 
-from autograd_lite.drawing.notation import Node, label_of, nodes_of, number, operands, symbol
+from autograd_lite.drawing.notation import Node, nodes_of, number, operands, printable_names, symbol
 
 
 def to_text(*roots: Node, max_lines: int = 100, max_depth: int = 20) -> str:
@@ -65,13 +65,14 @@ def _names(nodes: list[Node], roots: tuple[Node, ...]) -> dict[Node, str]:
     """A name for each node that has a label or that something refers back to; no two of the latter are the same."""
     uses = Counter(arg for node in nodes for arg in node.args if type(arg) is not float)
     uses.update(roots)
-    labels = {node: label_of(node) for node in nodes}
+    labels = printable_names(nodes)
     shared = [node for node in nodes if uses[node] > 1]
-    taken = Counter(labels[node] for node in shared)
-    names = {node: label for node, label in labels.items() if label}
+    taken = Counter(labels.get(node, "") for node in shared)
+    names = dict(labels)
     for i, node in enumerate(shared, 1):
-        if not labels[node] or taken[labels[node]] > 1:
-            names[node] = f"{labels[node]}#{i}"
+        label = labels.get(node, "")
+        if not label or taken[label] > 1:
+            names[node] = f"{label}#{i}"
     return names
 
 

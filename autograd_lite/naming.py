@@ -1,0 +1,214 @@
+"""Names for values: the path of a parameter in its module, `x0` for an input. Imports nothing of ours.
+
+Owners (modules) register themselves when they are made, weakly. Nothing happens until a picture, a text or an error
+asks: then the attributes of the owners that are alive are searched for the values in question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+_owners: WeakValueDictionary[int, Any] = WeakValueDictionary()  # in the order in which they were made
+_titles: WeakValueDictionary[str, Any] = WeakValueDictionary()  # the owners that `name_values` named
+_serial = count()
+_HIDDEN = {"In", "Out"}  # the inputs and outputs that IPython keeps
+
+
+class Part(NamedTuple):
+    """An owner on the way to a value: its path, "" for the outermost, and what a picture calls it."""
+
+    path: str
+    title: str
+
+
+class Place(NamedTuple):
+    """Where a value is held: its whole path, and the owners around it, the outermost first."""
+
+    path: str
+    parts: tuple[Part, ...]
+
+
+def register_owner(owner: object) -> None:
+    """Let pictures, texts and errors name the Values in the attributes of `owner` by their path.
+
+    `nn.Module` calls this for every module that is made. `owner` is held weakly; its attributes are read only when
+    somebody asks for a name, so a Value that is assigned later has its name, too.
+    """
+    _owners[next(_serial)] = owner
+
+
+def name_values(namespace: Mapping[str, Any] | None = None, /, **values: Any) -> None:
+    """Name the Values among `values` by the names they are given under: `name_values(locals())`, `name_values(a=a)`.
+
+    A Value that has no label gets one; the Values in a list `x` become `x0`, `x1`, ..., those in a dict `d` become
+    `d.key`. A module gets a title, which its parameters carry where a picture shows several modules. Names that begin
+    with an underscore are skipped. A TypeError if `namespace` is not a mapping.
+
+    >>> from autograd_lite import Value, to_text
+    >>> a, x = Value(2.0), [Value(3.0), Value(4.0)]
+    >>> name_values(locals())
+    >>> print(a.label, x[0].label, x[1].label)
+    a x0 x1
+    """
+    if namespace is not None and not isinstance(namespace, Mapping):
+        raise TypeError(f"name_values takes a dict of names, such as locals(), got {type(namespace).__name__}")
+    known = {id(owner) for owner in _owners.values()}
+    for name, thing in {**(namespace or {}), **values}.items():
+        if name.startswith("_") or name in _HIDDEN:
+            continue
+        if id(thing) in known:
+            if all(owner is not thing for owner in _titles.values()):
+                _titles[name] = thing
+        elif _is_node(thing):
+            thing.label = thing.label or name
+        else:
+            for path, value in _items(thing, name, set()):
+                if _is_node(value):
+                    value.label = value.label or path
+
+
+def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
+    """The names of those of `nodes`, Values of one graph, that have one: the label, else the path of a parameter.
+
+    A leaf without a label that is multiplied by the i-th weight of a neuron is an input, named `x0`, `x1`, ...
+
+    >>> from autograd_lite import Value
+    >>> a, b = Value(1.0, label="a"), Value(2.0)
+    >>> [*names_of([a, b]).values()]
+    ['a']
+    """
+    nodes = list(nodes)
+    return _names(nodes, places_of(nodes))
+
+
+def _names(nodes: list[Any], places: dict[Any, Place]) -> dict[Any, str]:
+    names = {}
+    for node in nodes:
+        if node.label:
+            names[node] = node.label
+        elif node in places:
+            names[node] = places[node].path
+    for node in nodes:
+        if node.op is not None and node.op.factors == 2:
+            args, half = node.args, len(node.args) // 2
+            for i in range(half):
+                w, x = args[i], args[half + i]
+                if type(x) is not float and x.op is None and x not in names and w in places:
+                    names[x] = f"x{i}"
+    return names
+
+
+def names_and_places(nodes: list[Any]) -> tuple[dict[Any, str], dict[Any, Place]]:
+    """`names_of` and `places_of` with one search."""
+    places = places_of(nodes)
+    return _names(nodes, places), places
+
+
+def places_of(nodes: Iterable[Any]) -> dict[Any, Place]:
+    """Where each of `nodes` is held, of those that an owner that is alive holds.
+
+    A module inside another is known by the path from the outermost one. Where parameters of several outermost modules
+    are among `nodes`, every path begins with the title of its module: the name that `name_values` gave it, else its
+    class.
+    """
+    wanted = {id(node): node for node in nodes if node.op is None}
+    alive = list(_owners.values())  # strong references: no id below can be used twice meanwhile
+    if not wanted or not alive:
+        return {}
+    kinds = {id(owner): type(owner).__name__ for owner in alive}
+    inside = {id(part) for owner in alive for _, part in _attributes(owner) if id(part) in kinds and part is not owner}
+    outermost = [owner for owner in alive if id(owner) not in inside]
+    seen: set[int] = set()
+    found: dict[Any, tuple[int, Place]] = {}
+    for owner in (*outermost, *alive):  # owners that hold each other in a ring have no outermost one: the first is it
+        if id(owner) not in seen:
+            for thing, place in _search(owner, kinds, seen):
+                node = wanted.get(id(thing))
+                if node is not None and node not in found:
+                    found[node] = id(owner), place
+    roots = list(dict.fromkeys(root for root, _ in found.values()))
+    titles = _distinct(roots, kinds)
+    if len(roots) < 2:
+        return {node: _titled(place, titles[root], "") for node, (root, place) in found.items()}
+    return {node: _titled(place, titles[root], titles[root]) for node, (root, place) in found.items()}
+
+
+def short_name(path: str, around: str = "") -> str:
+    """`path` as a reader wants it inside the module at `around`: `w3` for `layers.0.w.3` inside `layers.0`."""
+    inner = path[len(around) + 1 :] if around and path.startswith(around + ".") else path
+    return re.sub(r"^([A-Za-z_]+)\.(\d+)$", r"\1\2", inner)
+
+
+def _distinct(roots: list[int], kinds: dict[int, str]) -> dict[int, str]:
+    """A title for each of the outermost owners, by id: no two are the same."""
+    given = {id(owner): name for name, owner in _titles.items()}
+    names = {root: given.get(root, kinds[root]) for root in roots}
+    several = Counter(names.values())
+    serial: Counter[str] = Counter()
+    for root, name in names.items():
+        if several[name] > 1:
+            serial[name] += 1
+            names[root] = f"{name}#{serial[name]}"
+    return names
+
+
+def _titled(place: Place, title: str, prefix: str) -> Place:
+    parts = (Part(prefix, title), *[Part(_join(prefix, part.path), part.title) for part in place.parts[1:]])
+    return Place(_join(prefix, place.path), parts)
+
+
+def _join(prefix: str, path: str) -> str:
+    return f"{prefix}.{path}" if prefix and path else prefix or path
+
+
+def _search(owner: Any, kinds: dict[int, str], seen: set[int]) -> Iterator[tuple[Any, Place]]:
+    """Everything in the attributes of `owner` and of the owners inside it, in order, with its place."""
+    stack: list[tuple[Any, str, tuple[Part, ...]]] = [(owner, "", ())]
+    while stack:
+        thing, path, parts = stack.pop()
+        if id(thing) in kinds:
+            if id(thing) in seen:
+                continue
+            parts = (*parts, Part(path, kinds[id(thing)]))
+            inner: Iterable[tuple[Any, Any]] = vars(thing).items()
+        elif isinstance(thing, dict):
+            inner = thing.items()
+        elif isinstance(thing, (list, tuple)):
+            inner = enumerate(thing)
+        else:
+            yield thing, Place(path, parts)
+            continue
+        if id(thing) not in seen:
+            seen.add(id(thing))
+            stack += [(x, _join(path, str(key)), parts) for key, x in reversed([*inner]) if type(x) is not float]
+
+
+def _attributes(owner: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of `owner`, and what is in the lists, tuples and dicts among them."""
+    seen: set[int] = set()
+    for name, thing in vars(owner).items():
+        yield from _items(thing, name, seen)
+
+
+def _items(thing: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """What is in `thing`, at any depth of lists, tuples and dicts, with its name: `x0` in a list `x`, `d.key`."""
+    stack = [(name, thing)]
+    while stack:
+        name, thing = stack.pop()
+        if isinstance(thing, (list, tuple, dict)):
+            if id(thing) not in seen:
+                seen.add(id(thing))
+                pairs: Any = thing.items() if isinstance(thing, dict) else enumerate(thing)
+                between = "." if isinstance(thing, dict) or name[-1:].isdigit() else ""
+                stack += [(f"{name}{between}{key}", x) for key, x in reversed([*pairs])]
+        else:
+            yield name, thing
+
+
+def _is_node(thing: Any) -> bool:
+    return hasattr(thing, "op") and hasattr(thing, "args") and hasattr(thing, "label")

@@ -1,0 +1,144 @@
+"""Names of values: paths in modules, inputs, names that the user assigns, and scopes."""
+
+import copy
+import doctest
+import gc
+import pickle
+
+import pytest
+
+import nn
+from autograd_lite import (
+    Value,
+    explain,
+    name_values,
+    names_of,
+    naming,
+    register_owner,
+    to_latex,
+    to_mermaid,
+    to_text,
+    topological_order,
+)
+
+
+def names_under(*roots):
+    return set(names_of(topological_order(*roots)).values())
+
+
+class Net(nn.Module):
+    def __init__(self):
+        self.heads = {"left": nn.Neuron(2, seed=1), "right": [nn.Neuron(2, seed=2)]}
+        self.scale = Value(1.0)
+
+    def __call__(self, x):
+        return self.heads["left"](x) * self.heads["right"][0](x) * self.scale
+
+
+def test_a_parameter_is_known_by_its_path_from_the_outermost_module():
+    model = nn.MLP(2, [4, 1], seed=1)
+    names = names_of(topological_order(model([1.0, 2.0])))
+    assert names[model.layers[0].neurons[3].w[1]] == "layers.0.neurons.3.w.1"
+    assert names[model.layers[1].neurons[0].b] == "layers.1.neurons.0.b"
+    assert len(names) == len(model.parameters())
+
+
+def test_paths_go_through_dicts_and_lists_of_modules():
+    net = Net()
+    y = net([1.0, 2.0])
+    assert names_under(y) == {
+        "heads.left.w.0", "heads.left.w.1", "heads.left.b",
+        "heads.right.0.w.0", "heads.right.0.w.1", "heads.right.0.b", "scale",
+    }  # fmt: skip
+    del net
+    assert names_under(y) == set()
+
+
+def test_a_label_of_the_user_wins():
+    neuron = nn.Neuron(2, seed=1)
+    neuron.w[0].label = "slope"
+    assert names_under(neuron([1.0, 2.0])) == {"slope", "w.1", "b"}
+
+
+def test_inputs_that_are_values_are_numbered():
+    neuron, x = nn.Neuron(3, seed=1), [Value(1.0), Value(2.0, label="age"), Value(3.0)]
+    assert names_under(neuron(x)) == {"w.0", "w.1", "w.2", "b", "x0", "age", "x2"}
+
+
+def test_parameters_of_several_modules_carry_the_name_of_their_module():
+    first, second = nn.Neuron(1, seed=1), nn.Neuron(1, seed=2)
+    y = first([1.0]) + second([1.0])
+    assert names_under(y) == {"Neuron#1.w.0", "Neuron#1.b", "Neuron#2.w.0", "Neuron#2.b"}
+    name_values(actor=first, critic=second)
+    assert names_under(y) == {"actor.w.0", "actor.b", "critic.w.0", "critic.b"}
+    assert names_under(first([1.0])) == {"w.0", "b"}
+
+
+def test_modules_that_hold_each_other_and_lists_that_hold_themselves_are_searched_once():
+    class Twin(nn.Module):
+        def __init__(self):
+            self.w, self.other, self.knot = Value(1.0), None, []
+            self.knot.append(self.knot)
+
+    left, right = Twin(), Twin()
+    left.other, right.other = right, left
+    assert names_under(left.w * right.w) == {"w", "other.w"}
+
+
+def test_copied_and_unpickled_modules_have_names_of_their_own():
+    model = nn.Neuron(1, seed=1)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert names_under(other([1.0])) == {"w.0", "b"}
+
+
+def test_a_module_that_never_calls_init_of_module_is_known_and_none_is_kept_alive():
+    gc.collect()
+    before = len(naming._owners)
+    net = Net()
+    assert len(naming._owners) == before + 3
+    del net
+    gc.collect()
+    assert len(naming._owners) == before
+
+
+def test_any_object_can_be_an_owner():
+    class Spring:
+        def __init__(self):
+            self.stiffness = Value(3.0)
+            register_owner(self)
+
+    spring = Spring()
+    assert names_under(spring.stiffness * 2) == {"stiffness"}
+
+
+def test_assigned_names_become_labels():
+    a, x, config = Value(1.0), [Value(2.0), [Value(3.0)]], {"rate": Value(4.0), "name": "adam"}
+    b = alias = Value(5.0, label="mine")
+    _hidden = Value(6.0)
+    name_values(locals())
+    assert [v.label for v in (a, x[0], x[1][0], config["rate"], b, _hidden)] == [
+        "a",
+        "x0",
+        "x1.0",
+        "config.rate",
+        "mine",
+        "",
+    ]
+    assert alias is b
+    with pytest.raises(TypeError, match=r"name_values takes a dict of names, such as locals\(\), got Value"):
+        name_values(a)
+
+
+def test_every_text_knows_parameters_by_their_path():
+    model, x = nn.MLP(2, [2, 1], seed=1), [Value(1.0), Value(-1.0)]
+    y = model(x)
+    y.backward()
+    for text in (to_text(y), to_mermaid(y), to_latex(y), str(explain(y, model.layers[0].neurons[1].w[1]))):
+        assert "layers.0.neurons.1.w.1" in text.replace("#46;", ".")
+    assert "x0" in to_text(y)
+    assert "d relu" not in str(explain(y, x[0]))
+    assert "/ d x0" in str(explain(y, x[0]))
+
+
+def test_examples_in_docstrings_are_true():
+    assert doctest.testmod(naming).failed == 0
