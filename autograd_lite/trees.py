@@ -1,4 +1,7 @@
-"""Nested lists, tuples and dicts with numbers, or whatever else, at their leaves. Imports nothing of ours."""
+"""Trees: nested lists, tuples, namedtuples and dicts. Everything else is a leaf. Imports nothing of ours.
+
+Public as `autograd_lite.trees`.
+"""
 
 from collections.abc import Callable, Iterable
 from copy import copy
@@ -8,9 +11,12 @@ Tree: TypeAlias = Any  # a leaf, or a list, tuple, namedtuple or dict of Trees
 
 
 def tree_map(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """A tree of the structure of `tree`, whose leaves are `function` of the leaves in that place, in order.
+    """A new tree of the structure of `tree`; each leaf is `function` of the leaves of all trees at that place.
 
-    What is no list, tuple or dict is a leaf. A ValueError if one of `others` has another structure than `tree`.
+    Leaves are visited in order. A ValueError if one of `others` has another structure than `tree`.
+
+    >>> tree_map(lambda x, y: x + y, {"a": 1, "b": [2, 3]}, {"a": 10, "b": [20, 30]})
+    {'a': 11, 'b': [22, 33]}
     """
     if not isinstance(tree, (dict, list, tuple)):
         return function(tree, *others)
@@ -42,20 +48,32 @@ def _short(tree: Tree) -> str:
 
 
 def tree_leaves(tree: Tree) -> list[Any]:
-    """The leaves of `tree`, in order."""
+    """The leaves of `tree`, in order.
+
+    >>> tree_leaves({"a": 1, "b": [2, (3,)]})
+    [1, 2, 3]
+    """
     leaves: list[Any] = []
     tree_map(leaves.append, tree)
     return leaves
 
 
 def tree_like(tree: Tree, leaves: Iterable[Any]) -> Tree:
-    """A tree of the structure of `tree` with other `leaves`, in order."""
+    """A new tree of the structure of `tree` with other `leaves`, in order.
+
+    >>> tree_like((0, [0, 0]), [1, 2, 3])
+    (1, [2, 3])
+    """
     rest = iter(leaves)
     return tree_map(lambda _: next(rest), tree)
 
 
 def tree_paths(tree: Tree, path: str = "") -> list[str]:
-    """Where each leaf is, as one would write it in Python after the name of the tree: `["w"][2]`, in order."""
+    """The path of each leaf in order, as Python code after the name of the tree.
+
+    >>> tree_paths({"w": [1, 2]}, "x")
+    ["x['w'][0]", "x['w'][1]"]
+    """
     if not isinstance(tree, (dict, list, tuple)):
         return [path]
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)

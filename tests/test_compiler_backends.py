@@ -272,7 +272,7 @@ def test_jax_without_float64_is_refused() -> None:
 def test_the_program_runs_under_jax_jit() -> None:
     jax = pytest.importorskip("jax")
     jax.config.update("jax_enable_x64", True)
-    from autograd_lite.compiler.numpy import executor
+    from autograd_lite.compiler.executors.arrays import executor
 
     loss, parameters = network(1)
     number, gradient = eager_mean(loss, parameters)

@@ -39,7 +39,7 @@ if BUILT:
     sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[spec.name])
 
-native = pytest.importorskip("autograd_lite.compiler.native")
+native = pytest.importorskip("autograd_lite.compiler.executors.kernel")
 KINDS = native.KINDS
 EXAMPLES = 40 if BUILT else 150
 
@@ -667,7 +667,7 @@ def test_installation_without_a_compiler(tmp_path: Path) -> None:
         env=os.environ | {"CC": "/bin/false"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (target / "autograd_lite" / "compiler" / "native.py").exists()
+    assert (target / "autograd_lite" / "compiler" / "executors" / "kernel.py").exists()
     assert not list(target.rglob("_kernel*.so"))
     code = "from autograd_lite import jit; f = jit(lambda x: x * x); print(f(3.0), f.backend)"
     used = subprocess.run(

@@ -13,7 +13,11 @@ import nn
 from autograd_lite.primitives import Primitive
 
 README = Path(__file__).parents[1] / "README.md"
-OPTIONAL = {"autograd_lite.compiler.numpy", "autograd_lite.compiler.native", "autograd_lite.compiler._kernel"}
+OPTIONAL = {
+    "autograd_lite.compiler.executors.arrays",
+    "autograd_lite.compiler.executors.kernel",
+    "autograd_lite.compiler._kernel",
+}
 MODULES = [
     module.name
     for package in (autograd_lite, nn)

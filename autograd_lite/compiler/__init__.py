@@ -1,12 +1,12 @@
-"""From a graph of scalars to a program of wide instructions, and the executors that run it.
+"""The compiler: from a graph of scalars to a program of few wide instructions.
 
-An executor module has two functions, `executor(program)` and `writer(program)`. They give functions that run it:
-
-    run(n, rows, captured) -> (results, sums)
-    write(n, rows, captured, results, sums)
-
-`rows` holds n rows of `program.inputs` float64 one after the other, and `captured` holds `program.captured` of them;
-both are contiguous buffers (`array("d")`, a NumPy array), and `rows` may be a tuple of them that stand side by side.
-What `run` gives is n rows of `len(program.results)` numbers, and `len(program.sums)` numbers, in flat buffers; `write`
-puts it into buffers, of which `results` may be a tuple, side by side.
+trace       run scalar code on Symbols; record a graph
+rewrite     simplify one operation, as it is recorded
+simplify    normalise a whole graph: few large sums of products
+schedule    graph -> program: nodes of one level and primitive become one instruction
+program     the data structure that executors run
+executors   run a program: straight-line Python, arrays, the C kernel
+compiled    one function for one structure of arguments, with its programs and derivatives
+jit         what users call; caches by the structure of arguments
+trainer     optimiser steps on arrays
 """

@@ -1,42 +1,48 @@
-"""Which executors there are, and which of them can run here."""
+"""Choosing an executor: which ones exist, and which can run here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from autograd_lite.compiler.program import Program
 
-# What each needs to be importable, the fastest first.
+if TYPE_CHECKING:
+    from autograd_lite.compiler.executors import Executor, Run, Write
+
+# The backends, fastest first: the module in `executors`, and the module that must be importable.
+# fmt: off
+MODULES = {"native": "kernel", "numpy": "arrays", "python": "straightline"}
 NEEDS = {"native": "autograd_lite.compiler._kernel", "numpy": "numpy", "python": "sys"}
+# fmt: on
 
 
 class Backend(NamedTuple):
-    """An executor and what it is called."""
+    """An executor under its public name, with the options that it gets beside the program."""
 
     name: str
-    options: dict[str, Any]  # of its executor, beside the program
+    options: dict[str, Any]
 
-    def executor(self, program: Program) -> Callable[..., Any]:
-        """`run(n, rows, captured) -> (results, sums)`: see `autograd_lite.compiler`."""
-        run: Callable[..., Any] = self._module.executor(program, **self.options)
-        return run
+    def executor(self, program: Program) -> Run:
+        """`run(n, rows, captured) -> (results, sums)`: see `Executor`."""
+        return self._module.executor(program, **self.options)
 
-    def writer(self, program: Program) -> Callable[..., None]:
-        """`write(n, rows, captured, results, sums)`: see `autograd_lite.compiler`."""
-        write: Callable[..., None] = self._module.writer(program, **self.options)
-        return write
+    def writer(self, program: Program) -> Write:
+        """`write(n, rows, captured, results, sums)`: see `Executor`."""
+        return self._module.writer(program, **self.options)
 
     @property
-    def _module(self) -> Any:
-        """Where the executor is: an array namespace is run by that for NumPy."""
-        return import_module(f"autograd_lite.compiler.{self.name if self.name in NEEDS else 'numpy'}")
+    def _module(self) -> Executor:
+        """The module of the executor; a name that is not in MODULES is that of an array module."""
+        return cast("Executor", import_module(f"autograd_lite.compiler.executors.{MODULES.get(self.name, 'arrays')}"))
 
 
 def find_backends(backend: Any, threads: int = 1) -> list[Backend]:
-    """The one that is meant: a name, or a namespace of arrays. For "auto", those that are installed, fastest first."""
+    """Resolve `backend`: a name, an array module, or "auto" (all that are installed, fastest first).
+
+    A ValueError for an unknown name, an ImportError if the backend is not installed, a TypeError for other objects.
+    """
     if not isinstance(threads, int):
         raise TypeError(f"threads is a whole number, 1 to 256, got {threads!r}: write an int")
     if not 1 <= threads <= 256:

@@ -51,11 +51,11 @@ class Compiled:
             self._result = f(*args, **kwargs)
         self._check_result()
         self.roots = [self._trace.operand(x) for x in tree_leaves(self._result) if isinstance(x, Value)]
-        self._simple = simplify(self._trace, self.roots)
         values = {symbol: value for value, symbol in self._trace.captured.items()}
-        order = topological_order(*[x for x in self._simple if type(x) is not float])
+        simple = simplify(self._trace, self.roots)
+        order = topological_order(*[x for x in simple if type(x) is not float])
         # In the order of use, so that what is used together lies together: a layer's weights, neuron by neuron.
-        used = dict.fromkeys([x for node in order for x in node.args] + self._simple)
+        used = dict.fromkeys([x for node in order for x in node.args] + simple)
         self._captured = [x for x in used if x in values]
         self.captured = [values[x] for x in self._captured]
         self.ops = [Primitive(f"jit({self.name})", self._number(n), self._partials(n)) for n in range(len(self.roots))]
@@ -86,18 +86,18 @@ class Compiled:
     @cached_property
     def forward(self) -> Run:
         """Runs the function: gives its results for each row."""
-        return self._runnable(self._schedule(self._simple, []))
+        return self._runnable(self.program(self.roots))
 
     @cached_property
     def forward_total(self) -> Run:
         """Runs the function: gives the sum of its results over the rows."""
-        return self._runnable(self._schedule([], self._simple))
+        return self._runnable(self.program((), self.roots))
 
     @cached_property
     def total_program(self) -> Program:
         """The function, and its derivative by each of `captured`, added up over the rows."""
         gradient = self._gradients[0][: len(self.captured)] if len(self.roots) == 1 else []
-        return self._schedule([], simplify(self._trace, [*self.roots, *gradient]))
+        return self.program((), [*self.roots, *gradient])
 
     @cached_property
     def total(self) -> Run:
@@ -107,7 +107,7 @@ class Compiled:
     @cached_property
     def gradient(self) -> list[Run]:
         """Runs the derivatives of each result by `captured` and the inputs."""
-        return [self._runnable(self._schedule(simplify(self._trace, roots), [])) for roots in self._gradients]
+        return [self._runnable(self.program(roots)) for roots in self._gradients]
 
     @cached_property
     def _gradients(self) -> list[list[Any]]:
@@ -124,22 +124,30 @@ class Compiled:
         symbols = dict(zip(self.captured, self._captured, strict=True))
         given = [symbols[x] if x in symbols else Symbol(self._trace, row=False) for x in numbers]
         derivatives = dict(zip(self._captured, self._gradients[0], strict=False))
-        sums = simplify(self._trace, [*self.roots, *[derivatives.get(x, 0.0) for x in given[:count]]])
-        return self._runnable(schedule([], sums, self._inputs, given), "writer")
+        sums = [*self.roots, *[derivatives.get(x, 0.0) for x in given[:count]]]
+        return self._runnable(self.program((), sums, given), "writer")
 
     @cached_property
     def writer(self) -> Run:
         """Writes what `forward` gives."""
-        return self._runnable(self._schedule(self._simple, []), "writer")
+        return self._runnable(self.program(self.roots), "writer")
 
-    def _schedule(self, results: Sequence[Any], sums: Sequence[Any]) -> Program:
-        return schedule(results, sums, self._inputs, self._captured)
+    def program(
+        self, results: Sequence[Any] = (), sums: Sequence[Any] = (), captured: Sequence[Symbol] | None = None
+    ) -> Program:
+        """The program that computes the operands `results` for each row, and adds up the operands `sums` over the rows.
 
-    def _runnable(self, program: Program, way: str = "executor") -> Run:
-        """`program` on the first backend that has all its primitives."""
+        `captured` are the Symbols that a call gets numbers for, by default those that the function captured.
+        """
+        roots = simplify(self._trace, [*results, *sums])
+        captured = self._captured if captured is None else captured
+        return schedule(roots[: len(results)], roots[len(results) :], self._inputs, captured)
+
+    def _runnable(self, program: Program, kind: str = "executor") -> Run:
+        """The function of `kind` that runs `program` on the first backend that has all of its primitives."""
         for backend in self.backends:
             try:
-                run: Run = getattr(backend, way)(program)
+                run: Run = getattr(backend, kind)(program)
             except UnknownPrimitiveError as error:
                 refused = error
                 continue

@@ -16,8 +16,8 @@ from weakref import ref
 from autograd_lite.compiler.arguments import INTEGERS, batch, flatten, floats, is_number, joined, without_arrays
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled
+from autograd_lite.compiler.executors.straightline import source
 from autograd_lite.compiler.program import Program
-from autograd_lite.compiler.python import source
 from autograd_lite.graph import slots
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.callsite import call_site
-from autograd_lite.compiler.simplify import rewrite
+from autograd_lite.compiler.rewrite import rewrite
 from autograd_lite.graph import slots, topological_order
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import Recorder, Value

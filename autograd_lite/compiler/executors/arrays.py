@@ -1,9 +1,9 @@
-"""The executor on arrays: one array call per instruction, over the whole batch, in NumPy or a namespace like it.
+"""The array executor: one array call per instruction, over the whole batch, in NumPy or an array module like it.
 
-A program is written out as a Python function, a line for each instruction. A block of addresses is an array of shape
-(addresses, rows), or (addresses, 1) where all rows share it. An operand is an array of shape (J, I, K, rows), with 1
-for an axis along which it does not change, and a view of a block where it can be: broadcasting does the rest, and a dot
-of two such arrays is a matrix product.
+It writes a program as a Python function with one line per instruction. The results of an instruction are a block: an
+array of shape (addresses, rows), or (addresses, 1) if all rows share them. An operand is an array of shape
+(J, I, K, rows), with length 1 along an axis on which it does not depend; it is a view of a block where possible.
+Broadcasting expands those axes, and a dot of two operands is a matrix product.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from autograd_lite import primitives as p
 from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Shape, Strided, UnknownPrimitiveError
 from autograd_lite.primitives import Primitive
 
-Array: TypeAlias = Any  # of the namespace in use
+Array: TypeAlias = Any  # of the array module in use
 
 
 def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array]]:
-    """The function that runs `program` on arrays of the namespace `xp`: see `autograd_lite.compiler`."""
+    """The function that runs `program` on arrays of the module `xp`: see `Executor`."""
     compute = _compute(program, xp)
 
     def run(n: int, rows: Array, captured: Array) -> tuple[Array, Array]:
@@ -37,7 +37,7 @@ def executor(program: Program, xp: Any = np) -> Callable[..., tuple[Array, Array
 
 
 def writer(program: Program, xp: Any = np) -> Callable[..., None]:
-    """The function that runs `program` and writes what that gives: see `autograd_lite.compiler`."""
+    """The function that runs `program` on arrays of the module `xp` and fills buffers: see `Executor`."""
     compute = _compute(program, xp)
 
     def write(n: int, rows: Array, captured: Array, results: Array, sums: Array) -> None:
@@ -53,44 +53,47 @@ def writer(program: Program, xp: Any = np) -> Callable[..., None]:
 
 
 def _compute(program: Program, xp: Any) -> Callable[..., tuple[Array, Array]]:
-    """The function that runs `program` with the results in a matrix that has a column for each row, and the sums."""
+    """The function that runs `program`; it returns a matrix with one column of results per row, and the sums."""
     compute: Callable[..., tuple[Array, Array]] = _Writer(program, xp).function()
 
     def run(n: int, rows: Array, captured: Array) -> tuple[Array, Array]:
         with np.errstate(all="ignore") if xp is np else nullcontext():
             tables = rows if type(rows) is tuple else (rows,)
-            inputs = xp.concatenate([taken(x).reshape(n, -1).T for x in tables])
-            return compute(n, taken(captured).reshape(-1, 1), inputs)
+            inputs = xp.concatenate([as_array(x).reshape(n, -1).T for x in tables])
+            return compute(n, as_array(captured).reshape(-1, 1), inputs)
 
-    def taken(numbers: Any) -> Array:
+    def as_array(numbers: Any) -> Array:
         if xp is not np and isinstance(numbers, array | memoryview | np.ndarray):
-            numbers = np.array(numbers)  # of its own, as some namespaces take no buffer, or none that is read-only
+            numbers = np.array(numbers)  # a copy: some modules accept no buffer, or no read-only one
         return xp.asarray(numbers, dtype=xp.float64)
 
     return run
 
 
 class _Operand(NamedTuple):
-    """Its loop nest, with 1 where it does not change; its addresses there; whether it has a number in each row."""
+    """An operand: its loop nest, with length 1 on axes it does not depend on; its addresses; whether it is in rows."""
 
     nest: Shape
     at: Any
     row: bool
 
     def shape(self, first: int, last: int, row: bool) -> tuple[int, ...]:
-        """That of its array: those axes, and -1 for the rows. One number that all share needs none beside a `row`."""
+        """The shape of its array: axes `first` to `last` of the nest, and -1 for the rows.
+
+        () for a single shared number if another operand is in rows (`row`): broadcasting expands it.
+        """
         return () if row and not self.row and self.nest == (1, 1, 1) else (*self.nest[first:last], -1)
 
 
 class _Writer:
     """Writes a program as the source of a function of n, the captured numbers and the inputs.
 
-    The blocks are b0, b1, ...: the constants, the captured numbers, those of the `once` instructions, the inputs, those
-    of the `each` instructions. What is read of them has names, too, and is taken once.
+    The blocks are named b0, b1, ...: the constants, the captured numbers, the results of each `once` instruction, the
+    inputs, the results of each `each` instruction. Every view or gather of a block is computed once and named v0, v1...
     """
 
     def __init__(self, program: Program, xp: Any) -> None:
-        with catch_warnings():  # JAX has one of its own
+        with catch_warnings():  # JAX warns of float32, and the error below says more
             simplefilter("ignore")
             constants = xp.asarray(program.constants, dtype=xp.float64)
         if "float64" not in str(constants.dtype):
@@ -100,18 +103,18 @@ class _Writer:
             )
         self.program, self.xp = program, xp
         widths = [len(program.constants), program.captured, *[i.width for i in program.once]]
-        self.row = [False] * len(widths) + [True]  # whether a block has a number in each row
+        self.row = [False] * len(widths) + [True]  # whether a block is in rows
         widths += [program.inputs, *[i.width for i in program.each]]
         self.widths = np.array(widths)
         self.starts = np.cumsum(self.widths) - self.widths
         self.names: dict[str, Any] = {op.name: function for op, function in FUNCTIONS.items()}
         self.names |= {"xp": xp, "matmul": _matmul if xp is np else operator.matmul, "b0": constants.reshape(-1, 1)}
-        self.taken: dict[str, str] = {}  # the name of each expression that has one
-        self.masks: set[str] = set()  # blocks of True and False, which are 1 and 0 to all but `where`
+        self.named: dict[str, str] = {}  # the name of each expression computed so far
+        self.masks: set[str] = set()  # blocks of booleans: `where` reads them so, others as 1 and 0
         self.lines: list[str] = []
 
     def function(self) -> Any:
-        """The function: it gives the results, in a matrix with a column for each row, and the sums."""
+        """The function; it returns a matrix with one column of results per row, and the sums."""
         program, inputs = self.program, 2 + len(self.program.once)
         for n, instruction in enumerate(program.once + program.each, 2):
             block = f"b{n + (n >= inputs)}"
@@ -135,19 +138,19 @@ class _Writer:
         return self.names["compute"]
 
     def name(self, text: str, given: Any = None) -> str:
-        """What to call that which the expression `text` gives; or else `given`."""
-        if text not in self.taken:
-            self.taken[text] = name = f"v{len(self.taken)}"
+        """The name of the value of the expression `text`, or of the object `given`; writes its line at first use."""
+        if text not in self.named:
+            self.named[text] = name = f"v{len(self.named)}"
             if given is not None:
                 self.names[name] = given
-            elif text.startswith("b0["):  # which is the same in every call
+            elif text.startswith("b0["):  # of constants: the same in every call
                 self.names[name] = eval(text, self.names)
             else:
                 self.lines.append(f"{name} = {text}")
-        return self.taken[text]
+        return self.named[text]
 
     def constant(self, at: Any) -> str:
-        """What to call the array of addresses `at`."""
+        """The name of the array of addresses `at`."""
         return self.name(f"{at.shape} {at.tobytes()!r}", at if self.xp is np else self.xp.asarray(at))
 
     def blocks(self, addresses: Any) -> Any:
@@ -155,13 +158,14 @@ class _Writer:
         return np.searchsorted(self.starts, addresses, side="right") - 1
 
     def has_rows(self, addresses: Any) -> bool:
-        """Whether there is a number in each row at some of the addresses."""
+        """True if some of the addresses are in rows."""
         return any(self.row[block] for block in set(self.blocks(addresses).tolist()))
 
     def read(self, addresses: Iterable[int], shape: tuple[int, ...], condition: bool = False) -> str:
-        """What gives the numbers at `addresses` in that shape, in which -1 is for the rows: a view where it can be.
+        """An expression for the numbers at `addresses`, reshaped to `shape`: a view of a block where possible.
 
-        A shape without -1 is for numbers that all rows share. A `condition` may be an array of True and False.
+        -1 in the shape is the axis of the rows; a shape without -1 is for shared numbers. With `condition` the array
+        may be boolean.
         """
         at = np.fromiter(addresses, dtype=int)
         found = self.blocks(at)
@@ -171,7 +175,7 @@ class _Writer:
         if len(touched) == 1:
             return self.take(f"b{found[0]}", at, int(self.widths[found[0]]), shape, condition)
         index = ""
-        if len(touched) == len(cuts) + 1:  # one block after the other
+        if len(touched) == len(cuts) + 1:  # the addresses visit each block once
             touched, takes = found[[0, *cuts]], np.split(at, cuts)
         else:
             takes = [np.arange(w) for w in self.widths[touched]]
@@ -186,11 +190,11 @@ class _Writer:
         return self.name(text if shape == (len(at), -1) else f"{text}.reshape({shape})")
 
     def take(self, block: str, at: Any, width: int, shape: tuple[int, ...], condition: bool = False) -> str:
-        """What gives the numbers `at` of a block of `width`: see `read`."""
+        """An expression for the numbers at `at` in one block of `width`: see `read`."""
         if block in self.masks and not condition:
             block = self.name(f"xp.asarray({block}, dtype=xp.float64)")
         start, (outer, stride, inner, step) = int(at[0]), _grid(at)
-        if turned := stride < step:
+        if transposed := stride < step:
             outer, stride, inner, step = inner, step, outer, stride
         end = step * (inner - 1) + 1
         window = min(start, width - outer * stride)  # where `outer` runs of `stride` begin
@@ -201,15 +205,15 @@ class _Writer:
         elif step > 0 and window >= 0 and column + end <= stride:
             rows = (-1,) * (-1 in shape)
             text = f"{block}[{window}:{window + outer * stride}].reshape({(outer, stride, *rows)})"
-            text += f"[:, {column}:{column + end}:{step}]" + ".swapaxes(0, 1)" * turned
-            natural = (inner, outer, *rows) if turned else (outer, inner, *rows)
+            text += f"[:, {column}:{column + end}:{step}]" + ".swapaxes(0, 1)" * transposed
+            natural = (inner, outer, *rows) if transposed else (outer, inner, *rows)
         else:
             text = f"{block}[{self.constant(at)}]"
         text += f".reshape({shape})" * (shape != natural)
         return block if text == block else self.name(text)
 
     def operands(self, instruction: Instruction) -> tuple[Instruction, list[_Operand], _Operand | None]:
-        """`instruction`, with one loop for two where that is the same; its operands; what a sum starts from."""
+        """`instruction`, its loops J and I merged where possible; its operands; the operand that a sum starts from."""
         (_, _, (J, I, K), _), found = instruction, []  # noqa: E741
         for n, operand in enumerate(instruction.operands):
             nest = instruction.points(n)
@@ -225,7 +229,7 @@ class _Writer:
         return instruction, found, None if nothing else init
 
     def block(self, instruction: Instruction) -> tuple[str, bool]:
-        """What gives the block that `instruction` computes, and whether it has numbers in each row."""
+        """An expression for the block that `instruction` computes, and whether the block is in rows."""
         (op, _, (J, I, K), _), operands, init = self.operands(instruction)  # noqa: E741
         if K == 1:
             op = {p.sum_: p.detach, p.dot: p.mul}.get(op, op)
@@ -246,7 +250,7 @@ class _Writer:
         return (f"({text}).reshape({J * I}, -1)" if J > 1 else text), row
 
     def product(self, J: int, x: _Operand, y: _Operand) -> str:
-        """A dot as a matrix product, if one of the two is a matrix that all rows share; without J if that is 1."""
+        """A dot as a matrix product if one factor is a shared matrix, else ""; without the axis J of length 1."""
         for a, b in ((x, y), (y, x)):
             (aJ, aI, K), (bJ, bI, _) = a.nest, b.nest
             if not a.row and bI == 1:
@@ -257,7 +261,7 @@ class _Writer:
         return ""
 
     def total(self, instruction: Instruction) -> str:
-        """What gives the sums, over the rows, of what `instruction` computes."""
+        """An expression for the sums, over the rows, of the numbers that `instruction` computes."""
         (op, _, (J, I, _), _), operands, init = self.operands(instruction)  # noqa: E741
         if op in (p.dot, p.mul) and not init:
             for x, y in (operands, operands[::-1]):
@@ -282,7 +286,7 @@ def _grid(at: Any) -> tuple[int, int, int, int]:
 
 
 def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
-    """A primitive of the user's own, number by number."""
+    """A user's primitive as a function of arrays, called on each number. UnknownPrimitiveError outside NumPy."""
     if xp is not np:
         raise UnknownPrimitiveError(xp.__name__, op.name)
     compute = np.vectorize(op.compute, otypes=[float])
@@ -291,15 +295,15 @@ def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
 
 def _matmul(x: Array, y: Array) -> Array:
     """x @ y in NumPy."""
-    z = x.dot(y) if x.ndim == 2 == y.ndim else x @ y  # the former is quicker for small ones
+    z = x.dot(y) if x.ndim == 2 == y.ndim else x @ y  # x.dot(y) is faster for small arrays
     if not math.isfinite(np.vdot(z, z)):
-        # An infinity minus an infinite product is nan. FMA, which never makes the product, may have missed that.
+        # A sum of products in which inf and -inf meet is nan. A fused multiply-add may overlook that.
         z = (x[..., None] * y[..., None, :, :]).sum(-2)
     return z
 
 
 def _pow(xp: Any, x: Array, y: Array) -> Array:
-    y = y + xp.zeros_like(x)  # where all exponents are one 0.5, NumPy takes the square root: nan at -inf
+    y = y + xp.zeros_like(x)  # given a single exponent 0.5, NumPy would call sqrt: nan at -inf
     return xp.power(x, y) if hasattr(xp, "power") else xp.pow(x, y)
 
 
@@ -344,7 +348,7 @@ def _floordiv(xp: Any, x: Array, y: Array) -> Array:
 
 
 def _steps_down(rest: Array, y: Array) -> Array:
-    """Whether C's remainder, which has the sign of x, differs from Python's, which has that of y."""
+    """True if C's remainder, with the sign of x, differs from Python's, with the sign of y."""
     return (rest != 0) & ((y < 0) != (rest < 0))
 
 
@@ -364,7 +368,7 @@ def _where(xp: Any, c: Array, x: Array, y: Array) -> Array:
     return xp.where(c if xp is np else c != 0, x, y)
 
 
-# The numbers of the table's primitives from arrays of numbers, as ieee.py has them for floats.
+# The primitives of the table on arrays; ieee.py defines them on floats.
 # fmt: off
 FUNCTIONS: dict[Primitive, Callable[..., Array]] = {
     p.sum_: lambda xp, x: x.sum(-2),        p.dot: lambda xp, x, y: (x * y).sum(-2),

@@ -1,4 +1,4 @@
-"""The executor in C. Here a program is handed to the kernel and buffers are made for it; kernel.c does the rest."""
+"""The kernel executor: hands a program to the C extension (kernel.c) and allocates its buffers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from autograd_lite.compiler import _kernel
 from autograd_lite.compiler.program import Program, UnknownPrimitiveError
 from autograd_lite.primitives import PRIMITIVES
 
-Buffer: TypeAlias = Any  # whatever has the buffer protocol
+Buffer: TypeAlias = Any  # an object with the buffer protocol
 _ZERO = array("d", [0.0])
-KINDS = tuple(_kernel.KINDS)  # of blocks of rows side by side that this machine can run, the largest last
+KINDS = tuple(_kernel.KINDS)  # the block kinds that this machine can run, largest last
 
 
 def load(program: Program, threads: int = 1, kind: str | None = None) -> _kernel.Program:
-    """The program in the kernel: its `run_into(n, rows, captured, results, sums)` writes into what it is given.
+    """The program in the kernel, an object with the method `run_into(n, rows, captured, results, sums)`.
 
-    A batch is cut into pieces for `threads` of them: the order of additions, and so the last digits of the sums, depend
-    on how many. `kind` is the largest of KINDS to use, if not the last.
+    `threads` threads share the rows of a batch; the order of additions, and so the last digits of the sums, depend on
+    how many there are. `kind` is the largest of KINDS to use, by default the last.
     """
     for instruction in program.check().instructions:
         if PRIMITIVES.get(instruction.op.name) is not instruction.op:
@@ -30,7 +30,7 @@ def load(program: Program, threads: int = 1, kind: str | None = None) -> _kernel
 def executor(
     program: Program, threads: int = 1, kind: str | None = None
 ) -> Callable[[int, Buffer, Buffer], tuple[array[float], array[float]]]:
-    """The function that runs `program`: see `autograd_lite.compiler`, and `load`."""
+    """The function that runs `program`: see `Executor` and `load`."""
     write = writer(program, threads, kind)
     width, sums_width = len(program.results), len(program.sums)
 
@@ -43,6 +43,6 @@ def executor(
 
 
 def writer(program: Program, threads: int = 1, kind: str | None = None) -> Callable[..., None]:
-    """The function that runs `program` and writes what that gives: see `autograd_lite.compiler`, and `load`."""
+    """The function that runs `program` and fills buffers: see `Executor` and `load`."""
     write: Callable[..., None] = load(program, threads, kind).run_into
     return write

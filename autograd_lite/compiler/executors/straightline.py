@@ -1,4 +1,4 @@
-"""The executor without dependencies: the program as Python source, one line for each number."""
+"""The straight-line executor: writes a program as Python source, one line per number. Needs no dependency."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from autograd_lite.primitives import Primitive
 
 Names = Sequence[str]
 LINE = 12  # terms of a sum on a line
-OWN = re.compile(r"[stv]\d+|run|n|rows|captured|results|i|range|inf|nan")  # names that the source uses itself
-# How an operation is written; any other is a call of its function.
+OWN = re.compile(r"[stv]\d+|run|n|rows|captured|results|i|range|inf|nan")  # names that the source itself uses
+# Operations written as operators; any other is written as a call of its function.
 WRITTEN = {
     p.add: "{} + {}",
     p.sub: "{} - {}",
@@ -30,7 +30,7 @@ WRITTEN = {
 
 
 def executor(program: Program) -> Callable[..., tuple[list[float], list[float]]]:
-    """The function that runs `program`: see `autograd_lite.compiler`."""
+    """The function that runs `program`: see `Executor`."""
     namespace: dict[str, Any] = {"inf": inf, "nan": nan}
     namespace |= {name: op.compute for op, name in _functions(program, set()).items()}
     exec(compile(source(program), "<autograd_lite program>", "exec"), namespace)
@@ -39,7 +39,7 @@ def executor(program: Program) -> Callable[..., tuple[list[float], list[float]]]
 
 
 def writer(program: Program) -> Callable[..., None]:
-    """The function that runs `program` and writes what that gives: see `autograd_lite.compiler`."""
+    """The function that runs `program` and fills buffers: see `Executor`."""
     run, count = executor(program), len(program.results)
 
     def write(n: int, rows: Any, captured: Any, results: Any, sums: Any) -> None:
@@ -56,9 +56,10 @@ def writer(program: Program) -> Callable[..., None]:
 
 
 def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
-    """The function `run(n, rows, captured)` that the program is, with names like those for the numbers it is given.
+    """The source of a function `run(n, rows, captured)` that does what the program does.
 
-    It calls the function of a primitive by the name of that.
+    `captured` and `inputs` suggest variable names; labels become valid and unique names. The source calls functions
+    such as `exp` under the names of their primitives.
     """
     taken: set[str] = set()
     functions = _functions(program, taken)
@@ -93,13 +94,14 @@ def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
 
 
 def _functions(program: Program, taken: set[str]) -> dict[Primitive, str]:
-    """What to call the function of each operation: no two by one name, and none by one that is `taken`."""
+    """A unique name for the function of each operation, not among `taken`."""
     return {op: _identifier(op.name, taken) for op in dict.fromkeys(i.op for i in program.instructions)}
 
 
 def _identifier(label: str, taken: set[str]) -> str:
-    """`label` as a Python name that neither the source uses nor is `taken`, and is from now on."""
-    letters = [x if f"_{x}".isidentifier() else " " for x in normalize("NFKC", label)]  # as Python reads a name
+    """A Python name like `label` that is free, which is then added to `taken`."""
+    # Python compares names in the form NFKC.
+    letters = [x if f"_{x}".isidentifier() else " " for x in normalize("NFKC", label)]
     name = re.sub("[ _]+", "_", "".join(letters)).strip("_") or "x"
     if not name.isidentifier() or keyword.iskeyword(name) or OWN.fullmatch(name):
         name = "_" + name

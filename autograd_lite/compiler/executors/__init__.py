@@ -1,0 +1,40 @@
+"""The executors: each runs a `Program` on buffers of numbers, and all of them give the same numbers.
+
+`straightline` writes the program out as Python, `arrays` runs it on NumPy's arrays or those of a module like it, and
+`kernel` hands it to the C extension. A new executor is a module with the two functions of `Executor`, and a line in
+`backends.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+from autograd_lite.compiler.program import Program
+
+Run: TypeAlias = Callable[[int, Any, Any], tuple[Any, Any]]
+Write: TypeAlias = Callable[[int, Any, Any, Any, Any], None]
+
+
+class Executor(Protocol):
+    """What a module in this package provides.
+
+    The functions take the program and the executor's own options. Both raise UnknownPrimitiveError if the executor
+    lacks a primitive of the program.
+
+    `rows` holds n rows of `program.inputs` float64, row after row; `captured` holds `program.captured` float64. Both
+    are contiguous buffers (`array("d")`, a NumPy array). `rows` may be a tuple of buffers instead, whose rows stand
+    side by side: each buffer holds some columns.
+    """
+
+    def executor(self, program: Program, **options: Any) -> Run:
+        """A function `run(n, rows, captured) -> (results, sums)`.
+
+        `results` is a flat buffer of n rows of `len(program.results)` numbers, `sums` one of `len(program.sums)`.
+        """
+
+    def writer(self, program: Program, **options: Any) -> Write:
+        """A function `write(n, rows, captured, results, sums)`, which fills the buffers `results` and `sums`.
+
+        `results` may be a tuple of buffers side by side, like `rows`.
+        """

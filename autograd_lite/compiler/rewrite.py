@@ -1,0 +1,97 @@
+"""Local rewriting: one operation on known operands, as something simpler that gives the same number.
+
+No rule changes an infinity, a nan or the sign of a zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from autograd_lite import primitives as p
+from autograd_lite.primitives import Primitive
+
+Simpler: TypeAlias = Any  # an operand; or (op, args), in which an argument may be such a pair again; or None
+
+
+def rewrite(op: Primitive, args: tuple[Any, ...]) -> Simpler:
+    """`op` on `args` as something simpler that gives the same for every number; None if no rule applies.
+
+    With floats alone the result is the float that `op` computes.
+    """
+    for x in args:
+        if type(x) is not float:
+            rule = RULES.get(op)
+            return rule(*args) if rule is not None else None
+    return op.compute(*args)
+
+
+def is_constant(x: Any, number: float) -> bool:
+    """True if the operand `x` is the float `number`, with the same sign if that is a zero."""
+    return type(x) is float and x == number and math.copysign(1.0, x) == math.copysign(1.0, number)
+
+
+def _add(x: Any, y: Any) -> Simpler:
+    return y if is_constant(x, -0.0) else x if is_constant(y, -0.0) else None  # 0.0 is not neutral: -0.0 + 0.0 = 0.0
+
+
+def _sub(x: Any, y: Any) -> Simpler:
+    if type(y) is not float and y.op is p.neg:
+        return p.add, (x, y.args[0])
+    return x if is_constant(y, 0.0) else (p.neg, (y,)) if is_constant(x, -0.0) else None
+
+
+def _mul(x: Any, y: Any) -> Simpler:
+    for c, other in ((x, y), (y, x)):
+        if is_constant(c, 1.0):
+            return other
+        if is_constant(c, -1.0):
+            return p.neg, (other,)
+        if type(c) is not float and type(other) is not float and other.op is p.where:
+            condition, if_true, if_false = other.args
+            if c is condition and c.op is p.step and type(if_false) is float:  # the condition is 1 or 0
+                return p.where, (c, if_true, if_false * 0.0)
+    return None  # 0 * x stays: it is NaN where x is infinite
+
+
+def _div(x: Any, y: Any) -> Simpler:
+    exact = type(y) is float and abs(math.frexp(y)[0]) == 0.5 and 2.0**-1000 < abs(y) < 2.0**1000  # a power of two
+    return (p.mul, (x, 1.0 / y)) if exact else None
+
+
+def _pow_const(x: Any, n: Any) -> Simpler:
+    return {
+        -1.0: (p.div, (1.0, x)),
+        0.0: 1.0,
+        1.0: x,
+        2.0: (p.mul, (x, x)),
+        3.0: (p.mul, (x, (p.mul, (x, x)))),
+    }.get(n)
+
+
+def _neg(x: Any) -> Simpler:
+    return x.args[0] if x.op is p.neg else None
+
+
+def _where(c: Any, x: Any, y: Any) -> Simpler:
+    if type(c) is float:
+        return x if c else y
+    if x is y:
+        return x
+    if c.op is p.where and type(c.args[1]) is float and type(c.args[2]) is float:
+        condition, if_true, if_false = c.args
+        if bool(if_true) != bool(if_false):
+            return p.where, ((condition, x, y) if if_true else (condition, y, x))
+    return None
+
+
+RULES: dict[Primitive, Callable[..., Simpler]] = {
+    p.add: _add,
+    p.sub: _sub,
+    p.mul: _mul,
+    p.div: _div,
+    p.pow_const: _pow_const,
+    p.neg: _neg,
+    p.where: _where,
+}
