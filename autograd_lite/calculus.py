@@ -12,7 +12,7 @@ from operator import index
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
-from autograd_lite.graph import topological_order
+from autograd_lite.graph import dependents, topological_order
 from autograd_lite.recording import keeps_history, with_history
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map, tree_paths
 from autograd_lite.value import Value, active_recorder, constant, constants
@@ -44,7 +44,7 @@ def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
 def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[Value]) -> list[Scalar]:
     """The sum of cotangent * dy/dx over `ys`, for each of `xs`; the float 0.0 where no y depends on x."""
     order = topological_order(*_values(ys))
-    active = _dependents(order, xs)
+    active = dependents(order, xs)
     active_recorder().watch_pull_back(order, active, ys, cotangents)
     pairs: dict[Value, list[Scalar]] = {}  # a node's cotangent is a sum of products; these are the factors, two by two
     for y, g in zip(ys, cotangents, strict=True):
@@ -71,17 +71,6 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
                 else:
                     known += passed, dx
     return [found[x] for x in xs]
-
-
-def _dependents(order: Sequence[Value], xs: Sequence[Value]) -> set[Value]:
-    """`xs`, and the nodes of `order` that are made from them."""
-    found = set(xs)
-    add, none_of = found.add, found.isdisjoint
-    for node in order:
-        x, y = node._x, node._y
-        if x in found or y in found or (type(x) is tuple and not none_of(x)):
-            add(node)
-    return found
 
 
 def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[Scalar]) -> list[Scalar]:

@@ -14,7 +14,7 @@ from autograd_lite.callsite import CallSite, call_site
 from autograd_lite.graph import topological_order
 from autograd_lite.recording import Mode, Wrapper, keeps_history, no_grad, recording_with, with_history
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_paths
-from autograd_lite.value import Recorder, Value, active_recorder
+from autograd_lite.value import Recorder, Value, active_recorder, node_of
 
 Scalar = Any  # a Value, or a float
 ListFunction = Callable[[list[Any]], list[Any]]  # from a list of numbers to a list of numbers
@@ -420,9 +420,7 @@ def _follow(what: str, start: str, order: list[Value], active: set[Value], gradi
 
 def _placed(z: Value) -> _Placed:
     """A new node's double that knows the line of code that is running."""
-    double = _Placed.__new__(_Placed)
-    for slot in Value.__slots__:
-        setattr(double, slot, getattr(z, slot))
+    double = node_of(z.op, z.args, z.data, _Placed)
     double.site = call_site()
     return double
 

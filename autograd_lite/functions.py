@@ -9,13 +9,14 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from itertools import chain
 from operator import mul
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from autograd_lite import primitives as p
 from autograd_lite.ieee import add_up
 from autograd_lite.primitives import Primitive
-from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, new_node
+from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, leaves_of, new_node, numbers_of
 
 Scalar: TypeAlias = Value | float  # and every other real number
 S = TypeVar("S", Value, float)
@@ -115,13 +116,13 @@ def matvec(
     totals = _totals(given, vector, biases) if recorder is LEAVES else None
     if totals is not None:
         if isinstance(activation, Primitive):
-            return _leaves(map(activation.compute, totals))
+            return leaves_of(map(activation.compute, totals))
         if any(activation is function for function in _ACTIVATIONS):
-            return _leaves(map(activation, totals))  # type: ignore[arg-type]
-        outputs: list[Any] = _leaves(totals)
+            return leaves_of(map(activation, totals))  # type: ignore[arg-type]
+        outputs: list[Any] = leaves_of(totals)
     else:
         vector = tuple([float(x) if type(x) is int else x for x in vector])
-        right = _numbers(vector) if recorder is EAGER else None
+        right = numbers_of(vector) if recorder is EAGER else None
         if biases is not None:
             given, vector = [(*row, b) for row, b in zip(given, biases, strict=True)], (*vector, 1.0)
             right = right and [*right, 1.0]
@@ -130,7 +131,7 @@ def matvec(
             if len(row) != len(vector):
                 n = biases is not None
                 raise ValueError(f"matvec takes rows as long as the vector, got {len(row) - n} and {len(vector) - n}")
-            left = _numbers(row) if right and Value in map(type, row) else None
+            left = numbers_of(row) if right and Value in map(type, row) else None
             outputs.append(new_node(p.dot, row + vector, left + right) if left and right else dot(row, vector))
     return outputs if activation is None else [activation(z) for z in outputs]
 
@@ -308,44 +309,23 @@ def primitive(partials: Rule) -> Callable[[Callable[..., float]], Primitive]:
     return decorate
 
 
-def _numbers(xs: tuple[Any, ...]) -> list[Any] | None:
-    """The numbers of Values and floats; None if `xs` has anything else."""
-    if xs and type(xs[0]) is Value:  # then most often all are Values
-        try:
-            return [x.data for x in xs if x._x is not None]  # only a Value has an _x
-        except AttributeError:
-            pass
-    numbers = [x.data if type(x) is Value else x if type(x) is float else None for x in xs]
-    return None if None in numbers else numbers
-
-
 def _totals(rows: list[Any], xs: tuple[Any, ...], biases: Any) -> list[float] | None:
     """The number of each row's dot product with `xs`, plus its bias.
 
     None unless every row is a sequence of Values as long as `xs`, and `xs` and `biases` are Values and floats.
     """
-    right = _numbers(xs)
-    added = [-0.0] * len(rows) if biases is None else _numbers(biases)
+    right = numbers_of(xs)
+    added = [-0.0] * len(rows) if biases is None else numbers_of(biases)
     try:
         if not right or added is None or {*map(len, rows)} != {len(right)}:
             return None
-        weights = iter([w.data for row in rows for w in row if w._x is not None])
-    except (AttributeError, TypeError):
+        numbers = numbers_of(tuple(chain.from_iterable(rows)))
+    except TypeError:
         return None
+    if numbers is None:
+        return None
+    weights = iter(numbers)
     return [add_up(map(mul, right, weights), -0.0) + b for b in added]
-
-
-def _leaves(numbers: Iterable[float]) -> list[Value]:
-    """`Value(number)` for each number, in half the time."""
-    leaves, new = [], object.__new__
-    for number in numbers:
-        z = new(Value)
-        z.data = number
-        z.grad = 0.0
-        z.label = ""
-        z.op, z._x, z._y = None, (), None
-        leaves.append(z)
-    return leaves
 
 
 def _items(xs: Any, function: str) -> tuple[Any, ...]:

@@ -1,9 +1,10 @@
-"""Walking a recorded graph. Knows how a node holds its arguments, nothing of numbers or derivatives. Imports nothing.
+"""Walking a recorded graph. Knows how a node stores its arguments, and nothing about derivatives. Imports nothing.
 
-A node's `args` are nodes and plain floats. One sits in the node's own `_x`, two in `_x` and `_y`, any other number is a
-tuple in `_x`; what is not there is None. Most nodes are so one object in memory, and a walk is quick.
+Arguments are nodes and plain floats, stored inline: `_x` for one, `_x` and `_y` for two, otherwise a tuple in `_x`;
+an unused slot is None. So most nodes are one object in memory. Only this module and value.py know that layout.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -40,6 +41,17 @@ def topological_order(*roots: Any) -> list[Any]:
     return order
 
 
+def dependents(order: list[Any], xs: Iterable[Any]) -> set[Any]:
+    """The set of `xs` and of all nodes of `order` that are made from them. `order` is a topological order."""
+    found = set(xs)
+    add, none_of = found.add, found.isdisjoint
+    for node in order:
+        x, y = node._x, node._y
+        if x in found or y in found or (type(x) is tuple and not none_of(x)):
+            add(node)
+    return found
+
+
 def slots(args: tuple[Any, ...]) -> tuple[Any, Any]:
-    """The `_x` and `_y` that hold `args`."""
+    """The `_x` and `_y` in which a node stores `args`."""
     return args if len(args) == 2 else (args[0], None) if len(args) == 1 else (args, None)

@@ -15,7 +15,7 @@ import autograd_lite as al
 from autograd_lite import Value, grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from autograd_lite import primitives as p
 from autograd_lite.recording import recording_with
-from autograd_lite.value import Recorder
+from autograd_lite.value import Recorder, node_of
 
 Pair = namedtuple("Pair", "a b")
 
@@ -235,9 +235,11 @@ def test_nothing_passes_a_selection_that_holds_back() -> None:
 class Symbol(Value):
     """A Value without a number, as a tracer has them."""
 
-    def __init__(self, op: Any = None, args: tuple[Any, ...] = ()) -> None:
-        self.op, self._x, self._y = op, args, None
-        self.label = ""
+    def __new__(cls, op: Any = None, args: tuple[Any, ...] = ()) -> "Symbol":
+        return node_of(op, args, None, cls)
+
+    def __init__(self, *_: Any) -> None:
+        pass
 
     @property
     def data(self) -> float:  # type: ignore[override]

@@ -10,7 +10,7 @@ from functools import update_wrapper
 from importlib import import_module
 from itertools import islice
 from operator import attrgetter
-from typing import Any, NoReturn, overload
+from typing import Any, NoReturn, TypeVar, overload
 from weakref import ref
 
 from autograd_lite.compiler.arguments import INTEGERS, batch, flatten, floats, is_number, joined, without_arrays
@@ -18,12 +18,13 @@ from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.executors.straightline import source
 from autograd_lite.compiler.program import Program
-from autograd_lite.graph import slots
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import keeps_history
 from autograd_lite.trees import Tree, tree_map
-from autograd_lite.value import Value, active_recorder, constant, opened
+from autograd_lite.value import Value, active_recorder, constant, node_of, opened
+
+T = TypeVar("T")
 
 
 @overload
@@ -197,15 +198,12 @@ def _value(x: Any) -> Any:
 
 def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
     """The Value of `op` on `args`, of which the number is known."""
-    z: Value = _checked(op, args, Value(number))
-    if not keeps_history():
-        return constant(z)
-    z.op = op
-    z._x, z._y = slots(args)
-    return z
+    if keeps_history():
+        return _checked(op, args, node_of(op, args, number))
+    return constant(_checked(op, args, Value(number)))
 
 
-def _checked(op: Primitive, args: tuple[Any, ...], z: Any) -> Any:
+def _checked(op: Primitive, args: tuple[Any, ...], z: T) -> T:
     """Let the active recorder check `z`, the result of `op` on `args`, and return it."""
     if opened:
         active_recorder().check(op, args, z)

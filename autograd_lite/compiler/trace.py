@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, Self, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.callsite import call_site
 from autograd_lite.compiler.rewrite import rewrite
-from autograd_lite.graph import slots, topological_order
+from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
-from autograd_lite.value import Recorder, Value
+from autograd_lite.value import Recorder, Value, node_of
 
 
 class TraceError(TypeError):
@@ -26,9 +26,11 @@ class Symbol(Value):
     index: int
     row: bool
 
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """A leaf that has no number."""
+        return node_of(None, (), None, cls)
+
     def __init__(self, trace: Trace, row: bool, label: str = "") -> None:
-        self.op = None
-        self._x, self._y = (), None
         self.label = label
         self.row = row
         self.index = trace.made = trace.made + 1
@@ -143,10 +145,7 @@ class Trace(Recorder):
         return z
 
     def _node(self, op: Primitive, args: tuple[Operand, ...]) -> Symbol:
-        z = Symbol.__new__(Symbol)
-        z.op = op
-        z._x, z._y = slots(args)
-        z.label = ""
+        z = node_of(op, args, None, Symbol)
         z.row = False
         for x in args:
             if type(x) is not float and x.row:
