@@ -1,4 +1,5 @@
 from array import array
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 Buffer: TypeAlias = Any  # whatever has the buffer protocol
@@ -18,4 +19,7 @@ class Program:
         threads: int = 1,
         kind: str | None = None,
     ) -> Program: ...
+    def call(
+        self, arguments: Any, results: Any, array_type: Any, finish: Callable[[bytearray], Any] | None, args: Any, /
+    ) -> Any: ...
     def run_into(self, n: int, rows: Table, captured: Buffer, results: Table, sums: Buffer, /) -> None: ...

@@ -1001,7 +1001,14 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
     Py_RETURN_NONE;
 }
 
+#include "kernel_call.h"
+
 static PyMethodDef program_methods[] = {
+    {"call", (PyCFunction)(void (*)(void))program_call, METH_FASTCALL,
+     "call(arguments, results, array_type, finish, args)\n--\n\n"
+     "Run on the one row of numbers in `args`, and return an object of the structure of the template `results`.\n\n"
+     "NotImplemented if `args` does not have the structure of the template `arguments`: see kernel_call.h. Where that\n"
+     "has lists, `args` may have arrays of the type `array_type`; then the result is finish(bytearray of results)."},
     {"run_into", (PyCFunction)(void (*)(void))program_run_into, METH_FASTCALL,
      "run_into(n, rows, captured, results, sums)\n--\n\n"
      "Run on n rows of float64, and write the results of each row and the sums into the last two.\n\n"
