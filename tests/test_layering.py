@@ -20,7 +20,7 @@ ALLOWED = {
     "checking": {"primitives", "graph", "recording", "value", "trees", "calculus", "callsite"},
     "naming": set(),
     "drawing": {"graph", "naming"},
-    "compiler": {*"ieee primitives graph recording value functions trees calculus callsite".split()},
+    "compiler": {*"ieee primitives graph recording value functions trees calculus callsite naming".split()},
 }
 
 

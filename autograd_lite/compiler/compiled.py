@@ -35,6 +35,7 @@ class Compiled:
     def __init__(self, f: Callable[..., Any], tree: Tree, backends: list[Backend]) -> None:
         self.name = getattr(f, "__name__", None) or getattr(f, "name", type(f).__name__)
         self.backends = backends
+        self.example = tree
         self._trace = Trace()
         labels = iter(_names_of_inputs(f, tree))
         self._inputs: list[Symbol] = []

@@ -10,6 +10,8 @@ from functools import update_wrapper
 from importlib import import_module
 from itertools import islice
 from operator import attrgetter
+from os import PathLike
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, overload
 from weakref import ref
 
@@ -180,6 +182,39 @@ class Jitted:
         """`program` as Python."""
         compiled = self._called()
         return source(compiled.total_program, *compiled.names)
+
+    def export(
+        self,
+        path: str | PathLike[str],
+        *example: Any,
+        gradient: bool = True,
+        hvp: bool = False,
+        captured: str = "constants",
+        precision: str = "double",
+    ) -> Path:
+        """Write the function to a source file without dependencies, in the language of the suffix; return its path.
+
+        `.c` (C99, no allocation), `.py` and `.js` (a script for a web page, a module in Node) hold the functions
+
+            f(x, ...)              the value, or the values
+            f_gradient(x, ...)     and the derivatives by every argument; f_jacobian, row after row, of several values
+            f_hvp(x, ..., v, ...)  the Hessian times the direction v, if `hvp`
+
+        and a self-test, which compares them with the numbers that this package computed. An argument that is a list, or
+        a deeper structure, is one flat array there.
+
+        `example` are arguments for a call, whose structure is exported and whose numbers are those of the self-test;
+        without it, those of the call that was compiled last. Captured Values are constants of the file, with the
+        numbers that they have now and the names of their labels; with `captured="arguments"` they are arguments, and
+        there are derivatives by them, too. `precision="float"` makes C compute with 32 bits.
+
+        A ValueError for another suffix and for a primitive that the language lacks, an OSError if the file cannot be
+        written. There is never half a file: it is written beside `path`, then renamed.
+        """
+        from autograd_lite.compiler.export import export
+
+        tree = (example, {}) if example else self._called().example
+        return export(self._f, tree, path, gradient=gradient, hvp=hvp, captured=captured, precision=precision)
 
     def _called(self) -> Compiled:
         if self._compiled.latest is None:

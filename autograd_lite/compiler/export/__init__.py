@@ -1,0 +1,71 @@
+"""Export: a function and its derivatives as one source file, with a self-test inside, that needs nothing of ours.
+
+`traced.py` traces the function and makes a program for each exported function, `listing.py` turns a program into
+statements over named variables, and `c.py`, `python.py` and `javascript.py` write those down.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from autograd_lite.compiler.export.c import C
+from autograd_lite.compiler.export.javascript import JavaScript
+from autograd_lite.compiler.export.language import Language
+from autograd_lite.compiler.export.python import Python
+from autograd_lite.compiler.export.traced import Exported
+from autograd_lite.trees import Tree
+
+LANGUAGES: dict[str, Callable[[str], Language]] = {
+    ".c": C,
+    ".py": lambda _: Python(),
+    ".js": lambda _: JavaScript(),
+}
+SUFFIXES = (*LANGUAGES,)
+PRECISIONS = ("double", "float")
+CAPTURED = ("constants", "arguments")
+
+
+def export(
+    f: Callable[..., Any],
+    example: Tree,
+    path: str | os.PathLike[str],
+    *,
+    gradient: bool = True,
+    hvp: bool = False,
+    captured: str = "constants",
+    precision: str = "double",
+) -> Path:
+    """Write `f`, called as in `example`, an (args, kwargs) pair, to `path`: see `Jitted.export`."""
+    file = Path(path)
+    _check("captured", captured, CAPTURED)
+    _check("precision", precision, PRECISIONS)
+    if file.suffix not in SUFFIXES:
+        raise ValueError(f"export writes {', '.join(SUFFIXES)} files, got {file.name!r}: choose one of these suffixes")
+    if precision == "float" and file.suffix in (".py", ".js"):
+        raise ValueError(f"numbers in a {file.suffix} file are doubles: leave out precision='float', or export to .c")
+    exported = Exported(f, example, gradient, hvp, captured == "arguments")
+    content = LANGUAGES[file.suffix](precision).listing(exported.listing(file.stem)).encode()
+    _write(file, content)
+    return file
+
+
+def _check(what: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise ValueError(f"export: {what} is {' or '.join(map(repr, allowed))}, got {given!r}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Make `path` a file with this content, or leave everything as it was and raise an OSError that names the path."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        try:
+            beside.write_bytes(content)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise type(error)(f"export cannot write {path}: {reason}: choose a file in a directory that exists") from None

@@ -1,0 +1,189 @@
+"""What the exported languages share: how expressions and statements become text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
+
+from autograd_lite import primitives as p
+from autograd_lite.compiler.export.listing import (
+    Add,
+    Comment,
+    Expression,
+    Function,
+    Index,
+    Item,
+    Let,
+    Listing,
+    Loop,
+    Name,
+    Number,
+    Statement,
+    Store,
+    Variable,
+)
+from autograd_lite.primitives import Primitive
+
+WIDTH = 110  # characters in a line, at most, where a line can be broken
+CONDITION, SUM, PRODUCT, SIGN, ATOM = range(5)  # how tightly an expression binds
+
+# An operation that is written with operators: how tightly it binds, the text, how tightly each argument must bind.
+Operator = tuple[int, str, tuple[int, ...]]
+OPERATORS: dict[Primitive, Operator] = {
+    p.add: (SUM, "{} + {}", (SUM, PRODUCT)),
+    p.sub: (SUM, "{} - {}", (SUM, PRODUCT)),
+    p.mul: (PRODUCT, "{} * {}", (PRODUCT, SIGN)),
+    p.neg: (SIGN, "-{}", (ATOM,)),
+}
+
+
+class Language:
+    """How one language writes a listing. A subclass gives the table of its functions and the text of its statements.
+
+    `functions` maps the name of a primitive to what to call, and the definition to put into the file for it, which is
+    "" where the language has the function itself. `{real}` and `{f}` in either stand for the type of numbers.
+    """
+
+    name = ""
+    comment = "//"
+    operators: Mapping[Primitive, Operator] = OPERATORS
+    functions: Mapping[str, tuple[str, str]] = {}
+
+    def listing(self, listing: Listing) -> str:
+        """The whole file."""
+        raise NotImplementedError
+
+    def number(self, x: float) -> str:
+        """A number as a literal."""
+        raise NotImplementedError
+
+    def let(self, statement: Let) -> str:
+        """The definition of a variable."""
+        raise NotImplementedError
+
+    def loop(self, variable: str, count: int) -> str:
+        """The head of a loop."""
+        raise NotImplementedError
+
+    end = "}"  # of a loop; "" if there is no such line
+    stop = ";"  # after an assignment
+
+    # --- Expressions ------------------------------------------------------------------------------------------------
+
+    def expression(self, x: Expression, binding: int = CONDITION) -> str:
+        """`x` as text, in brackets if it binds less tightly than `binding`."""
+        level, text = self.text(x)
+        return text if level >= binding else f"({text})"
+
+    def text(self, x: Expression) -> tuple[int, str]:
+        """`x` as text, and how tightly that binds."""
+        if isinstance(x, Number):
+            text = self.number(x.value)
+            return (SIGN if text.startswith("-") else ATOM), text
+        if isinstance(x, Name):
+            return ATOM, x.name
+        if isinstance(x, Item):
+            return ATOM, f"{x.array}[{self.index(x.place)}]"
+        if x.op is p.sum_:
+            return SUM, " + ".join([self.expression(arg, PRODUCT if n else SUM) for n, arg in enumerate(x.args)])
+        if x.op in self.operators:
+            level, form, bindings = self.operators[x.op]
+            args = [self.expression(arg, binding) for arg, binding in zip(x.args, bindings, strict=True)]
+            return level, form.format(*args)
+        return ATOM, f"{self.called(x.op)}({', '.join([self.expression(arg) for arg in x.args])})"
+
+    def called(self, op: Primitive) -> str:
+        """The function that computes `op`."""
+        return self.functions[op.name][0]
+
+    @staticmethod
+    def index(index: Index) -> str:
+        """An index into an array."""
+        parts = [variable if stride == 1 else f"{stride} * {variable}" for stride, variable in index.terms]
+        if index.start or not parts:
+            parts.append(str(index.start))
+        text = " + ".join(parts).replace("+ -", "- ")
+        return f"{index.table}[{text}]" if index.table else text
+
+    # --- Statements -------------------------------------------------------------------------------------------------
+
+    def statements(self, body: Iterable[Statement], indent: int = 1) -> Iterator[str]:
+        """The lines of `body`."""
+        space = "    " * indent
+        for x in body:
+            if isinstance(x, Loop):
+                yield space + self.loop(x.variable, x.times)
+                yield from self.statements(x.body, indent + 1)
+                if self.end:
+                    yield space + self.end
+            elif isinstance(x, Comment):
+                yield f"{space}{self.comment} {x.text}"
+            elif isinstance(x, Let):
+                yield from self.broken(space + self.let(x))
+            elif isinstance(x, Add):
+                yield from self.broken(f"{space}{x.name} += {self.expression(x.expression)}{self.stop}")
+            else:
+                assert isinstance(x, Store)
+                yield from self.broken(f"{space}{self.expression(x.item)} = {self.expression(x.expression)}{self.stop}")
+
+    def broken(self, line: str) -> list[str]:
+        """A statement on several lines, if it is too long for one."""
+        indent = " " * (8 + len(line) - len(line.lstrip()))
+        return wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+    def definitions(self, listing: Listing) -> list[str]:
+        """The definitions of the functions that the listing needs and the language does not have.
+
+        A ValueError if it uses a primitive that is not in the tables.
+        """
+        found: dict[str, str] = {}
+        for op in listing.primitives:
+            if op in self.operators or op in (p.sum_, p.dot, p.detach):
+                continue
+            if op.name not in self.functions or not is_standard(op):
+                raise ValueError(
+                    f"export: {self.name} has no primitive {op.name!r}: write the function with autograd_lite's own"
+                )
+            definition = self.functions[op.name][1]
+            for needed in self.needs(definition):
+                found.setdefault(needed, self.functions[needed][1])
+            if definition:
+                found.setdefault(op.name, definition)
+        return [text for text in found.values() if text]
+
+    def needs(self, definition: str) -> list[str]:
+        """The primitives that a definition calls: those after `needs:` in its first line."""
+        first = definition.partition("\n")[0]
+        return first.partition("needs: ")[2].replace(" */", "").split() if "needs: " in first else []
+
+    def rows(self, numbers: Sequence[float], indent: str, write: Callable[[float], str] | None = None) -> list[str]:
+        """Numbers between commas, as many on a line as there is room for."""
+        text = ", ".join([(write or self.number)(x) for x in numbers]) + ","
+        return wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+                    break_on_hyphens=False)  # fmt: skip
+
+    def braced(self, numbers: Sequence[float], before: str, after: str, indent: str) -> list[str]:
+        """`before`, the numbers between commas, and `after`: on one line if there is room."""
+        line = f"{indent}{before}{', '.join(map(self.number, numbers))}{after}"
+        if len(line) <= WIDTH:
+            return [line]
+        return [indent + before, *self.rows(numbers, indent + "    "), indent + after]
+
+    def given(self, arguments: list[Variable], inputs: list[float], indent: str) -> list[str]:
+        """The arguments of a call, in lines."""
+        lines, at = [], 0
+        for variable in arguments:
+            values = inputs[at : at + variable.width]
+            at += variable.width
+            brackets = ("", ",") if variable.size is None else ("[", "],")
+            lines += self.braced(values, *brackets, indent)
+        return lines
+
+    def heading(self, listing: Listing, function: Function) -> list[str]:
+        """What the comment above a function says."""
+        return wrap(function.about, WIDTH - 4)
+
+
+def is_standard(op: Primitive) -> bool:
+    """Whether `op` is a primitive of the table, and not a user's."""
+    return getattr(p, op.name, None) is op or getattr(p, op.name + "_", None) is op

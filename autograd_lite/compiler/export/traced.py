@@ -1,0 +1,295 @@
+"""What is exported: a traced function, its derivatives, a program for each of them, and names for the numbers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from autograd_lite.calculus import pull_back, push_forward
+from autograd_lite.compiler.arguments import is_number, without_arrays
+from autograd_lite.compiler.executors.straightline import executor
+from autograd_lite.compiler.export.listing import (
+    Expression,
+    Function,
+    Index,
+    Item,
+    Listing,
+    Name,
+    Variable,
+    fill,
+    identifier,
+)
+from autograd_lite.compiler.program import Program
+from autograd_lite.compiler.schedule import schedule
+from autograd_lite.compiler.simplify import simplify
+from autograd_lite.compiler.trace import Symbol, Trace
+from autograd_lite.graph import topological_order
+from autograd_lite.ieee import to_float
+from autograd_lite.naming import names_of
+from autograd_lite.recording import recording_with
+from autograd_lite.trees import Tree, tree_leaves, tree_map, tree_paths
+from autograd_lite.value import Value
+
+NAMED = 16  # captured numbers, at most, that get a name each and not a place in an array
+CASES = (1.0, 0.75, 1.25)  # the inputs of a self-test, as multiples of the example's
+LARGE = 200  # numbers in a case from which on one case is enough
+
+
+class Parameter(NamedTuple):
+    """A parameter of the function: its name, the symbols for its numbers, where each is, and the example's numbers."""
+
+    name: str
+    symbols: list[Symbol]
+    paths: list[str]
+    example: list[float]
+
+    @property
+    def size(self) -> int | None:
+        """The size of its array; None for one number."""
+        return None if self.paths == [""] else len(self.paths)
+
+
+class Output(NamedTuple):
+    """A named result, with what it is computed from. `size` is None for one number."""
+
+    name: str
+    size: int | None
+    roots: list[Any]
+
+
+class Exported:
+    """`f` traced on the structure of `example`, and what is exported of it.
+
+    `captured_as_arguments`: the Values that `f` captured become an argument, and derivatives by them are exported too.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], example: Tree, gradient: bool, hvp: bool, captured_as_arguments: bool
+    ) -> None:
+        self.gradient, self.hvp = gradient, hvp
+        self.label = getattr(f, "__name__", None) or type(f).__name__
+        self.trace = Trace()
+        self.parameters: list[Parameter] = []
+        arguments, options = without_arrays(example)
+        args = [
+            self._parameter(name, x) for name, x in zip(_parameter_names(f, len(arguments)), arguments, strict=True)
+        ]
+        kwargs = {name: self._parameter(name, x) for name, x in options.items()}
+        with recording_with(self.trace):
+            result = f(*args, **kwargs)
+        leaves = [x for x in tree_leaves(result) if is_number(x)]
+        if not leaves or len(leaves) < sum(x is not None and not isinstance(x, str) for x in tree_leaves(result)):
+            raise TypeError(f"export takes a function that gives numbers; {self.label} gives {_short(result)}")
+        self.is_one = leaves[0] is result
+        self.roots = [self.trace.operand(x) for x in leaves]
+        if hvp and not self.is_one:
+            raise TypeError(f"export: hvp needs a function that gives one number; {self.label} gives {len(leaves)}")
+        values = {symbol: value for value, symbol in self.trace.captured.items()}
+        order = topological_order(*[x for x in simplify(self.trace, self.roots) if type(x) is not float])
+        used = dict.fromkeys([x for node in order for x in (*node.args, node) if x in values])
+        self.captured = list(used)
+        self.numbers = [values[x].data for x in self.captured]
+        known = names_of([values[x] for x in self.captured])
+        self.labels = [known.get(values[x], "") for x in self.captured]
+        if captured_as_arguments and self.captured:
+            self._move_captured()
+
+    def _parameter(self, name: str, branch: Tree) -> Tree:
+        """The branch of the arguments with symbols in place of numbers; they become a parameter."""
+        paths = iter(tree_paths(branch, ""))
+        parameter = Parameter(name, [], [], [])
+
+        def symbol(leaf: Any) -> Any:
+            path = next(paths)
+            if not is_number(leaf):
+                return leaf
+            parameter.symbols.append(Symbol(self.trace, row=True, label=name + path))
+            parameter.paths.append(path)
+            parameter.example.append(leaf.data if isinstance(leaf, Value) else to_float(leaf, name))
+            return parameter.symbols[-1]
+
+        tree = tree_map(symbol, branch)
+        if parameter.symbols:
+            self.parameters.append(parameter)
+        return tree
+
+    def _move_captured(self) -> None:
+        """Make arguments of the captured Values: record the graph once more with symbols that vary."""
+        trace = Trace()
+        one_by_one = len(self.captured) <= NAMED and all(self.labels) and len(set(self.labels)) == len(self.labels)
+        parameters = self.parameters
+        if one_by_one:
+            captured = zip(self.labels, self.captured, self.numbers, strict=True)
+            parameters += [Parameter(label, [x], [""], [number]) for label, x, number in captured]
+        else:
+            paths = [f"[{n}]" for n in range(len(self.captured))]
+            parameters.append(Parameter("parameters", self.captured, paths, self.numbers))
+        new: dict[Any, Any] = {x: Symbol(trace, row=True, label=x.label) for p in parameters for x in p.symbols}
+        for node in topological_order(*[x for x in self.roots if type(x) is not float]):
+            if node not in new:
+                new[node] = trace.make(node.op, tuple([x if type(x) is float else new[x] for x in node.args]))
+        self.roots = [x if type(x) is float else new[x] for x in self.roots]
+        self.parameters = [p._replace(symbols=[new[x] for x in p.symbols]) for p in parameters]
+        self.trace, self.captured, self.numbers, self.labels = trace, [], [], []
+
+    @property
+    def inputs(self) -> list[Symbol]:
+        """The symbols of all the parameters."""
+        return [x for parameter in self.parameters for x in parameter.symbols]
+
+    def outputs(self) -> list[Output]:
+        """The value or the values of the function."""
+        return [Output("value", None, self.roots) if self.is_one else Output("values", len(self.roots), self.roots)]
+
+    def gradients(self) -> list[Output]:
+        """The derivatives of the results by each parameter: the Jacobian, row after row, where there are several."""
+        with recording_with(self.trace):
+            rows = [[self.trace.operand(x) for x in pull_back([y], [1.0], self.inputs)] for y in self.roots]
+        found, at = [], 0
+        for parameter in self.parameters:
+            count = len(parameter.symbols)
+            roots = [x for row in rows for x in row[at : at + count]]
+            at += count
+            size = None if self.is_one and parameter.size is None else len(roots)
+            found.append(Output(f"d_{parameter.name}", size, roots))
+        return found
+
+    def products(self) -> tuple[list[Parameter], list[Output]]:
+        """The parameters for a direction, and the product of the Hessian with it."""
+        directions = [
+            parameter._replace(
+                name=f"v_{parameter.name}",
+                symbols=[Symbol(self.trace, row=True) for _ in parameter.symbols],
+                example=[1.0 / (n + 1) for n in range(len(parameter.symbols))],
+            )
+            for parameter in self.parameters
+        ]
+        with recording_with(self.trace):
+            gradient = pull_back(self.roots, [1.0], self.inputs)
+            tangents = [x for direction in directions for x in direction.symbols]
+            found = [self.trace.operand(x) for x in push_forward(gradient, self.inputs, tangents)]
+        products, at = [], 0
+        for parameter in self.parameters:
+            count = len(parameter.symbols)
+            products.append(Output(f"h_{parameter.name}", parameter.size, found[at : at + count]))
+            at += count
+        return directions, products
+
+    def program(self, outputs: Sequence[Output], directions: Sequence[Parameter] = ()) -> Program:
+        """The program that computes `outputs` from the parameters and `directions`."""
+        roots = simplify(self.trace, [x for output in outputs for x in output.roots])
+        inputs = [*self.inputs, *[x for direction in directions for x in direction.symbols]]
+        return schedule(roots, [], inputs, self.captured)
+
+    # --- As a listing -----------------------------------------------------------------------------------------------
+
+    def listing(self, stem: str) -> Listing:
+        """The function, and the derivatives that are exported with it, as a listing for the file `stem`."""
+        taken: set[str] = set()
+        name = identifier("f" if self.label == "<lambda>" else self.label, taken)
+        kind = "jacobian" if not self.is_one else "gradient"
+        names = {suffix: identifier(f"{name}_{suffix}", taken) for suffix in (kind, "hvp")}
+        listing = Listing(identifier(stem, set()), [f"{name}, exported by autograd-lite."])
+        captured = self._constants(listing, taken)
+        listing.about += self._layout()
+        value = "the value" if self.is_one else f"the {len(self.roots)} values"
+        jobs: list[tuple[str, str, list[Output], list[Parameter]]] = [
+            (name, f"{value[0].upper()}{value[1:]} of {name}.", self.outputs(), [])
+        ]
+        if self.gradient and self.inputs:
+            derivatives = "the derivatives by" if self.is_one else "the Jacobian, row after row, by"
+            about = f"{value[0].upper()}{value[1:]} of {name}, and {derivatives} each argument."
+            jobs.append((names[kind], about, [*self.outputs(), *self.gradients()], []))
+        if self.hvp and self.inputs:
+            directions, products = self.products()
+            arguments = ", ".join([x.name for x in directions])
+            jobs.append((names["hvp"], f"The Hessian of {name} times the direction {arguments}.", products, directions))
+        for job in jobs:
+            listing.functions.append(self._function(listing, set(taken), captured, *job))
+        return listing
+
+    def _constants(self, listing: Listing, taken: set[str]) -> list[Expression]:
+        """Put the captured numbers into the listing, and say how to read each."""
+        if len(self.captured) <= NAMED:
+            names = [identifier(label or f"parameter_{n}", taken) for n, label in enumerate(self.labels)]
+            listing.constants = dict(zip(names, self.numbers, strict=True))
+            return [Name(name) for name in names]
+        array_name = identifier("parameters", taken)
+        rows, at = [], 0
+        for label, group in groupby([re.sub(r"[\[\]().\d_]*$", "", label) for label in self.labels]):
+            count = len(list(group))
+            rows.append((label, self.numbers[at : at + count]))
+            at += count
+        listing.arrays[array_name] = rows
+        return [Item(array_name, Index(n)) for n in range(len(self.captured))]
+
+    def _layout(self) -> list[str]:
+        """Where the numbers of an argument are that is more than one list."""
+        lines = []
+        for parameter in self.parameters:
+            flat = parameter.paths in ([""], [f"[{n}]" for n in range(len(parameter.paths))])
+            if not flat:
+                order = ", ".join(parameter.paths[:6]) + (", ..." if len(parameter.paths) > 6 else "")
+                lines.append(f"The {len(parameter.paths)} numbers of {parameter.name} are those at {order}.")
+        return lines
+
+    def _function(
+        self,
+        listing: Listing,
+        taken: set[str],
+        captured: list[Expression],
+        name: str,
+        about: str,
+        outputs: list[Output],
+        directions: list[Parameter],
+    ) -> Function:
+        """One function of the listing, with its body and its cases."""
+        program = self.program(outputs, directions)
+        parameters = [*self.parameters, *directions]
+        arguments = [Variable(identifier(x.name, taken), x.size) for x in parameters]
+        results = [Variable(identifier(x.name, taken), x.size) for x in outputs]
+        function = Function(name, about, arguments, results, program)
+        run = executor(program)
+        example = [x for parameter in parameters for x in parameter.example]
+        scales = CASES if example and len(example) + len(program.results) < LARGE else CASES[:1]
+        numbers = array("d", self.numbers)
+        for scale in scales:
+            inputs = [scale * x for x in example]
+            function.cases.append((inputs, list(run(1, array("d", inputs), numbers)[0])))
+        fill(listing, function, captured, self._shared(program))
+        return function
+
+    def _shared(self, program: Program) -> list[float]:
+        """The numbers that all rows share: constants, captured, and those that are computed from them once."""
+        if not program.once:
+            return [*program.constants, *self.numbers]
+        once = Program(
+            constants=program.constants,
+            captured=program.captured,
+            inputs=0,
+            once=program.once,
+            each=(),
+            total=(),
+            results=array("i", range(program.shared)),
+            sums=array("i"),
+        )
+        return list(executor(once)(1, array("d"), array("d", self.numbers))[0])
+
+
+def _parameter_names(f: Callable[..., Any], count: int) -> list[str]:
+    """The names of the first `count` positional parameters of `f`."""
+    try:
+        kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+        names = [x.name for x in inspect.signature(f).parameters.values() if x.kind in kinds]
+    except (TypeError, ValueError):
+        names = []
+    return (names + [f"x{n}" for n in range(len(names), count)])[:count]
+
+
+def _short(x: Any) -> str:
+    text = " ".join(str(x).split())
+    return text if len(text) <= 60 else text[:57] + "..."

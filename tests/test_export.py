@@ -1,0 +1,411 @@
+"""Exported source files, compiled and run: they give the numbers that the engine gives, to the last digits."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nn
+from autograd_lite import Value, exp, grad, hvp, jacobian, jit, log, primitive, sin, softplus, sqrt, where
+from autograd_lite import sum as add_up
+from autograd_lite.primitives import PRIMITIVES
+
+CC, NODE = shutil.which("cc"), shutil.which("node")
+FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1"]
+TOOLS = {".c": CC, ".py": sys.executable, ".js": NODE}
+LANGUAGES = [
+    pytest.param(suffix, marks=pytest.mark.skipif(tool is None, reason=f"no tool for {suffix} here"))
+    for suffix, tool in TOOLS.items()
+]
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([str(x) for x in command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def self_test(path: Path) -> str:
+    """What the self-test of an exported file prints."""
+    if path.suffix == ".c":
+        program = path.with_suffix(".exe")
+        run(CC or "", *FLAGS, f"-D{path.stem.upper()}_TEST", path, "-o", program, "-lm")
+        run(CC or "", *FLAGS, "-c", path, "-o", path.with_suffix(".o"))  # without the test, as a library
+        return run(program)
+    return run(TOOLS[path.suffix] or "", path)
+
+
+def call(path: Path, calls: list[tuple[str, list[Any], list[int | None]]]) -> list[list[float]]:
+    """The results, flat, of calls of an exported file: the function, its arguments, and the size of each result."""
+    if path.suffix == ".c":
+        lines = ["#include <stdio.h>", f'#include "{path.name}"', "int main(void) {"]
+        for function, group in groupby(calls, lambda each: each[0]):
+            cases = list(group)
+            if len(cases) > 9 and cases[0][2] == [None]:  # many calls on scalars: a table of the arguments, and a loop
+                width = len(cases[0][1])
+                table = ", ".join([c_number(x) for _, args, _ in cases for x in args])
+                given = [f"table[{width} * n + {i}]" for i in range(width)]
+                lines.append(f"    {{ const double table[] = {{{table}}};")
+                lines.append(f"    for (int n = 0; n < {len(cases)}; n++)")
+                lines.append(f'        printf("%.17g\\n", {function}({", ".join(given)})); }}')
+            else:
+                lines += [line for each in cases for line in c_call(*each)]
+        main = path.with_name("main.c")
+        main.write_text("\n".join([*lines, "    return 0;", "}"]))
+        program = path.with_suffix(".exe")
+        run(CC or "", *FLAGS, "-O0", main, "-o", program, "-lm")
+        return [[float(x) for x in line.split()] for line in run(program).splitlines()]
+    if path.suffix == ".js":
+        text = f"const m = require({json.dumps(str(path))});\n"
+        for function, args, _ in calls:
+            shown = "flat(2).map(x => Object.is(x, -0) ? '-0' : x).join(' ')"
+            text += f"console.log([m.{function}(...{js_text(args)})].{shown});\n"
+        main = path.with_name("main.js")
+        main.write_text(text)
+        out = run(NODE or "", main)
+        return [[float(x.replace("Infinity", "inf")) for x in line.split()] for line in out.splitlines()]
+    namespace: dict[str, Any] = {"__name__": "exported"}
+    exec(compile(path.read_text(), str(path), "exec"), namespace)
+    return [flat(namespace[function](*args)) for function, args, _ in calls]
+
+
+def c_call(function: str, args: list[Any], sizes: list[int | None]) -> list[str]:
+    """A call, and a line with the numbers that it gives."""
+    total, first = sum(size or 1 for size in sizes), sizes[0] is None
+    given = [f"(const double[]){{{', '.join(map(c_number, x))}}}" if isinstance(x, list) else c_number(x) for x in args]
+    at = 0
+    for n, size in enumerate(sizes):
+        given += [] if first and n == 0 else [f"got + {at}"]
+        at += size or 1
+    return [
+        f"    {{ double got[{total}];",
+        f"    {'got[0] = ' * first}{function}({', '.join(given)});",
+        f'    for (int n = 0; n < {total}; n++) printf("%.17g ", got[n]);',
+        '    printf("\\n"); }',
+    ]
+
+
+def c_number(x: float) -> str:
+    return {"inf": "INFINITY", "-inf": "-INFINITY", "nan": "NAN"}.get(repr(x), repr(x))
+
+
+def js_text(args: list[Any]) -> str:
+    return repr(args).replace("inf", "Infinity").replace("nan", "NaN")
+
+
+def flat(x: Any) -> list[float]:
+    if isinstance(x, list | tuple):
+        return [number for item in x for number in flat(item)]
+    return [x]
+
+
+def assert_close(got: list[float], expected: list[float], tolerance: float = 1e-13) -> None:
+    assert len(got) == len(expected)
+    for g, e in zip(got, expected, strict=True):
+        same = g == e or (g != g and e != e) or abs(g - e) <= tolerance * abs(e)
+        assert same, f"{got} against {expected}"
+
+
+def rosenbrock(x: Any) -> Any:
+    return add_up([100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2 for a, b in pairwise(x)])
+
+
+# --- The numbers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+@pytest.mark.parametrize("n", [3, 40])  # straight lines, and loops
+def test_value_gradient_and_hessian_vector_product(suffix: str, n: int, tmp_path: Path) -> None:
+    random_numbers = random.Random(n)
+    x, v = ([random_numbers.uniform(-1.5, 1.5) for _ in range(n)] for _ in range(2))
+    path = jit(rosenbrock).export(tmp_path / f"valley{suffix}", x, hvp=True)
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    found = call(path, [("rosenbrock", [x], [None]), ("rosenbrock_gradient", [x], [None, n]),
+                        ("rosenbrock_hvp", [x, v], [n])])  # fmt: skip
+    value = rosenbrock(x)
+    assert_close(found[0], [value])
+    assert_close(found[1], [value, *grad(rosenbrock)(x)])
+    assert_close(found[2], hvp(rosenbrock, (x,), (v,)), 1e-12)
+    functions = re.split("#ifdef|def test|function test", path.read_text())[0]
+    assert ("for " in functions) == (n == 40)
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_several_results_have_a_jacobian_and_structures_are_flat(suffix: str, tmp_path: Path) -> None:
+    def forces(x: Any, p: Any, lambda_: Any) -> Any:
+        return {"a": -p["k"] * x / p["m"][0] + sin(lambda_), "b": [softplus(x), p["m"][1]]}
+
+    def unlabelled(x: Any, p: Any, y: Any) -> Any:
+        result = forces(x, p, y)
+        return [result["a"], *result["b"]]
+
+    p = {"k": 2.0, "m": [0.5, 3.0]}
+    path = jit(forces).export(tmp_path / f"forces{suffix}", 0.25, p, -1.0)
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    args = [0.25, [2.0, 0.5, 3.0], -1.0]
+    (found,) = call(path, [("forces_jacobian", args, [3, 3, 9, 3])])
+    values = unlabelled(0.25, p, -1.0)
+    by_x, by_p, by_y = (flat([[*flat(list(row.values()) if isinstance(row, dict) else row)] for row in rows])
+                        for rows in (jacobian(unlabelled, i)(0.25, p, -1.0) for i in range(3)))  # fmt: skip
+    by_p = [number for row in jacobian(unlabelled, 1)(0.25, p, -1.0) for number in (row["k"], *row["m"])]
+    assert_close(found, [*values, *by_x, *by_p, *by_y])
+
+
+EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.7, 1e-200, 1e5, -1e5, 1000.0, -1000.0,
+         math.inf, -math.inf, math.nan]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_every_primitive_has_the_results_of_ieee_754(suffix: str, tmp_path: Path) -> None:
+    exact = {"floor", "ceil", "round", "mod", "floordiv", "sign", "step", "share", "maximum", "minimum", "where", "abs"}
+    calls, expected, names = [], [], []
+    table = {name: op for name, op in PRIMITIVES.items() if op.compute.__module__ != __name__}
+    for name, op in table.items():
+        count = 2 if op.arity is None else op.arity
+        if name == "pow_const":
+            cases = [(x, n) for x in EDGES for n in (-1.0, -0.5, 0.0, 0.5, 2.0, 3.0, 4.0)]
+        elif count == 1:
+            cases = [(x,) for x in EDGES]
+        elif count == 2:
+            cases = [(x, y) for x in EDGES for y in EDGES]
+        else:
+            cases = [(x, y, z) for x in EDGES for y in (2.0, math.inf, -0.0) for z in (math.nan, -3.0)]
+
+        def one(*args: Any, op: Any = op) -> Any:
+            return op(*args)
+
+        if name == "pow_const":
+            continue
+        one.__name__ = f"call_{name}"
+        path = jit(one).export(tmp_path / f"f_{name}{suffix}", *cases[0], gradient=False)
+        calls.append((path, [(f"call_{name}", list(case), [None]) for case in cases]))
+        expected += [op.compute(*case) for case in cases]
+        names += [(name, case) for case in cases]
+    found = [numbers[0] for numbers in call_all(calls, suffix, tmp_path)]
+    for (name, case), g, e in zip(names, found, expected, strict=True):
+        same = (g == e and (e or math.copysign(1, g) == math.copysign(1, e))) or (g != g and e != e)
+        if name not in exact:
+            same = same or abs(g - e) <= 4e-15 * abs(e)
+        if name in ("sin", "cos", "tan") and abs(case[0]) > 999:
+            same = same or abs(g - e) <= 1e-12
+        assert same, f"{name}{case} is {g}, expected {e}"
+
+
+def call_all(calls: list[tuple[Path, list[Any]]], suffix: str, folder: Path) -> list[list[float]]:
+    """`call` for many files at once: in C by one compilation of all of them."""
+    if suffix == ".py":
+        return [x for path, each in calls for x in call(path, each)]
+    together = folder / f"together{suffix}"
+    if suffix == ".c":
+        parts = [path.read_text() for path, _ in calls]
+        seen, text = set(), "#include <math.h>\n"
+        for part in parts:  # the definitions that several files have in common, once
+            body = part.partition("#include <math.h>")[2].partition("#ifdef")[0]
+            for block in re.split(r"\n\n(?=static|/\*)", body):
+                text += "" if block.strip() in seen else block + "\n\n"
+                seen.add(block.strip())
+        together.write_text(text)
+    else:
+        names = [each[0][0] for _, each in calls]
+        lines = [
+            f"exports.{name} = require({json.dumps(str(path))}).{name};"
+            for name, (path, _) in zip(names, calls, strict=True)
+        ]
+        together.write_text("\n".join(lines))
+    return call(together, [x for _, each in calls for x in each])
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_constant_exponents(suffix: str, tmp_path: Path) -> None:
+    powers = [-1.0, -0.5, 0.0, 0.5, 2.0, 3.0, 4.0, math.inf]
+
+    def raised(x: Any) -> Any:
+        return [x**n for n in powers]
+
+    path = jit(raised).export(tmp_path / f"raised{suffix}", 0.5, gradient=False)
+    found = call(path, [("raised", [x], [len(powers)]) for x in EDGES])
+    for x, got in zip(EDGES, found, strict=True):
+        assert_close(got, [PRIMITIVES["pow"].compute(x, n) for n in powers])
+
+
+# --- Captured values ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_captured_values_are_constants_or_arguments(suffix: str, tmp_path: Path) -> None:
+    k, long = Value(0.5, label="stiffness"), Value(3.0, label="for")
+
+    def spring(x: Any) -> Any:
+        return k * x * x + exp(k) * long
+
+    jitted = jit(spring)
+    jitted(2.0)
+    path = jitted.export(tmp_path / f"spring{suffix}")
+    assert "stiffness = 0.5" in path.read_text()
+    value = 0.5 * 4 + math.exp(0.5) * 3
+    (found,) = call(path, [("spring_gradient", [2.0], [None, None])])
+    assert_close(found, [value, 2.0])
+    path = jitted.export(tmp_path / f"spring{suffix}", captured="arguments")
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    (found,) = call(path, [("spring_gradient", [2.0, 0.5, 3.0], [None] * 4)])
+    assert_close(found, [value, 2.0, 4 + math.exp(0.5) * 3, math.exp(0.5)])
+
+
+@pytest.mark.parametrize("captured", ["constants", "arguments"])
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_a_trained_network(suffix: str, captured: str, tmp_path: Path) -> None:
+    model = nn.MLP(3, [16, 12, 2], activation="tanh", seed=4)
+    X = [[random.Random(i).gauss(0, 1) for _ in range(3)] for i in range(20)]
+    nn.fit(
+        model, X, [[x[0] * x[1], x[2]] for x in X], nn.mse, nn.SGD(model.parameters(), lr=0.1), epochs=2, verbose=False
+    )
+    path = jit(model).export(tmp_path / f"network{suffix}", X[0], captured=captured)
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    if captured == "constants":
+        found = call(path, [("MLP_jacobian", [x], [2, 6]) for x in X])
+        for x, got in zip(X, found, strict=True):
+            expected = flat([model([Value(a) for a in x]), jacobian(model)(x)])
+            assert_close(got, [y.data if isinstance(y, Value) else y for y in expected], 1e-12)
+    text = path.read_text()
+    lines = text.partition("#ifdef")[0].count("\n")
+    assert "malloc" not in text
+    assert len(re.findall(r"for \(int", text)) > 8 or suffix != ".c"
+    assert lines < 400 or captured == "arguments"  # every weight has a derivative, whose place is in a table
+    assert "layers.0.neurons.0.w" in text or captured == "arguments"
+
+
+@pytest.mark.skipif(CC is None, reason="no C compiler here")
+def test_a_network_in_32_bits_fits_a_microcontroller(tmp_path: Path) -> None:
+    model = nn.MLP(2, [16, 16, 1], seed=1)
+    path = jit(model).export(tmp_path / "small.c", [0.5, -0.25], precision="float")
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    text = path.read_text().partition("#ifdef")[0]
+    assert "double" not in text
+    assert sum(map(int, re.findall(r"float t\[(\d+)\];", text))) < 400  # the only memory beside the constants
+    assembly = run(CC or "", *FLAGS, "-S", path, "-o", "-")
+    assert "cvtss2sd" not in assembly  # nothing is computed in double on the way
+
+
+# --- What a reader sees ---------------------------------------------------------------------------------------------
+
+
+def test_the_c_source_is_readable(tmp_path: Path) -> None:
+    damping = Value(0.1, label="damping")
+
+    def energy(position: Any, velocity: Any) -> Any:
+        return position**2 / 2.0 + damping * velocity**2
+
+    text = jit(energy).export(tmp_path / "energy.c", 1.0, 2.0).read_text()
+    assert text.partition("#ifdef")[0] == (
+        """/* energy, exported by autograd-lite.
+ *
+ * Self-test: cc -std=c99 -DENERGY_TEST energy.c -lm && ./a.out
+ */
+#include <math.h>
+
+static const double damping = 0.1;
+
+/* The value of energy. */
+double energy(double position, double velocity) {
+    return 0.5 * (position * position) + damping * (velocity * velocity);
+}
+
+/* The value of energy, and the derivatives by each argument. */
+double energy_gradient(double position, double velocity, double *d_position, double *d_velocity) {
+    *d_position = 0.5 * position + 0.5 * position;
+    *d_velocity = damping * velocity + damping * velocity;
+    return 0.5 * (position * position) + damping * (velocity * velocity);
+}
+
+"""
+    )
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_labels_that_are_no_names(suffix: str, tmp_path: Path) -> None:
+    odd = [
+        Value(float(i + 2), label=label)
+        for i, label in enumerate(["x", "a b", "a-b", "1st", "double", "v0", "µ", "*/"])
+    ]
+
+    def f(x: Any, in_: Any, v: Any) -> Any:
+        return log(x * in_ + v) + add_up([o * x for o in odd])
+
+    path = jit(f).export(tmp_path / f"odd names{suffix}", 1.0, 2.0, 3.0, hvp=True)
+    path = path.rename(path.with_name(f"odd_names{suffix}"))
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+
+
+def test_a_self_test_notices_a_wrong_number(tmp_path: Path) -> None:
+    path = jit(lambda x: sqrt(x)).export(tmp_path / "root.py", 2.0)
+    path.write_text(path.read_text().replace("math.sqrt(x)", "1.0000001 * math.sqrt(x)"))
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "expected 1.414" in done.stdout
+
+
+# --- Bad input ------------------------------------------------------------------------------------------------------
+
+
+@primitive(partials=lambda z, x: (3 * x**2,))
+def cube_of(x: float) -> float:
+    return x * x * x
+
+
+def refused(
+    error: type[Exception], words: str, path: Path, *args: Any, f: Callable[..., Any] = sin, **options: Any
+) -> None:
+    before = sorted(path.parent.iterdir()) if path.parent.exists() else None
+    with pytest.raises(error, match=words) as found:
+        jit(f).export(path, *args, **options)
+    assert "\n" not in str(found.value)
+    assert before is None or sorted(path.parent.iterdir()) == before
+
+
+def test_bad_input_gives_one_line_and_no_file(tmp_path: Path) -> None:
+    refused(ValueError, "writes .c, .py, .js.* files, got 'f.rs'", tmp_path / "f.rs", 1.0)
+    refused(ValueError, "got 'f'", tmp_path / "f", 1.0)
+    for suffix, language in {".c": "C", ".py": "Python", ".js": "JavaScript"}.items():
+        words = f"{language} has no primitive 'cube_of'"
+        refused(ValueError, words, tmp_path / f"f{suffix}", 1.0, f=lambda x: cube_of(x))
+    refused(FileNotFoundError, "cannot write .*missing", tmp_path / "missing" / "f.c", 1.0)
+    (tmp_path / "folder.c").mkdir()
+    refused(OSError, "cannot write .*folder.c: is a directory", tmp_path / "folder.c", 1.0)
+    refused(ValueError, "captured is 'constants' or 'arguments', got 'all'", tmp_path / "f.c", 1.0, captured="all")
+    refused(ValueError, "precision is 'double' or 'float', got 'half'", tmp_path / "f.c", 1.0, precision="half")
+    refused(ValueError, "doubles", tmp_path / "f.js", 1.0, precision="float")
+    refused(
+        TypeError, "hvp needs a function that gives one number", tmp_path / "f.c", 1.0, f=lambda x: [x, x], hvp=True
+    )
+    refused(TypeError, "gives numbers; .* gives None", tmp_path / "f.c", 1.0, f=lambda x: None)
+    refused(RuntimeError, "call the function once", tmp_path / "f.c")
+    refused(TypeError, "number of a traced Value", tmp_path / "f.c", 1.0, f=lambda x: x if x > 0 else -x)
+
+
+def test_a_file_that_exists_stays_as_it_was_when_an_export_fails(tmp_path: Path) -> None:
+    path = tmp_path / "f.c"
+    path.write_text("mine")
+    with pytest.raises(ValueError, match="cube_of"):
+        jit(lambda x: cube_of(x)).export(path, 1.0)
+    assert path.read_text() == "mine"
+    jit(sin).export(path, 1.0)
+    assert "sin(" in path.read_text()
+    assert os.listdir(tmp_path) == ["f.c"]
+
+
+def test_where_takes_a_branch_of_its_condition(tmp_path: Path) -> None:
+    path = jit(lambda x: where(x, 1.0, 2.0)).export(tmp_path / "f.py", 0.5)
+    assert call(path, [("f", [math.nan], [None]), ("f", [-0.0], [None])]) == [[1.0], [2.0]]
