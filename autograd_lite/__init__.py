@@ -3,11 +3,12 @@
 # ruff: noqa: I001
 # fmt: off
 from autograd_lite.calculus import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
-from autograd_lite.checking import check_grads, detect_anomaly
 from autograd_lite.compiler.jit import jit
 from autograd_lite.compiler.trainer import trainer
+from autograd_lite.debugging.anomaly import detect_anomaly
+from autograd_lite.debugging.explain import explain
+from autograd_lite.debugging.gradcheck import check_grads
 from autograd_lite.drawing import draw, to_html, to_latex, to_mermaid, to_text
-from autograd_lite.explaining import explain
 from autograd_lite.functions import (
     abs, acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, ceil, cos, cosh, dot, elu, erf, exp, exp2, expm1,
     floor, gelu, hypot, leaky_relu, log, log10, log1p, log2, log_softmax, logsumexp, matvec, maximum, mean, minimum,

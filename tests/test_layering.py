@@ -15,12 +15,10 @@ ALLOWED = {
     "trees": set(),
     "functions": {"ieee", "primitives", "value"},
     "calculus": {"primitives", "graph", "recording", "value", "trees"},
-    "explaining": {"graph", "value", "calculus", "naming"},
-    "callsite": set(),
-    "checking": {"primitives", "graph", "recording", "value", "trees", "calculus", "callsite"},
     "naming": set(),
+    "debugging": {"primitives", "graph", "recording", "value", "trees", "calculus", "naming"},
     "drawing": {"graph", "naming"},
-    "compiler": {*"ieee primitives graph recording value functions trees calculus callsite naming".split()},
+    "compiler": {*"ieee primitives graph recording value functions trees calculus debugging naming".split()},
 }
 
 
@@ -64,3 +62,9 @@ def test_nn_and_demos_use_public_names_only(path: Path) -> None:
     public = {*autograd_lite.__all__, "trees"}
     for room in rooms(path):
         assert room in public, f"{path.name} imports autograd_lite.{room}, which is not a public name"
+
+
+def test_the_compiler_uses_no_debugging_tool() -> None:
+    for path in (ROOT / "autograd_lite" / "compiler").rglob("*.py"):
+        text = path.read_text()
+        assert text.count("autograd_lite.debugging") == text.count("autograd_lite.debugging.callsite"), path.name

@@ -7,8 +7,8 @@ from numbers import Real
 from typing import Any, NoReturn, Self, TypeAlias
 
 from autograd_lite import primitives as p
-from autograd_lite.callsite import call_site
 from autograd_lite.compiler.rewrite import rewrite
+from autograd_lite.debugging.callsite import call_site
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import Recorder, Value, node_of

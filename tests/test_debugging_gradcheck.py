@@ -1,19 +1,14 @@
-"""`check_grads` finds every wrong rule and no right one; `detect_anomaly` points at the line that made the nan."""
+"""`check_grads` reports every wrong rule and no right one."""
 
-import copy
 import math
-import threading
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 import autograd_lite as al
-from autograd_lite import Value, check_grads, detect_anomaly, grad, no_grad
+from autograd_lite import Value, check_grads
 from autograd_lite import primitives as p
-from autograd_lite.value import opened
-
-# ---- check_grads
 
 ONE = [-0.7, 0.4]
 POSITIVE = [0.3, 2.0]
@@ -95,7 +90,7 @@ SMOOTH = [op for op in BUILT_IN if op.name not in [*FLAT, "relu", "abs", "maximu
 
 @pytest.mark.parametrize("op", SMOOTH, ids=str)
 @pytest.mark.parametrize("mode", ["rev", "fwd"])
-def test_a_rule_that_is_wrong_only_when_differentiated_again_is_named(
+def test_a_rule_with_a_wrong_second_derivative_is_named(
     op: p.Primitive, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right, args = op.partials, arguments(op)
@@ -113,7 +108,7 @@ def test_a_rule_that_is_wrong_only_when_differentiated_again_is_named(
         check_grads(f, *args, modes=[mode])
 
 
-def test_a_rule_that_detaches_is_named_and_not_a_kink() -> None:
+def test_a_rule_that_detaches_is_named() -> None:
     def partials(z: Any, x: Any) -> tuple[Any, ...]:
         return (2 * p.detach(x),)
 
@@ -165,8 +160,8 @@ def test_a_function_of_many_numbers() -> None:
     check_grads(lambda x: sum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in pairwise(x)), [0.3] * 5)
 
 
-def test_where_no_rule_is_wrong_the_message_says_what_else_it_may_be() -> None:
-    with pytest.raises(AssertionError, match=r"every rule .* agrees .*: f has a kink here, or cuts a gradient"):
+def test_if_every_rule_is_right_the_message_names_other_causes() -> None:
+    with pytest.raises(AssertionError, match=r"every operation agrees .*: f has a kink here, or detaches a gradient"):
         check_grads(lambda x: x * x.detach(), 1.5)
     with pytest.raises(AssertionError, match=r"the rule of relu is wrong: at relu\(0.0\) its partial 0 is 0.0, differ"):
         check_grads(al.relu, 0.0)
@@ -187,7 +182,7 @@ def test_bad_input_to_check_grads() -> None:
         check_grads(3, 1.0)  # type: ignore[arg-type]
 
 
-def test_where_nothing_can_be_known_it_does_not_pass() -> None:
+def test_points_that_cannot_be_checked_raise() -> None:
     with pytest.raises(ValueError, match=r"check_grads takes modes 'rev' and 'fwd', got none: \(\)"):
         check_grads(al.exp, 1.0, modes=())
     with pytest.raises(ValueError, match="check_grads of <lambda>: there is no number in the result"):
@@ -206,7 +201,7 @@ def test_where_nothing_can_be_known_it_does_not_pass() -> None:
 @pytest.mark.parametrize(
     "f", [lambda x: al.sum(al.softmax([x, 2 * x, 1.0])), lambda x: al.sin(x) ** 2 + al.cos(x) ** 2, lambda x: x - x]
 )
-def test_what_is_constant_but_for_rounding_passes(f: Any) -> None:
+def test_functions_constant_up_to_rounding_pass(f: Any) -> None:
     for x in (0.3, -1.7, 30.0):
         check_grads(f, x)
 
@@ -234,11 +229,11 @@ def rosenbrock(x: Any) -> Any:
         (rosenbrock, [[1.0, 1.0]]),
     ],
 )
-def test_where_a_function_and_its_derivative_are_0_it_passes(f: Any, args: Any) -> None:
+def test_zeros_of_function_and_derivative_pass(f: Any, args: Any) -> None:
     check_grads(f, *args)
 
 
-def test_a_rule_that_is_wrong_where_its_number_is_0_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_rule_at_a_zero_of_the_derivative_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     right = p.cos.partials
     monkeypatch.setattr(p.cos, "partials", lambda z, x: (right(z, x)[0] + 1e-3,))
     with pytest.raises(AssertionError, match="the rule of cos is wrong"):
@@ -259,7 +254,7 @@ def wrong_square() -> p.Primitive:
     return p.Primitive("wrong_square", lambda x: x * x, lambda z, x: (-0.5 * x,))
 
 
-def test_a_large_result_hides_no_other(wrong_square: p.Primitive) -> None:
+def test_a_large_result_does_not_hide_an_error_in_another(wrong_square: p.Primitive) -> None:
     with pytest.raises(AssertionError, match=r"result 1 by args\[0\] = 1.0 .*the rule of wrong_square is wrong"):
         check_grads(lambda x: [1e13 * x, wrong_square(x)], 1.0)
     for large in (1e12, 1e13, 1e15, 1e17):  # beside which the rest of the sum is rounding
@@ -268,21 +263,21 @@ def test_a_large_result_hides_no_other(wrong_square: p.Primitive) -> None:
 
 
 @pytest.mark.parametrize("k", [1024.0, 18500.0, 65536.0])
-def test_a_wrong_rule_that_changes_fast_does_not_pass(k: float) -> None:
+def test_a_wrong_rule_of_a_fast_oscillation_is_caught(k: float) -> None:
     fast = p.Primitive("fast", lambda x: math.sin(k * x), lambda z, x: (1.08 * k * p.cos(k * x),))
     with pytest.raises(AssertionError, match="the rule of fast is wrong"):
         check_grads(fast, 0.5)
     check_grads(lambda x: al.sin(k * x), 0.5)
 
 
-def test_a_wave_of_the_length_of_a_step_is_not_taken_for_a_constant() -> None:
+def test_an_oscillation_with_the_period_of_a_step_is_not_taken_for_a_constant() -> None:
     for k in (10, 12):
         check_grads(lambda x, k=k: al.sin(2 * math.pi * 2**k * x), 0.3)
     with pytest.raises(ValueError, match="too uncertain to check"):
         check_grads(lambda x: al.sin(2 * math.pi * 2**16 * x), 0.3)
 
 
-def test_no_rule_is_called_wrong_where_a_number_has_no_digits_behind_the_point() -> None:
+def test_points_too_large_for_a_small_step_raise_no_false_alarm() -> None:
     for x in (1e3, 1e8, 1e10):
         check_grads(al.sin, x)
     for x in (1e13, 1e14, 1e16, 1e200):
@@ -290,313 +285,13 @@ def test_no_rule_is_called_wrong_where_a_number_has_no_digits_behind_the_point()
             check_grads(al.sin, x)
 
 
-def test_beside_a_kink_the_steps_are_short() -> None:
+def test_points_close_to_a_kink_are_checked_with_short_steps() -> None:
     for x in (1e-2, 1e-3, -1e-4, 1e-6, -1e-9):
         check_grads(al.relu, x)
         check_grads(al.abs, x)
-
-
-# ---- detect_anomaly
-
-
-def message(run: Any) -> str:
-    with pytest.raises(FloatingPointError) as error:
-        run()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def test_forward_the_operation_its_numbers_and_its_line_are_named() -> None:
-    def run() -> None:
-        x = Value(2.0)
-        with detect_anomaly():
-            y = x * 3.0
-            al.log(6.0 - y)  # the line
-
-    text = message(run)
-    assert text.startswith("log(0.0) is -inf, at ")
-    assert text.endswith(": al.log(6.0 - y)  # the line")
-    assert f"{__file__}:{run.__code__.co_firstlineno + 4}: " in text
-
-
-def test_backward_the_partial_the_line_and_the_path_are_named() -> None:
-    def run() -> None:
-        with detect_anomaly():
-            x = Value(0.0, label="x")
-            distance = al.sqrt(x * x)
-            loss = 3.0 * distance + 1.0
-            loss.backward()
-
-    first, name = run.__code__.co_firstlineno, __file__.rpartition("/")[2]
-    assert message(run) == (
-        f"backward: the gradient 3.0 of sqrt(0.0) = 0.0, recorded at {__file__}:{first + 3}: "
-        "distance = al.sqrt(x * x), times its partial inf by 0.0, is inf; from the loss: "
-        f"add ({name}:{first + 4}) -> mul ({name}:{first + 4}) -> sqrt ({name}:{first + 3})"
-    )
-
-
-def test_backward_through_what_was_recorded_before() -> None:
-    x = Value(0.0)
-    y = al.sqrt(x)
-
-    def run() -> None:
-        with detect_anomaly():
-            y.backward()
-
-    assert "sqrt(0.0) = 0.0, recorded at a line outside detect_anomaly, times its partial inf" in message(run)
-
-
-def test_backward_sum_that_overflows() -> None:
-    def run() -> None:
-        with detect_anomaly():
-            x = Value(0.0, label="x")
-            al.dot([x, x], [1.7e308, 1.7e308]).backward()
-
-    assert message(run).startswith(
-        "backward: the gradient of the leaf x is inf, though every contribution to it is fini"
-    )
-
-
-def test_a_long_way_from_the_loss_is_shortened() -> None:
-    def run() -> None:
-        with detect_anomaly():
-            y = al.sqrt(Value(0.0))
-            for _ in range(100):
-                y = y * 1.0
-            y.backward()
-
-    assert "-> ... 91 more ... ->" in message(run)
-
-
-def test_a_derivative_that_is_a_graph_is_watched_too() -> None:
-    with detect_anomaly():
-        assert grad(lambda x: x * x)(3.0) == 6.0
-    text = message(lambda: detect_anomaly()(grad(al.sqrt))(0.0))
-    assert text.startswith("reverse mode: the gradient 1.0 of sqrt(0.0) = 0.0, recorded at ")
-
-
-def far(x: Any) -> Any:
-    u = al.sqrt(x)
-    return 3.0 * u
-
-
-def of_gradients(f: Any) -> Any:
-    x = Value(0.0)
-    return al.gradients(f(x), [x])
-
-
-REVERSE = {
-    "grad": lambda f: grad(f)(0.0),
-    "jacobian": lambda f: al.jacobian(f)(0.0),
-    "vjp": lambda f: al.vjp(f, 0.0)[1](1.0),
-    "gradients": of_gradients,
-    "no_grad": lambda f: no_grad(grad(f))(0.0),
-}
-
-
-@pytest.mark.parametrize("name", REVERSE)
-def test_reverse_mode_the_partial_the_line_and_the_path_are_named(name: str) -> None:
-    first, file = far.__code__.co_firstlineno, __file__.rpartition("/")[2]
-    text = (
-        f"reverse mode: the gradient 3.0 of sqrt(0.0) = 0.0, recorded at {__file__}:{first + 1}: u = al.sqrt(x), "
-        f"times its partial inf by 0.0, is inf; from the result: mul ({file}:{first + 2}) -> sqrt ({file}:{first + 1})"
-    )
-    assert message(lambda: detect_anomaly()(REVERSE[name])(far)) == text
-
-
-def test_forward_mode_the_partial_and_the_line_are_named() -> None:
-    assert message(lambda: detect_anomaly()(al.jvp)(far, (0.0,), (1.0,))) == (
-        "forward mode: the tangent 1.0 of the leaf 0.0, times the partial inf by it of sqrt(0.0) = 0.0, "
-        f"recorded at {__file__}:{far.__code__.co_firstlineno + 1}: u = al.sqrt(x), is inf"
-    )
-
-
-def test_a_derivative_that_overflows_where_the_function_does_not() -> None:
-    def f(x: Any) -> Any:
-        return x * 1e200 * 1e200
-
-    assert detect_anomaly()(f)(1e-300) == pytest.approx(1e100)
-    text = message(lambda: detect_anomaly()(grad(f))(1e-300))
-    assert "the gradient 1e+200 of mul(1e-300, 1e+200) = " in text
-    text = message(lambda: detect_anomaly()(al.jvp)(f, (1e-300,), (1.0,)))
-    assert "the tangent 1e+200 of mul(1e-300, 1e+200) = " in text
-
-
-def test_a_tangent_that_overflows_as_a_sum() -> None:
-    text = message(lambda: detect_anomaly()(al.jvp)(lambda x: 1e308 * x + 1e308 * x, (0.1,), (1.0,)))
-    assert text.startswith("forward mode: the tangent of add(1")
-    assert text.endswith("is inf, though every contribution to it is finite: their sum overflows")
-
-
-def test_what_a_derivative_does_not_flow_through_is_no_anomaly() -> None:
-    with detect_anomaly():
-        assert grad(lambda x, y: al.sqrt(y) + x * x)(3.0, 0.0) == 6.0
-        assert grad(lambda x: al.relu(al.sqrt(x) - 3.0))(4.0) == 0.0
-
-
-def test_the_path_goes_on_through_what_selects() -> None:
-    def run() -> None:
-        with detect_anomaly():
-            w = Value(0.0)
-            chosen = al.where(w, al.sqrt(w), 0.0)
-            (chosen * 2 + 1).backward()
-
-    first, file = run.__code__.co_firstlineno, __file__.rpartition("/")[2]
-    assert message(run).endswith(
-        f"the loss: add ({file}:{first + 4}) -> mul ({file}:{first + 4}) -> where ({file}:{first + 3}) -> "
-        f"sqrt ({file}:{first + 3})"
-    )
-
-
-def test_what_is_finite_passes_unchanged() -> None:
-    def loss(x: Value) -> Value:
-        return al.softmax([x, 2 * x])[0] * al.relu(-x) + x.detach() ** 2
-
-    x, y = Value(0.5), Value(0.5)
-    with detect_anomaly():
-        watched = loss(x)
-        watched.backward()
-    plain = loss(y)
-    plain.backward()
-    assert (watched.data, x.grad) == (plain.data, y.grad)
-    assert not opened
-    assert type(x * 1.0) is Value
-    assert copy.deepcopy(watched).data == plain.data
-
-
-def test_with_no_grad_in_either_order() -> None:
-    def inside() -> None:
-        with detect_anomaly(), no_grad():
-            assert (Value(1.0) * 2.0).op is None
-            al.log(Value(-1.0))
-
-    def outside() -> None:
-        with no_grad(), detect_anomaly():
-            assert (Value(1.0) * 2.0).op is None
-            al.log(Value(-1.0))
-
-    assert message(inside).startswith("log(-1.0) is nan, at ")
-    assert message(outside).startswith("log(-1.0) is nan, at ")
-    y = al.sqrt(Value(0.0))
-
-    def backward_inside() -> None:
-        with detect_anomaly(), no_grad():
-            y.backward()
-
-    assert message(backward_inside).startswith("backward: ")
-
-
-def test_nodes_die_with_their_graph_while_it_is_open() -> None:
-    import gc
-
-    gc.disable()
-    try:
-        with detect_anomaly():
-            before = len(gc.get_objects())
-            for _ in range(20):
-                y = Value(1.0)
-                for _ in range(500):
-                    y = y * 1.0
-                y.backward()
-            assert len(gc.get_objects()) - before < 2000
-    finally:
-        gc.enable()
-
-
-def test_threads_have_their_own() -> None:
-    rounds, found = threading.Barrier(2), {}
-
-    def watch() -> None:
-        with detect_anomaly():
-            rounds.wait()
-            try:
-                al.log(Value(0.0))
-            except FloatingPointError as error:
-                found["watched"] = str(error)
-            rounds.wait()
-
-    def free() -> None:
-        rounds.wait()
-        found["free"] = al.log(Value(0.0)).data
-        rounds.wait()
-
-    threads = [threading.Thread(target=watch), threading.Thread(target=free)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found["free"] == -math.inf
-    assert found["watched"].startswith("log(0.0) is -inf")
-
-
-def test_what_a_compiled_function_makes_is_found_at_its_line_inside() -> None:
-    w = Value(1.0)
-    functions = {
-        "log": al.jit(lambda x: al.exp(x) + al.log(w * x)),  # the line
-        "both": al.jit(lambda x: functions["log"](x) + 1.0),
-    }
-    line = f"{__file__}:{test_what_a_compiled_function_makes_is_found_at_its_line_inside.__code__.co_firstlineno + 3}: "
-    for f in functions.values():
-        calls = {
-            "log(-2.0) is nan": lambda f=f: f(-2.0),
-            "log(-0.5) is nan": lambda f=f: f(Value(-0.5)),
-            "log(0.0) is -inf": lambda f=f: f.map([1.0, 0.0]),
-            "log(-1.0) is nan": lambda f=f: f.mean([1.0, -1.0]),
-            "log(-3.0) is nan": lambda f=f: grad(f)(-3.0),
-        }
-        for text, call in calls.items():
-            watched = [detect_anomaly()(call), detect_anomaly()(no_grad()(call)), no_grad()(detect_anomaly()(call))]
-            for run in watched:
-                assert message(run).startswith(f"{text}, at {line}")
-            call()
-
-
-def test_a_step_of_a_trainer_names_the_line_of_the_loss() -> None:
-    import nn
-
-    w = Value(-3.0)
-    step = al.trainer(al.jit(lambda x: al.log(w * x)), nn.SGD([w], lr=0.1))  # the line
-    first = test_a_step_of_a_trainer_names_the_line_of_the_loss.__code__.co_firstlineno
-    assert message(lambda: detect_anomaly()(step)([2.0])).startswith(f"log(-6.0) is nan, at {__file__}:{first + 4}: ")
-
-
-def test_what_only_the_compiled_function_makes_is_found_at_the_call() -> None:
-    calls = []
-
-    @al.jit
-    def f(x: Any) -> Any:
-        calls.append(x)
-        return al.log(x) if len(calls) == 1 else x
-
-    def run() -> None:
-        with detect_anomaly():
-            f(-2.0)  # the line
-
-    assert message(run).startswith(f"jit(f)(-2.0) is nan, at {__file__}:{run.__code__.co_firstlineno + 2}: ")
 
 
 def test_a_wrong_rule_inside_a_compiled_function_is_named(wrong_square: p.Primitive) -> None:
     with pytest.raises(AssertionError, match=r"the rule of wrong_square is wrong: at wrong_square\(1.3\)"):
         check_grads(al.jit(lambda x: al.sin(wrong_square(x))), 1.3)
     check_grads(al.jit(lambda x: al.sin(x) * al.logsumexp([x, 2.0])), 1.3)
-
-
-def test_a_derivative_inside_both_jit_and_it_is_not_lost() -> None:
-    w = Value(3.0)
-
-    @al.jit
-    def slope(x: Any) -> Any:
-        with detect_anomaly():
-            return al.gradients(w * w * x, [w])[0]
-
-    assert slope(2.0).data == 12.0
-
-
-def test_the_line_named_is_the_user_s_and_not_one_of_nn() -> None:
-    import nn
-
-    def run() -> None:
-        with detect_anomaly():
-            nn.mse([Value(1e200)], [0.0])  # the line
-
-    assert f"at {__file__}:{run.__code__.co_firstlineno + 2}: " in message(run)

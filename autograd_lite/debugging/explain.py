@@ -1,4 +1,4 @@
-"""Why a derivative is what it is: the paths it is the sum of, counted in one pass, and the largest of them listed."""
+"""`explain`: a derivative as a sum over paths through the graph, all counted in one pass, the largest ones listed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 8  # how many nodes of a long path are printed
 
 @dataclass(frozen=True, repr=False)
 class Path:
-    """One way from x to y: `nodes` from x to y, the partial of each node by the one before it, and their product."""
+    """A path of `nodes` from x to y, the partial of each node by the one before it, and the product of the partials."""
 
     nodes: tuple[Value, ...]
     partials: tuple[float, ...]
@@ -28,7 +28,7 @@ class Path:
         return self.text(names_of(topological_order(self.nodes[-1])))
 
     def text(self, names: dict[Value, str]) -> str:
-        """The path in one line, with the nodes called by their `names`, if they have any."""
+        """The path in one line. A node without an entry in `names` is shown as its operation and number."""
         steps = [_node(self.nodes[0], names)]
         steps += [f"-[{dx:.4g}]-> {_node(z, names)}" for dx, z in zip(self.partials, self.nodes[1:], strict=True)]
         if len(steps) > SHOWN:
@@ -41,9 +41,10 @@ class Path:
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """dy/dx is `total`, the sum of the products of all `count` paths; `paths` are those of the largest size.
+    """The derivative of y by x: `total`, the sum of the products of `count` paths. Prints as a table.
 
-    `count` is an int if it is below 2**53, else a float near it, perhaps inf. Prints as a table.
+    `paths` are the paths with the largest products. `count` is exact, an int, below 2**53, and a float above, which may
+    be inf.
     """
 
     y: Value
@@ -78,10 +79,20 @@ class Explanation:
 
 
 def explain(y: Value, x: Value, k: int = 10) -> Explanation:
-    """Why dy/dx is what it is: the k paths from x to y with the largest products of partials, and what all sum to.
+    """Show which paths from x to y make up dy/dx: the k with the largest products of partials, and the sum of all.
 
-    Linear in the graph, whatever the number of paths, and then in the length of the k paths. Through an argument that
-    a rule marks as not flowing, or that a selection holds back, there is no path.
+    Takes time linear in the graph, however many paths there are, plus the length of the k paths. No path leads through
+    an argument that receives no gradient: a detached one, or the side of a `where` that was not taken.
+
+    A TypeError if y or x is not a Value or k is not an int; a ValueError if k is negative.
+
+    >>> from autograd_lite import Value
+    >>> a, b = Value(2.0, label="a"), Value(3.0, label="b")
+    >>> explain(a * b + a, a)
+    d add=8 / d a = 4, the sum over 2 paths
+         product    share  path
+               3    75.0%  a -[3]-> mul=6 -[1]-> add=8
+               1    25.0%  a -[1]-> add=8
     """
     for z in (y, x):
         if not isinstance(z, Value):
@@ -111,9 +122,10 @@ def explain(y: Value, x: Value, k: int = 10) -> Explanation:
 
 
 class _Reach(NamedTuple):
-    """From x to one node: its derivative, the number of paths, the size of the largest product, and the edges to it.
+    """All paths from x to one node: the sum of their products, their number, and the size of the largest product.
 
-    Of an edge: the size of the largest product over it and its own, the argument, the partial.
+    `edges` lists the last step of these paths: (size of the largest product through the edge, size of the edge's own
+    partial, argument, partial). Sizes are logarithms, see `_size`.
     """
 
     total: float
@@ -123,21 +135,21 @@ class _Reach(NamedTuple):
 
 
 def _size(partial: float) -> float:
-    """log |partial|, which adds up along a path without overflow. What spoils a sum (inf, nan) is larger than all."""
+    """log |partial|, so that products of long paths do not overflow. A nan or an infinity ranks above every number."""
     if not math.isfinite(partial):
         return 1e30
     return math.log(abs(partial)) if partial else -1e18
 
 
 def _largest_first(y: Value, x: Value, reach: dict[Value, _Reach], k: int) -> Iterator[Path]:
-    """The k paths from x to y with the largest products, by falling size.
+    """The k paths from x to y with the largest products, the largest first.
 
-    A path is followed from y down along its best edges, which `reach` knows; each edge that is passed over starts
-    another path, and waits in a heap for its turn, unless k better ones were met.
+    A path follows the best edges from y down to x. Every edge that it passes over is the start of another path and goes
+    on a heap, unless k better ones are known already.
     """
-    order = count()  # among equals, the first found is first
+    order = count()  # breaks ties: the one found first goes first
     heap: list[tuple[float, int, Value, float, Any]] = [(-reach[y].size, next(order), y, 0.0, None)]
-    best = [reach[y].size]  # the sizes of the k largest met, the smallest of them first
+    best = [reach[y].size]  # a heap of the k largest sizes found so far, the smallest first
     ranked: set[Value] = set()
     for _ in range(k):
         if not heap:

@@ -25,7 +25,7 @@ def test_a_repeated_argument_is_two_paths() -> None:
     assert [path.product for path in explain(x * x, x).paths] == [3.0, 3.0]
 
 
-def test_no_path_leads_through_what_lets_nothing_pass() -> None:
+def test_no_path_leads_through_an_argument_without_gradient() -> None:
     x = Value(-1.0)
     y = al.relu(x) + x.detach() * 2 + al.step(x) + al.where(x, 0.0, x)
     assert (explain(y, x).total, explain(y, x).count, explain(y, x).paths) == (0.0, 0, ())
@@ -33,7 +33,7 @@ def test_no_path_leads_through_what_lets_nothing_pass() -> None:
     assert explain(x, x).total == 1.0
 
 
-def test_the_total_is_the_gradient_and_the_paths_are_all_there_are() -> None:
+def test_products_of_all_paths_add_up_to_the_gradient() -> None:
     rng = random.Random(0)
     for _ in range(30):
         x = Value(rng.uniform(-2, 2))
@@ -53,7 +53,7 @@ def test_the_total_is_the_gradient_and_the_paths_are_all_there_are() -> None:
         assert [path.product for path in explain(y, x, k=2).paths] == products[:2]
 
 
-def test_a_graph_with_more_paths_than_could_ever_be_listed() -> None:
+def test_a_graph_with_more_than_1e308_paths() -> None:
     x = y = Value(1.0)
     for _ in range(5000):
         y = y * 0.5 + y * 0.25 + 0.0
@@ -81,7 +81,7 @@ def test_a_large_graph_is_explained() -> None:
     assert [path.partials.count(0.25) for path in found.paths] == [0, 1, 1]
 
 
-def test_what_spoils_the_sum_comes_first() -> None:
+def test_infinite_and_nan_products_come_first() -> None:
     x = Value(0.0)
     y = 1000 * x + al.sqrt(x) * 0.0 + al.sqrt(x)
     products = [path.product for path in explain(y, x).paths]
@@ -89,7 +89,7 @@ def test_what_spoils_the_sum_comes_first() -> None:
     assert products[2] == 1000.0
 
 
-def test_what_spoils_the_sum_prints_too() -> None:
+def test_infinite_and_nan_totals_print() -> None:
     a, b = Value(0.0), Value(1.0)
     assert "nan" in str(explain(a.sqrt() - a.sqrt(), a))
     assert "inf" in str(explain(b * 1.5e308 + b * 1.5e308, b, k=1))

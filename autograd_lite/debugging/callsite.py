@@ -1,12 +1,12 @@
-"""Where in the user's code we were called from. Imports nothing of ours."""
+"""The line of the user's code that is running. Imports nothing of ours."""
 
 import linecache
 import os
 import sys
 from typing import NamedTuple
 
-_HERE = os.path.dirname(__file__)
-_OURS = tuple([os.path.join(package, "") for package in (_HERE, os.path.join(os.path.dirname(_HERE), "nn"))])
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))  # autograd_lite
+_OURS = tuple([os.path.join(path, "") for path in (_PACKAGE, os.path.join(os.path.dirname(_PACKAGE), "nn"))])
 
 
 class CallSite(NamedTuple):
@@ -20,7 +20,7 @@ class CallSite(NamedTuple):
 
 
 def call_site() -> CallSite:
-    """The innermost line under execution that is neither this package's own nor that of `nn`, installed beside it."""
+    """The innermost running line outside `autograd_lite` and `nn`."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
