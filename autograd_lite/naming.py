@@ -20,10 +20,11 @@ _HIDDEN = {"In", "Out"}  # the inputs and outputs that IPython keeps
 
 
 class Part(NamedTuple):
-    """An owner on the way to a value: its path, "" for the outermost, and what a picture calls it."""
+    """An owner on the way to a value: its path, "" for the outermost, what a picture calls it, and the owner itself."""
 
     path: str
     title: str
+    owner: Any
 
 
 class Place(NamedTuple):
@@ -158,7 +159,8 @@ def _distinct(roots: list[int], kinds: dict[int, str]) -> dict[int, str]:
 
 
 def _titled(place: Place, title: str, prefix: str) -> Place:
-    parts = (Part(prefix, title), *[Part(_join(prefix, part.path), part.title) for part in place.parts[1:]])
+    outer, *inner = place.parts
+    parts = (Part(prefix, title, outer.owner), *[part._replace(path=_join(prefix, part.path)) for part in inner])
     return Place(_join(prefix, place.path), parts)
 
 
@@ -174,7 +176,7 @@ def _search(owner: Any, kinds: dict[int, str], seen: set[int]) -> Iterator[tuple
         if id(thing) in kinds:
             if id(thing) in seen:
                 continue
-            parts = (*parts, Part(path, kinds[id(thing)]))
+            parts = (*parts, Part(path, kinds[id(thing)], thing))
             inner: Iterable[tuple[Any, Any]] = vars(thing).items()
         elif isinstance(thing, dict):
             inner = thing.items()

@@ -110,7 +110,7 @@ def test_every_use_of_an_argument_is_an_arrow():
 
 def test_constants_are_boxes_of_their_own_and_an_exponent_is_part_of_the_sign():
     source = draw(Value(3.0) ** 2 + 1).source
-    assert "n2_1 [label=1 " in source
+    assert "[label=1 " in source
     assert "x²" in source
     assert "x^0.5" in draw(Value(3.0) ** 0.5).source
     assert "x⁻¹" in draw(Value(3.0) ** -1).source
@@ -200,7 +200,7 @@ def test_render_leaves_the_dot_text_beside_the_picture(in_process, tmp_path):
 def test_any_label_is_drawn_as_it_is(in_process, label):
     a = Value(1.0, label=label)
     svg = draw(a * 2).pipe("svg", encoding="utf-8")
-    assert svg.count('<g id="node') == 3
+    assert len(ElementTree.fromstring(svg).findall(".//*[@class='node']")) == 3
     assert "\x1b" not in to_text(a)
 
 
@@ -208,13 +208,14 @@ def test_a_label_is_escaped_and_cut_to_length(in_process):
     svg = draw(Value(1.0, label='<b> "&" \\l'), Value(1.0, label="x" * 1000)).pipe("svg", encoding="utf-8")
     assert "&lt;b&gt; &quot;&amp;&quot; \\l" in svg
     assert "x" * 39 + "…" in svg
+    assert "x" * 40 not in svg
 
 
 def test_rendering_by_the_program_dot(fake_dot, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     picture = draw(expression())
     assert picture.pipe("svg", encoding="utf-8") == "dot -Kdot -Tsvg digraph\n"
-    assert picture._repr_mimebundle_() == {"image/svg+xml": "dot -Kdot -Tsvg digraph\n"}
+    assert picture._repr_mimebundle_()["image/svg+xml"] == "dot -Kdot -Tsvg digraph\n"
     picture.render(outfile=tmp_path / "y.png", cleanup=True)
     assert (tmp_path / "y.png").read_bytes() == b"dot -Kdot -Tpng digraph\n"
 
@@ -244,9 +245,12 @@ def test_without_graphviz_there_is_still_text_and_one_line_says_what_to_install(
     picture = draw(expression())
     assert picture.source.startswith("digraph")
     message = r"no Graphviz to render with: pip install 'autograd-lite\[render\]', or put Graphviz's `dot` on the PATH"
-    for render in (picture.pipe, picture._repr_mimebundle_, lambda: picture.render("y", directory=tmp_path)):
+    for render in (picture.pipe, lambda: picture.render("y", directory=tmp_path)):
         with pytest.raises(RuntimeError, match=message):
             render()
+    bundle = picture._repr_mimebundle_()
+    assert [*bundle] == ["text/plain"]
+    assert re.search(f"Computation graph of 6 boxes.*y = −0.6351.*{message}", bundle["text/plain"], re.DOTALL)
     assert not [*tmp_path.iterdir()]
 
 
@@ -303,7 +307,7 @@ def test_the_page_is_of_one_value(root, message):
         to_html(root)
 
 
-@pytest.mark.parametrize(("drawing", "limit"), [(draw, 1000), (to_mermaid, 200), (to_latex, 1000), (to_html, 200)])
+@pytest.mark.parametrize(("drawing", "limit"), [(to_mermaid, 200), (to_latex, 1000), (to_html, 200)])
 def test_a_graph_too_large_to_read_is_refused(drawing, limit):
     y = Value(1.0)
     for _ in range(limit):

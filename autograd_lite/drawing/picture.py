@@ -7,37 +7,69 @@ from __future__ import annotations
 
 import os
 import shutil
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import graphviz
 
+from autograd_lite.drawing.files import write_whole
+
 
 class Picture(graphviz.Digraph):  # type: ignore[misc]
     """A `graphviz.Digraph`: it shows itself in a notebook, `.render()` and `.pipe()` give svg, png, pdf ..."""
 
+    described = ""  # the picture in words
+    page = ""  # a web page that a notebook shows in place of the picture
+
     def pipe(self, format: str | None = None, *, encoding: str | None = None, **options: Any) -> Any:  # noqa: A002
         """The picture as bytes, or as a str if an `encoding` is given. Options as for `graphviz.Digraph.pipe`.
 
-        A RuntimeError if there is no Graphviz to render with.
+        An SVG carries the picture in words, for screen readers. A RuntimeError if there is no Graphviz to render with.
         """
+        format = format or self.format  # noqa: A001
+        picture = self._rendered(format, options)
+        if format == "svg":
+            words = escape(self.described).encode("ascii", "xmlcharrefreplace")
+            picture = picture.replace(b"<svg ", b'<svg role="img" aria-label="' + words + b'" ', 1)
+        return picture.decode(encoding) if encoding else picture
+
+    def _rendered(self, format: str, options: dict[str, Any]) -> bytes:  # noqa: A002
         if shutil.which("dot"):
-            return super().pipe(format=format, encoding=encoding, **options)
+            picture: bytes = super().pipe(format=format, **options)
+            return picture
         try:
             from pygraphviz import AGraph
         except ImportError as error:
             raise RuntimeError(
                 "no Graphviz to render with: pip install 'autograd-lite[render]', or put Graphviz's `dot` on the PATH"
             ) from error
-        format, engine = format or self.format, options.get("engine") or self.engine  # noqa: A001
+        engine = options.get("engine") or self.engine
         graphviz.parameters.verify_format(format)
         graphviz.parameters.verify_engine(engine)
         graph = AGraph(string=self.source)
         try:
-            picture: bytes = graph.draw(format=format, prog=engine)
+            picture = graph.draw(format=format, prog=engine)
         finally:
             graph.close()
-        return picture.decode(encoding) if encoding else picture
+        return picture
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
+        """What a notebook shows: the page if there is one, the picture as SVG, and its words. Never raises."""
+        bundle: dict[str, Any] = {"text/plain": self.described}
+        if self.page:
+            frame = 'style="width:100%;height:640px;border:1px solid #d0d7de;border-radius:6px"'
+            title = escape(self.described[:200])
+            bundle["text/html"] = (
+                f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{escape(self.page)}" {frame}></iframe>'
+            )
+        for mime, format in {"image/svg+xml": "svg", "image/png": "png"}.items():  # noqa: A001
+            if mime in include if include else mime == "image/svg+xml":
+                try:
+                    bundle[mime] = self.pipe(format, encoding="utf-8" if format == "svg" else None)
+                except Exception as error:  # a display hook must not fail: the notebook shows the words
+                    bundle["text/plain"] = f"{self.described}\n(not rendered: {error})"
+        return {k: v for k, v in bundle.items() if (not include or k in include) and k not in (exclude or ())}
 
     def render(
         self,
@@ -51,10 +83,10 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         quiet_view: bool = False,
         **options: Any,
     ) -> str:
-        """Write the picture to `outfile`, or to `filename` + "." + `format`, and give its path.
+        """Write the picture to `outfile`, or to `filename` + "." + `format`, and return its path.
 
-        As `graphviz.Digraph.render`, but all or nothing: where rendering fails, no file is written or changed. The
-        DOT text is written beside the picture unless `cleanup`. Other options as for `pipe`.
+        As `graphviz.Digraph.render`, except that it writes everything or nothing: if rendering fails, no file is
+        written or changed. The DOT text is written beside the picture unless `cleanup`. Other options as for `pipe`.
         """
         if directory is not None:
             self.directory = os.fspath(directory)
@@ -66,19 +98,8 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         picture = self.pipe(format, **options)
         target = Path(self.directory, outfile) if outfile else Path(f"{self.filepath}.{format or self.format}")
         if not cleanup:
-            _write(Path(self.filepath), self.source.encode(self.encoding))
-        _write(target, picture)
+            write_whole(Path(self.filepath), self.source.encode(self.encoding))
+        write_whole(target, picture)
         if view or quiet_view:
             self._view(target, format=format or self.format, quiet=quiet_view)
         return os.fspath(target)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Make `path` a file of `content`, at once: nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
