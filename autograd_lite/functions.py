@@ -26,8 +26,10 @@ Rule: TypeAlias = Callable[..., tuple[Any, ...]]
 class Unary(Protocol):
     """The type of a function of one number: it gives the float of a number and the Value of a Value."""
 
-    def __call__(self, x: S, /) -> S:
-        """The function of `x`."""
+    @overload
+    def __call__(self, x: float, /) -> float: ...
+    @overload
+    def __call__(self, x: Value, /) -> Value: ...
 
 
 class Binary(Protocol):
@@ -263,7 +265,20 @@ def leaky_relu(x: S, negative_slope: float = 0.01) -> S:
 _ACTIVATIONS = (silu, gelu, elu, leaky_relu)  # `matvec` may call them on floats
 
 
-def primitive(partials: Rule) -> Callable[[Callable[..., float]], Primitive]:
+class _Decorator(Protocol):
+    """Turns a function of floats into a primitive with as many arguments."""
+
+    @overload
+    def __call__(self, function: Callable[[float], float], /) -> Unary: ...
+    @overload
+    def __call__(self, function: Callable[[float, float], float], /) -> Binary: ...
+    @overload
+    def __call__(self, function: Callable[[float, float, float], float], /) -> Ternary: ...
+    @overload
+    def __call__(self, function: Callable[..., float], /) -> Primitive: ...
+
+
+def primitive(partials: Rule) -> _Decorator:
     """Decorate a function of floats to make it a primitive with the derivatives `partials(z, *args)`, a tuple.
 
     >>> @primitive(partials=lambda z, x: (3 * x**2,))
@@ -283,7 +298,7 @@ def primitive(partials: Rule) -> Callable[[Callable[..., float]], Primitive]:
     if not callable(partials):
         raise TypeError(f"primitive takes partials=a function of (z, *args), got {type(partials).__name__}")
 
-    def decorate(function: Callable[..., float]) -> Primitive:
+    def decorate(function: Callable[..., float]) -> Any:
         name = getattr(function, "__name__", None)
         if not callable(function) or name is None:
             raise TypeError(f"write @primitive(partials=...) above a function with a name, not above {function!r}")

@@ -341,10 +341,12 @@ class Value:
     def __pos__(self) -> Value:
         return self
 
-    def __float__(self) -> NoReturn:
-        raise TypeError("float(Value) would drop the gradient: use .data for it, or autograd_lite.exp for math.exp")
+    if not TYPE_CHECKING:  # so that a type checker reports float(v), int(v) and v * "x", too
 
-    __int__ = __index__ = __float__
+        def __float__(self) -> NoReturn:
+            raise TypeError("float(Value) would drop the gradient: use .data for it, or autograd_lite.exp for math.exp")
+
+        __int__ = __index__ = __float__
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a Value is neither true nor false: compare it with a number (v > 0), or use v.data or where()")

@@ -1,0 +1,31 @@
+"""Mistakes that a type checker reports. Each line that ends in `# error` is reported, and no other line."""
+
+import nn
+from autograd_lite import Value, atan2, dot, primitive, sin, sum, where
+
+a = Value(2.0)
+
+
+@primitive(partials=lambda z, x: (3 * x**2,))
+def cube(x: float) -> float:
+    return x**3
+
+
+a * "x"  # error
+"x" + a  # error
+a < "x"  # error
+Value("2")  # error
+sin(1.0, 2.0, "x")  # error
+sin("x")  # error
+sin([a])  # error
+atan2(a)  # error
+where(a, a)  # error
+sum(["x"])  # error
+dot([a], "x")  # error
+float(a)  # error
+int(a)  # error
+a.backwards()  # error
+cube()  # error
+cube("x")  # error
+nn.SGD(lr=0.1)  # error
+nn.MLP("2", [1])  # error

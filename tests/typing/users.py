@@ -1,0 +1,123 @@
+"""What a type checker infers for users' code. tests/test_typing.py gives this file to mypy and pyright, and runs it."""
+
+from collections.abc import Callable
+from typing import Any, assert_type
+
+import nn
+from autograd_lite import (
+    Value,
+    atan2,
+    dot,
+    gradients,
+    hypot,
+    log_softmax,
+    logsumexp,
+    maximum,
+    mean,
+    no_grad,
+    norm,
+    primitive,
+    sin,
+    softmax,
+    sum,
+    tanh,
+    topological_order,
+    where,
+)
+
+a, b = Value(2.0), Value(3.0, label="b")
+
+# ---- operators
+
+assert_type(a + b, Value)
+assert_type(a * b, Value)
+assert_type(a + 1.0, Value)
+assert_type(a - 1, Value)
+assert_type(2 * a, Value)
+assert_type(1.5 / a, Value)
+assert_type(a**2, Value)
+assert_type(2.0**a, Value)
+assert_type(a**b, Value)
+assert_type(a % 2, Value)
+assert_type(7.0 // a, Value)
+assert_type(-a, Value)
+assert_type(+a, Value)
+assert_type(abs(a), Value)
+assert_type(a < 1.0, bool)
+assert_type(a >= b, bool)
+assert_type(a.data, float)
+assert_type(a.grad, float)
+assert_type(a.label, str)
+assert_type(a.tanh(), Value)
+assert_type(a.exp().log(), Value)
+assert_type(a.detach(), Value)
+assert_type(a.backward(), None)
+assert_type(topological_order(a * b), list[Any])
+
+# ---- functions: numbers give a float, a Value gives a Value
+
+
+def scaled(x: Value | float) -> Value | float:
+    return 2.0 * sin(x)
+
+
+assert_type(sin(a), Value)
+assert_type(sin(0.5), float)
+assert_type(tanh(1), float)
+assert_type(scaled(a), Value | float)
+assert_type(atan2(a, 1.0), Value)
+assert_type(atan2(1.0, 2.0), float)
+assert_type(hypot(3.0, a), Value)
+assert_type(maximum(a, 0.0), Value)
+assert_type(where(1.0, 2.0, 3.0), float)
+assert_type(where(a, b, 0.0), Value)
+assert_type(sum([1.0, 2.0]), float)
+assert_type(sum([a, b]), Value)
+assert_type(dot([a, b], [1.0, 2.0]), Value)
+assert_type(mean([a, 1.0]), Value)
+assert_type(norm([3.0, 4.0]), float)
+assert_type(logsumexp([a, b]), Value)
+assert_type(softmax([1.0, 2.0]), list[float])
+assert_type(log_softmax([a, b]), list[Value])
+
+assert_type(gradients(a * b, [a, b]), list[Value])
+
+# ---- users' primitives take numbers and Values
+
+
+@primitive(partials=lambda z, x: (3 * x**2,))
+def cube(x: float) -> float:
+    return x**3
+
+
+@primitive(partials=lambda z, x, y: (y, x))
+def product(x: float, y: float) -> float:
+    return x * y
+
+
+assert_type(cube(2.0), float)
+assert_type(cube(a), Value)
+assert_type(product(2.0, a), Value)
+
+# ---- no_grad keeps the type of the function that it decorates
+
+
+@no_grad
+def quiet(x: Value) -> Value:
+    return x * 2
+
+
+assert_type(quiet(a), Value)
+
+# ---- nn
+
+model = nn.MLP(2, [4, 1], seed=1)
+optimizer = nn.SGD(model.parameters(), lr=0.1)
+keep: Callable[[Any], Any] = model  # a model is callable
+assert_type(model.parameters(), list[Value])
+assert_type(nn.Embedding(5, 2, seed=1)(0), list[Value])
+assert_type(nn.accuracy([1.0], [1.0]), float)
+assert_type(optimizer.step(), None)
+assert_type(model.zero_grad(), None)
+assert_type(nn.fit(model, [[0.0, 1.0]], [1.0], nn.hinge, optimizer, epochs=1, verbose=False), nn.History)
+assert_type(nn.predict(model, [[0.0, 1.0]]), list[Any])
