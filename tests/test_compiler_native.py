@@ -301,6 +301,32 @@ def test_an_infinite_product_is_not_lost_in_a_fused_one(J: int, I: int, K: int, 
     assert math.isnan((results or sums)[0])
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("length", range(1, 11))
+def test_narrow_sums_and_dots_of_one_row(length: int, listed: bool) -> None:
+    """Each form of a narrow reduction on the tape, strided and listed, between single operations that depend on it."""
+    inputs = 3 + 2 * length
+
+    def read(start: int, step: int) -> Strided | Indexed:
+        if not listed:
+            return Strided(start, depth=step)
+        return Indexed(array("i", [start + step * k for k in range(length)]))
+
+    x, y, end = read(4, 2), read(5, 2), 1 + inputs
+    each = [
+        Instruction(p.neg, 0, (1, 1, 1), (Strided(1),)),
+        Instruction(p.dot, 0, (1, 1, length), (Strided(end), x, y)),
+        Instruction(p.sum_, 0, (1, 1, length), (Strided(end + 1), y)),
+        Instruction(p.where, 0, (1, 1, 1), (Strided(3), Strided(end + 2), Strided(end))),
+    ]
+    program, rng = row_program(each, inputs), random.Random(length)
+    program = dataclasses.replace(program, results=array("i", range(end, end + 4)))
+    rows = array("d", [float(rng.randint(-9, 9)) for _ in range(inputs * 5)])
+    for n in 1, 5:
+        results, _ = native.executor(program)(n, rows[: n * inputs], array("d"))
+        expect_exactly(results, interpret(program, n, rows, array("d"))[0])
+
+
 def test_no_rows_no_instructions_and_nothing_but_constants() -> None:
     none = array("d")
     total = row_program([Instruction(p.exp, 0, (1, 1, 1), (Strided(1),))], 1, total=True)

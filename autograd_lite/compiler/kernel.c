@@ -150,6 +150,28 @@ typedef struct {
     Operand operands[3];
 } Instruction;
 
+/* One number of a tape: what makes it, and the addresses it is made from. Its own address is the next one. The lists
+   of SUM and DOT stand in the steps that follow, four addresses in each. */
+typedef struct {
+    int32_t code, a, b, c;
+} Step;
+
+/* The codes of steps beside the opcodes of POINTWISE instructions. */
+#define STEP_CODES(ROW)                                                                                                \
+    ROW(SUM3)  /* a + b + c */                                                                                         \
+    ROW(SUM)   /* a and c numbers of the list */                                                                       \
+    ROW(DOT1)  /* a + b * c */                                                                                         \
+    ROW(DOT2)  /* a + b * c + the product of the first two in the list */                                              \
+    ROW(DOT3)  /* a + b * c + the products of the first two and of the next two in the list */                         \
+    ROW(DOT)   /* a and c products of two neighbours in the list */                                                    \
+    ROW(WIDE)  /* run instruction a, which makes b numbers */                                                          \
+    ROW(END)
+#define STEP_CODE(name) STEP_##name,
+enum { STEP_ABOVE = OPCODES - 1, STEP_CODES(STEP_CODE) };
+#undef STEP_CODE
+
+enum { NARROW = 8 }; /* instructions that read at most so many numbers of an operand are put on the tape */
+
 /* Numbers side by side. */
 typedef struct {
     ptrdiff_t first, count;
@@ -159,6 +181,7 @@ typedef struct {
     ptrdiff_t constants, captured, inputs, once, each, total; /* how many there are, as in Program.encode */
     ptrdiff_t shared, rows, size;                             /* where the regions end, as in program.py */
     Instruction *instructions;
+    Step *once_tape, *each_tape; /* parts of one allocation, for blocks of one row */
     int32_t **tables; /* four for each instruction, NULL where there is none */
     double *numbers;  /* the constants */
     int32_t *results; /* addresses */
@@ -425,6 +448,85 @@ static void place_totals(Program *program, ptrdiff_t *places) {
     }
 }
 
+/* The address of operand `x` of `q` at the nth number that it makes and at k. */
+static int32_t address_at(const Program *program, const Instruction *q, const Operand *x, ptrdiff_t n, ptrdiff_t k) {
+    const bool init = TABLE[q->opcode].reduces && x == q->operands;
+    const ptrdiff_t K = init ? 1 : q->K, base = x->shared ? 0 : program->shared;
+    if (x->table)
+        return (int32_t)(base + x->table[n * K + k]);
+    ptrdiff_t j = n / q->init_I, i = n % q->init_I;
+    if (!init && q->di != 1)
+        j = n % q->J, i = n / q->J;
+    return (int32_t)(base + x->start + j * x->outer + i * x->inner + k * x->depth);
+}
+
+/* Write the steps of a narrow instruction, if `steps` is not NULL; how many there are. */
+static ptrdiff_t write_narrow(const Program *program, const Instruction *q, Step *steps) {
+    const bool product = q->opcode == OP_dot;
+    const ptrdiff_t K = q->K, listed = product ? 2 * K : K;
+    ptrdiff_t count = 0;
+    for (ptrdiff_t n = 0; n < q->width; n++) {
+        int32_t from[3] = {0};
+        for (int a = 0; a < q->arity; a++)
+            from[a] = address_at(program, q, q->operands + a, n, 0);
+        Step step = {q->opcode, from[0], from[1], from[2]};
+        if (!TABLE[q->opcode].reduces || (!product && K == 1)) {
+            step.code = q->opcode == OP_sum ? OP_add : q->opcode;
+            if (steps)
+                steps[count] = step;
+            count++;
+            continue;
+        }
+        ptrdiff_t first = product ? 1 : 0; /* of the terms in the list */
+        if (product && K <= 3)
+            step.code = K == 1 ? STEP_DOT1 : K == 2 ? STEP_DOT2 : STEP_DOT3;
+        else if (!product && K == 2)
+            step.code = STEP_SUM3, step.c = address_at(program, q, q->operands + 1, n, 1), first = 2;
+        else
+            step.code = product ? STEP_DOT : STEP_SUM, step.c = (int32_t)K, first = 0;
+        const ptrdiff_t slots = (listed - first * (product ? 2 : 1) + 3) / 4;
+        if (steps) {
+            steps[count] = step;
+            int32_t *list = &steps[count + 1].code;
+            for (ptrdiff_t k = first; k < K; k++)
+                for (int a = 1; a < q->arity; a++)
+                    *list++ = address_at(program, q, q->operands + a, n, k);
+        }
+        count += 1 + slots;
+    }
+    return count;
+}
+
+/* Write the tape of `count` instructions, if `steps` is not NULL; how many steps there are. */
+static ptrdiff_t write_tape(const Program *program, const Instruction *q, ptrdiff_t count, Step *steps) {
+    ptrdiff_t written = 0;
+    for (const Instruction *end = q + count; q < end; q++) {
+        if (q->width * q->K <= NARROW) {
+            written += write_narrow(program, q, steps ? steps + written : NULL);
+            continue;
+        }
+        if (steps)
+            steps[written] = (Step){STEP_WIDE, (int32_t)(q - program->instructions), (int32_t)q->width, 0};
+        written++;
+    }
+    if (steps)
+        steps[written].code = STEP_END;
+    return written + 1;
+}
+
+/* Write the tapes; false and a MemoryError if there is no memory. */
+static bool make_tapes(Program *program) {
+    const Instruction *once = program->instructions, *each = once + program->once;
+    ptrdiff_t first = write_tape(program, once, program->once, NULL);
+    program->once_tape = allocate(first + write_tape(program, each, program->each, NULL), sizeof(Step));
+    if (!program->once_tape)
+        return false;
+    program->each_tape = program->once_tape + first;
+    write_tape(program, once, program->once, program->once_tape);
+    write_tape(program, each, program->each, program->each_tape);
+    return true;
+}
+
 /* Read the whole of it; false, and a ValueError or MemoryError, if that cannot be. */
 static bool read_program(Program *program, const Encoding *encoding) {
     const int32_t *layout = encoding->layout;
@@ -497,7 +599,7 @@ static bool read_program(Program *program, const Encoding *encoding) {
             program->sums[program->runs_count++] = (Run){place, 1};
     }
     PyMem_Free(places);
-    return read;
+    return read && make_tapes(program);
 }
 
 /* --- The interpreter, for each kind of block ----------------------------------------------------------------- */
@@ -707,6 +809,7 @@ static Room *make_room(const Program *program) {
     for (int n = 0; n < 7; n++)
         desk += sizes[n] + 8;
     int64_t doubles = 8 + program->shared + 8 + program->threads * desk;
+    const ptrdiff_t before = (8 - program->shared % 8) % 8; /* so that the shared numbers end where a cache line does, */
     Room *room = PyMem_Calloc(1, sizeof(Room) + program->threads * sizeof(Desk));
     void *memory = doubles < PY_SSIZE_T_MAX / 8 ? malloc((size_t)doubles * sizeof(double)) : NULL;
     if (!room || !memory) {
@@ -717,7 +820,7 @@ static Room *make_room(const Program *program) {
     }
     double *top = (double *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
     room->memory = memory;
-    room->shared = part(&top, program->shared);
+    room->shared = part(&top, before + program->shared) + before; /* and those of the first desk's row follow */
     memcpy(room->shared, program->numbers, program->constants * sizeof(double));
     for (int t = 0; t < program->threads; t++) {
         Desk *desk = room->desks + t;
@@ -850,6 +953,7 @@ static void free_program(Program *program) {
     for (ptrdiff_t n = 0; program->tables && n < 4 * (program->once + program->each + program->total); n++)
         PyMem_Free(program->tables[n]);
     PyMem_Free(program->instructions);
+    PyMem_Free(program->once_tape);
     PyMem_Free(program->tables);
     PyMem_Free(program->numbers);
     PyMem_Free(program->results);

@@ -618,6 +618,96 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
     }
 }
 
+#if LANES == 1
+/* Run a tape on one row whose addresses are those of the program: `numbers` has the shared ones and then those of the
+   row, and `z` is the first that the tape makes. */
+static void run_tape(const Program *program, const Numbers *given, const Step *step, double *numbers, double *z) {
+#define A numbers[step->a]
+#define B numbers[step->b]
+#define C numbers[step->c]
+#ifdef __GNUC__
+#define LABEL(name, _) &&do_##name,
+#define STEP_LABEL(name) &&do_##name,
+    static const void *const LABELS[] = {PRIMITIVES(LABEL, LABEL, LABEL) REDUCTIONS(LABEL) STEP_CODES(STEP_LABEL)};
+#undef LABEL
+#undef STEP_LABEL
+#define ON(name, code) do_##name:
+#define NEXT goto *LABELS[step->code] /* a jump of its own after each step is predicted better than one for all */
+    NEXT;
+#else
+#define ON(name, code) case code:
+#define NEXT continue
+    for (;;)
+        switch (step->code)
+#endif
+    {
+#define ONE(name, formula) ON(name, OP_##name) { const double x = A; *z++ = formula; step++; NEXT; }
+#define TWO(name, formula) ON(name, OP_##name) { const double x = A, y = B; *z++ = formula; step++; NEXT; }
+#define THREE(name, formula) ON(name, OP_##name) { const double c = A, x = B, y = C; *z++ = formula; step++; NEXT; }
+        PRIMITIVES(ONE, TWO, THREE)
+#undef ONE
+#undef TWO
+#undef THREE
+        ON(SUM3, STEP_SUM3) {
+            *z++ = A + B + C;
+            step++;
+            NEXT;
+        }
+        ON(DOT1, STEP_DOT1) {
+            *z++ = A + B * C;
+            step++;
+            NEXT;
+        }
+        ON(DOT2, STEP_DOT2) {
+            const int32_t *list = &step[1].code;
+            *z++ = A + B * C + numbers[list[0]] * numbers[list[1]];
+            step += 2;
+            NEXT;
+        }
+        ON(DOT3, STEP_DOT3) {
+            const int32_t *list = &step[1].code;
+            *z++ = A + B * C + numbers[list[0]] * numbers[list[1]] + numbers[list[2]] * numbers[list[3]];
+            step += 2;
+            NEXT;
+        }
+        ON(SUM, STEP_SUM) {
+            const int32_t *list = &step[1].code;
+            double sum = A;
+            for (int k = 0; k < step->c; k++)
+                sum += numbers[list[k]];
+            *z++ = sum;
+            step += 1 + (step->c + 3) / 4;
+            NEXT;
+        }
+        ON(DOT, STEP_DOT) {
+            const int32_t *list = &step[1].code;
+            double sum = A;
+            for (int k = 0; k < step->c; k++)
+                sum += numbers[list[2 * k]] * numbers[list[2 * k + 1]];
+            *z++ = sum;
+            step += 1 + (step->c + 1) / 2;
+            NEXT;
+        }
+        ON(WIDE, STEP_WIDE) {
+            N(execute)(program->instructions + step->a, given, z);
+            z += step->b;
+            step++;
+            NEXT;
+        }
+        ON(sum, OP_sum)
+        ON(dot, OP_dot)
+        ON(END, STEP_END) {
+            return;
+        }
+    }
+#undef A
+#undef B
+#undef C
+#undef ON
+#undef NEXT
+}
+#endif
+
 /* --- Totals ------------------------------------------------------------------------------------------------------- */
 
 /* sums[j][i] += x[k][row][j] y[k][row][i] over `count` of k and `live` rows, for JT of j and IT * LANES of i. */
@@ -776,8 +866,14 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, T
     for (; row < last; row += ROWS) {
         int live = (int)(last - row < ROWS ? last - row : ROWS);
         N(read_rows)(inputs, row, live, (V *)desk->rows);
-        for (const Instruction *q = each; q < total; q++)
-            N(execute)(q, numbers, (V *)desk->rows + q->dst * WIDE);
+#if LANES == 1
+        double *shared = desk->rows - program->shared;
+        if (shared == numbers->shared)
+            run_tape(program, numbers, program->each_tape, shared, desk->rows + program->inputs);
+        else
+#endif
+            for (const Instruction *q = each; q < total; q++)
+                N(execute)(q, numbers, (V *)desk->rows + q->dst * WIDE);
         N(write_rows)(program, numbers, row, live, outputs);
         for (const Instruction *q = total; q < end; q++)
             if (q->form == OUTER)
@@ -802,8 +898,7 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, T
 static void run_once(const Program *program, double *shared, double *starts) {
     double lines[3 * CHUNK];
     Numbers numbers = {shared, NULL, lines, starts, NULL};
-    for (const Instruction *q = program->instructions, *end = q + program->once; q < end; q++)
-        N(execute)(q, &numbers, shared + q->dst);
+    run_tape(program, &numbers, program->once_tape, shared, shared + program->constants + program->captured);
 }
 #endif
 
