@@ -39,9 +39,8 @@ PROBLEMS = [
     bench.arm_newton(5),
     bench.black_scholes(20),
     bench.bundle_adjustment(6),
-    bench.gmm(2, 3, 10),
-    bench.gmm(4, 2, 5),
-    bench.lstm(2, 3, 5),
+    bench.gmm(3, 2, 5),
+    bench.lstm(1, 2, 4),
 ]
 
 
@@ -50,8 +49,8 @@ def test_results_are_those_of_jax(problem: Any) -> None:
     rng = np.random.default_rng(3)
     draws = [problem.draw(rng) for _ in range(3)]
     run, _, found = bench.compiled(problem, "ours", draws)
-    with jax.disable_jit():
-        _, _, expected = bench.compiled(problem, "jax", draws)
-        assert bench.disagreement(found, expected) < 1e-12
-        _, _, of_the_next = bench.compiled(problem, "jax", draws[1:])
-    assert bench.disagreement(bench.results_of("ours", problem, run()), of_the_next) < 1e-12
+    jax_run, _, expected = bench.compiled(problem, "jax", draws)
+    assert bench.disagreement(found, expected) < 1e-12
+    for _ in draws[1:]:
+        of_the_next = bench.results_of("jax", problem, jax_run())
+        assert bench.disagreement(bench.results_of("ours", problem, run()), of_the_next) < 1e-12
