@@ -376,7 +376,7 @@ def refused(
 
 
 def test_bad_input_gives_one_line_and_no_file(tmp_path: Path) -> None:
-    refused(ValueError, "writes .c, .py, .js.* files, got 'f.rs'", tmp_path / "f.rs", 1.0)
+    refused(ValueError, "writes .c, .py, .js, .onnx files, got 'f.rs'", tmp_path / "f.rs", 1.0)
     refused(ValueError, "got 'f'", tmp_path / "f", 1.0)
     for suffix, language in {".c": "C", ".py": "Python", ".js": "JavaScript"}.items():
         words = f"{language} has no primitive 'cube_of'"
@@ -409,3 +409,79 @@ def test_a_file_that_exists_stays_as_it_was_when_an_export_fails(tmp_path: Path)
 def test_where_takes_a_branch_of_its_condition(tmp_path: Path) -> None:
     path = jit(lambda x: where(x, 1.0, 2.0)).export(tmp_path / "f.py", 0.5)
     assert call(path, [("f", [math.nan], [None]), ("f", [-0.0], [None])]) == [[1.0], [2.0]]
+
+
+# --- ONNX -----------------------------------------------------------------------------------------------------------
+
+
+def session(path: Path) -> Any:
+    pytest.importorskip("onnx")
+    return pytest.importorskip("onnxruntime").InferenceSession(str(path))
+
+
+@pytest.mark.parametrize(("precision", "kind", "tolerance"), [("float", "f4", 1e-6), ("double", "f8", 1e-14)])
+def test_a_network_in_onnx(precision: str, kind: str, tolerance: float, tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("onnx")
+    model = nn.MLP(3, [16, 12, 2], activation="tanh", seed=4)
+    f = jit(model)
+    path = f.export(tmp_path / "network.onnx", [0.0, 0.0, 0.0], precision=precision)
+    X = np.random.default_rng(0).normal(0, 1, (7, 3)).astype(kind)
+    values, derivatives = session(path).run(["values", "d_x"], {"x": X})
+    assert np.allclose(values, [[y.data for y in row] for row in f.map(X.astype(float))], rtol=0, atol=tolerance)
+    expected = [[x.data for x in flat(jacobian(model)(row.tolist()))] for row in X.astype(float)]
+    assert np.allclose(derivatives, expected, rtol=0, atol=10 * tolerance)
+    layers = jit(model).export(tmp_path / "forward.onnx", [0.0, 0.0, 0.0], gradient=False)
+    kinds = [node.op_type for node in pytest.importorskip("onnx").load(layers).graph.node]
+    assert kinds == ["MatMul", "Add", "Tanh", "MatMul", "Add", "Tanh", "MatMul", "Add", "Identity"]
+
+
+def test_every_primitive_in_onnx(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("onnx")
+    edges = [x if x != 1e-200 else 1e-30 for x in EDGES]
+    for name, op in PRIMITIVES.items():
+        if name == "pow_const" or op.compute.__module__ == __name__:
+            continue
+        count = op.arity or 2
+
+        def one(*args: Any, op: Any = op) -> Any:
+            return op(*args)
+
+        inner = [(x, y) for x in edges for y in edges] if count > 1 else [(x,) for x in edges]
+        cases = np.array([(*case, -3.0) if count == 3 else case for case in inner], "f4")
+        path = jit(one).export(tmp_path / "one.onnx", *[0.5] * count, gradient=False)
+        run = session(path)
+        given = {x.name: cases[:, n : n + 1] for n, x in enumerate(run.get_inputs())}
+        found = run.run(None, given)[0][:, 0].astype(float)
+        with np.errstate(all="ignore"):
+            expected = np.array([op.compute(*map(float, case)) for case in cases]).astype("f4").astype(float)
+        for case, g, e in zip(cases, found, expected, strict=True):
+            assert g == e or (g != g and e != e) or abs(g - e) <= 3e-6 * abs(e), (name, case, g, e)
+
+
+def test_constant_and_repeated_results_in_onnx(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("onnx")
+    w = Value(3.0, label="w")
+    path = jit(lambda x, y: [w, x[1], w * y, x[0], 2.0]).export(tmp_path / "f.onnx", [0.0, 1.0], 2.0)
+    values, by_x, by_y = session(path).run(
+        None, {"x": np.array([[1, 2], [3, 4]], "f4"), "y": np.array([[5], [6]], "f4")}
+    )
+    assert values.tolist() == [[3, 2, 15, 1, 2], [3, 4, 18, 3, 2]]
+    assert by_x.tolist() == [[0, 0, 0, 1, 0, 0, 1, 0, 0, 0]] * 2
+    assert by_y.tolist() == [[0, 0, 3, 0, 0]] * 2
+
+
+def test_bad_input_of_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    path = tmp_path / "f.onnx"
+    refused(ValueError, "ONNX has no primitive 'cube_of'", path, 1.0, f=lambda x: cube_of(x))
+    refused(ValueError, "has no Hessian-vector product", path, 1.0, hvp=True)
+    refused(ValueError, "export it with captured='constants'", path, 1.0, captured="arguments")
+    refused(ValueError, "at least one number", path, [], f=lambda _: Value(1.0) * 2.0)
+
+
+def test_onnx_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    refused(ImportError, r"pip install 'autograd-lite\[onnx\]'", tmp_path / "f.onnx", 1.0)

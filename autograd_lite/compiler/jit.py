@@ -190,7 +190,7 @@ class Jitted:
         gradient: bool = True,
         hvp: bool = False,
         captured: str = "constants",
-        precision: str = "double",
+        precision: str | None = None,
     ) -> Path:
         """Write the function to a source file without dependencies, in the language of the suffix; return its path.
 
@@ -201,12 +201,14 @@ class Jitted:
             f_hvp(x, ..., v, ...)  the Hessian times the direction v, if `hvp`
 
         and a self-test, which compares them with the numbers that this package computed. An argument that is a list, or
-        a deeper structure, is one flat array there.
+        a deeper structure, is one flat array there. `.onnx` (extra `onnx`) is a model whose inputs are the arguments
+        and whose outputs are the values and, if `gradient`, their derivatives, each as one row per example.
 
         `example` are arguments for a call, whose structure is exported and whose numbers are those of the self-test;
         without it, those of the call that was compiled last. Captured Values are constants of the file, with the
         numbers that they have now and the names of their labels; with `captured="arguments"` they are arguments, and
-        there are derivatives by them, too. `precision="float"` makes C compute with 32 bits.
+        there are derivatives by them, too. `precision` is "double" or "float", 64 or 32 bits; by default C has double
+        and ONNX float, for which every operation of ONNX is implemented.
 
         A ValueError for another suffix and for a primitive that the language lacks, an OSError if the file cannot be
         written. There is never half a file: it is written beside `path`, then renamed.

@@ -1,7 +1,8 @@
 """Export: a function and its derivatives as one source file, with a self-test inside, that needs nothing of ours.
 
 `traced.py` traces the function and makes a program for each exported function, `listing.py` turns a program into
-statements over named variables, and `c.py`, `python.py` and `javascript.py` write those down.
+statements over named variables, and `c.py`, `python.py` and `javascript.py` write those down. `onnx.py` makes a graph
+of tensor operations from a program.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LANGUAGES: dict[str, Callable[[str], Language]] = {
     ".py": lambda _: Python(),
     ".js": lambda _: JavaScript(),
 }
-SUFFIXES = (*LANGUAGES,)
+SUFFIXES = (*LANGUAGES, ".onnx")
 PRECISIONS = ("double", "float")
 CAPTURED = ("constants", "arguments")
 
@@ -36,18 +37,26 @@ def export(
     gradient: bool = True,
     hvp: bool = False,
     captured: str = "constants",
-    precision: str = "double",
+    precision: str | None = None,
 ) -> Path:
     """Write `f`, called as in `example`, an (args, kwargs) pair, to `path`: see `Jitted.export`."""
     file = Path(path)
     _check("captured", captured, CAPTURED)
+    precision = precision or ("float" if file.suffix == ".onnx" else "double")
     _check("precision", precision, PRECISIONS)
     if file.suffix not in SUFFIXES:
         raise ValueError(f"export writes {', '.join(SUFFIXES)} files, got {file.name!r}: choose one of these suffixes")
     if precision == "float" and file.suffix in (".py", ".js"):
         raise ValueError(f"numbers in a {file.suffix} file are doubles: leave out precision='float', or export to .c")
+    if captured == "arguments" and file.suffix == ".onnx":
+        raise ValueError("an .onnx model has rows of inputs: export it with captured='constants'")
     exported = Exported(f, example, gradient, hvp, captured == "arguments")
-    content = LANGUAGES[file.suffix](precision).listing(exported.listing(file.stem)).encode()
+    if file.suffix == ".onnx":
+        from autograd_lite.compiler.export.onnx import model
+
+        content = model(exported, precision)
+    else:
+        content = LANGUAGES[file.suffix](precision).listing(exported.listing(file.stem)).encode()
     _write(file, content)
     return file
 

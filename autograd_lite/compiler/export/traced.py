@@ -89,9 +89,11 @@ class Exported:
         if hvp and not self.is_one:
             raise TypeError(f"export: hvp needs a function that gives one number; {self.label} gives {len(leaves)}")
         values = {symbol: value for value, symbol in self.trace.captured.items()}
-        order = topological_order(*[x for x in simplify(self.trace, self.roots) if type(x) is not float])
-        used = dict.fromkeys([x for node in order for x in (*node.args, node) if x in values])
-        self.captured = list(used)
+        simple = simplify(self.trace, self.roots)
+        order = topological_order(*[x for x in simple if type(x) is not float])
+        # In the order of use, so that what is used together lies together: a layer's weights, neuron by neuron.
+        used = dict.fromkeys([x for node in order for x in node.args] + simple)
+        self.captured = [x for x in used if x in values]
         self.numbers = [values[x].data for x in self.captured]
         known = names_of([values[x] for x in self.captured])
         self.labels = [known.get(values[x], "") for x in self.captured]
@@ -260,10 +262,10 @@ class Exported:
         for scale in scales:
             inputs = [scale * x for x in example]
             function.cases.append((inputs, list(run(1, array("d", inputs), numbers)[0])))
-        fill(listing, function, captured, self._shared(program))
+        fill(listing, function, captured, self.shared(program))
         return function
 
-    def _shared(self, program: Program) -> list[float]:
+    def shared(self, program: Program) -> list[float]:
         """The numbers that all rows share: constants, captured, and those that are computed from them once."""
         if not program.once:
             return [*program.constants, *self.numbers]
