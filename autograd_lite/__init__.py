@@ -3,7 +3,9 @@
 # ruff: noqa: I001
 # fmt: off
 from autograd_lite.calculus import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from autograd_lite.compiler.errors import CompileError
 from autograd_lite.compiler.jit import jit
+from autograd_lite.compiler.rule import compiled_rule
 from autograd_lite.compiler.trainer import trainer
 from autograd_lite.debugging.anomaly import detect_anomaly
 from autograd_lite.debugging.explain import explain
@@ -22,7 +24,7 @@ from autograd_lite.value import Value
 
 __all__ = [  # noqa: RUF022
     "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp",
-    "check_grads", "detect_anomaly", "explain", "jit", "trainer",
+    "check_grads", "detect_anomaly", "explain", "jit", "trainer", "compiled_rule", "CompileError",
     "name_values", "names_of", "register_owner",
     "Value", "topological_order", "draw", "to_html", "to_latex", "to_mermaid", "to_text",
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "dot", "elu",

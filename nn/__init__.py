@@ -1,6 +1,7 @@
-"""Neurons, layers and multi-layer perceptrons of Values, and what it takes to train them."""
+"""Neurons, layers and multi-layer perceptrons of Values, and how to train, save, load and draw them."""
 
 from nn import init
+from nn.callbacks import Callback, EarlyStopping, Training
 from nn.history import History
 from nn.layers import MLP, Embedding, Layer, Linear, Neuron, Sequential
 from nn.losses import (
@@ -19,27 +20,26 @@ from nn.optim import (
     SGD,
     Adam,
     AdamW,
-    CosineAnnealingLR,
-    ExponentialLR,
-    LinearLR,
     Optimizer,
     RMSprop,
-    Schedule,
-    StepLR,
     clip_grad_norm_,
     clip_grad_value_,
 )
 from nn.plotting import plot_decision_boundary, plot_history, plot_network
+from nn.prediction import evaluate, predict
+from nn.schedules import CosineAnnealingLR, ExponentialLR, LinearLR, Schedule, StepLR
 from nn.serialization import load, save
-from nn.training import DivergenceError, evaluate, fit, predict
+from nn.training import DivergenceError, fit
 
 __all__ = [
     "MLP",
     "SGD",
     "Adam",
     "AdamW",
+    "Callback",
     "CosineAnnealingLR",
     "DivergenceError",
+    "EarlyStopping",
     "Embedding",
     "ExponentialLR",
     "History",
@@ -53,6 +53,7 @@ __all__ = [
     "Schedule",
     "Sequential",
     "StepLR",
+    "Training",
     "accuracy",
     "binary_accuracy",
     "binary_cross_entropy",

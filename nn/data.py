@@ -1,36 +1,49 @@
-"""Rows of data: checked once, before anything is done with them; then drawn, split and shuffled."""
+"""Rows of data: checked once at the start, split, and put in a random order."""
 
 from __future__ import annotations
 
 import math
 import random
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
-from nn.module import as_list, flatten, shape
+from autograd_lite.trees import tree_leaves
+from nn.module import all_finite, as_list, shape
+
+Row: TypeAlias = dict[str, float]  # the numbers of one epoch or one evaluation, by name
+
+_PLAIN = {float, int}
 
 
 def rows_of(what: str, name: str, array: Any) -> list[Any]:
-    """The rows of `array`, as lists; an error names the first that is not like row 0, or not of finite numbers."""
+    """The rows of `array`, as lists.
+
+    A TypeError or ValueError names the first row that is not finite numbers, or has another shape than row 0.
+    """
     rows = as_list(array)
     if not isinstance(rows, (list, tuple)):
         raise TypeError(f"{what} takes {name} as a list or an array, one row for each example, got {rows!r}")
     if not rows:
         raise ValueError(f"{what}: {name} has no rows")
     rows = [as_list(row) for row in rows]
+    first = shape(rows[0])
     for i, row in enumerate(rows):
-        for number in flatten(row):
+        if type(row) is list and (len(row),) == first and _PLAIN.issuperset(map(type, row)) and all_finite(row):
+            continue  # the usual case, in a tenth of the time
+        for number in tree_leaves(row):
             if not isinstance(number, Real):
                 raise TypeError(f"{what}: row {i} of {name} has {number!r} where a number should be")
             if not math.isfinite(number):
                 raise ValueError(f"{what}: row {i} of {name} has {number}: leave such rows out, or fill them in")
-        if shape(row) != shape(rows[0]) or shape(row) is None:
-            raise ValueError(f"{what}: row {i} of {name} has shape {shape(row)}, and row 0 has {shape(rows[0])}")
+        if shape(row) is None:
+            raise ValueError(f"{what}: row {i} of {name} is not a number or a regular list of numbers: {row!r:.60}")
+        if shape(row) != first:
+            raise ValueError(f"{what}: row {i} of {name} has shape {shape(row)}, and row 0 has {first}")
     return rows
 
 
 def examples_of(what: str, X: Any, y: Any) -> tuple[list[Any], list[Any]]:
-    """The rows of X and of y, as many of one as of the other."""
+    """The rows of X and of y; a ValueError if there are not as many of one as of the other."""
     X, y = rows_of(what, "X", X), rows_of(what, "y", y)
     if len(X) != len(y):
         raise ValueError(f"{what} takes one target for each row, got {len(X)} rows in X and {len(y)} in y")
@@ -46,7 +59,7 @@ def order_of(n: int, seed: str | None) -> list[int]:
 
 
 def split(X: list[Any], y: list[Any], part: float, seed: int) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
-    """X and y without a part of their rows, drawn by `seed`, and X and y of these."""
+    """Split off the part `part` of the rows, drawn by `seed`: X and y of the other rows, then X and y of these."""
     held = round(part * len(X)) if 0.0 < part < 1.0 else 0
     if not 0 < held < len(X):
         raise ValueError(f"a validation_split of {part} leaves no row of {len(X)} to train on, or none to validate")

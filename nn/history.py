@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
-Row: TypeAlias = dict[str, float]  # one epoch
+from nn.data import Row
+from nn.plotting import plot_history
 
 
 class History:
@@ -34,9 +35,7 @@ class History:
         return "\n".join([*lines, self.stopped] if self.stopped else lines)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw it: `nn.plot_history`."""
-        from nn.plotting import plot_history
-
+        """Draw the history with `nn.plot_history` on the axes `ax`, or on a new figure; the axes are returned."""
         return plot_history(self, ax)
 
 

@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 
 import autograd_lite as ag
 from autograd_lite import Value
+from autograd_lite.trees import tree_leaves
 from nn import init
 from nn.init import Initializer, Seed
-from nn.module import Module, as_list, finite, flatten, shape, table
+from nn.module import Module, as_list, finite, parts_of_attributes, shape
+from nn.tables import Table
 
 Activation: TypeAlias = Callable[[Any], Any]  # a function of one number
 
@@ -90,6 +92,7 @@ class Layer(Module):
         biases = [False] * nout if bias is False else _numbers("Layer bias", _or_default(bias), (nout,), rng, nin, nout)
         self.neurons = [Neuron(nin, self.activation, b, w) for w, b in zip(rows, biases, strict=True)]
 
+    @parts_of_attributes
     def parts(self) -> Iterator[tuple[str, Any]]:
         """`weight`, nout rows of nin Values, and `bias`, nout Values, if there is one."""
         yield "weight", [neuron.w for neuron in self.neurons]
@@ -128,6 +131,7 @@ class Sequential(Module):
                 raise TypeError(f"Sequential takes callables (a Layer, relu, a lambda), got {layer!r}")
         self.layers = list(layers)
 
+    @parts_of_attributes
     def parts(self) -> Iterator[tuple[str, Any]]:
         """The layers, each under its place."""
         place = 0
@@ -142,7 +146,7 @@ class Sequential(Module):
             x = [layer(item) for item in x] if each else layer(x)
         return x
 
-    def summary(self) -> str:
+    def summary(self) -> Table:
         """A table of the layers, their sizes, activations and numbers of parameters."""
         rows = [("place", "layer", "shape", "activation", "parameters")]
         for place, layer in self.parts():
@@ -154,7 +158,7 @@ class Sequential(Module):
                 activation = name_of(layer.activation) if layer.activation else ""
             rows.append((place, kind, size, activation, f"{count:,}"))
         rows.append(("total", "", "", "", f"{len(self.parameters()):,}"))
-        return table(rows)
+        return Table(rows)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(name_of, self.layers))})"
@@ -256,7 +260,7 @@ def _numbers(what: str, given: Any, size: tuple[int, ...], rng: random.Random, n
     given = as_list(given)
     if shape(given) != size:
         raise ValueError(f"{what} has shape {size}, got numbers of shape {shape(given)}")
-    for number in flatten(given):
+    for number in tree_leaves(given):
         finite(what, number)
     return given
 

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import autograd_lite as ag
 from autograd_lite import Value
-from nn.module import as_list, flatten, numbers, shape
+from autograd_lite.trees import tree_leaves
+from nn.module import as_list, numbers, shape
 
 Scalar: TypeAlias = Any  # a Value, or a real number
 Loss: TypeAlias = Callable[[Any, Any], Scalar]  # (prediction, target)
@@ -135,7 +136,9 @@ def _mean(what: str, prediction: Any, target: Any, one: Callable[[Scalar, Scalar
     shapes = shape(prediction), shape(target)
     if shapes[0] != shapes[1] or shapes[0] is None:
         raise ValueError(f"{what} takes a prediction and a target of one shape, got {shapes[0]} and {shapes[1]}")
-    pairs = list(zip(flatten(prediction), flatten(target), strict=True)) if shapes[0] else [(prediction, target)]
+    pairs = (
+        list(zip(tree_leaves(prediction), tree_leaves(target), strict=True)) if shapes[0] else [(prediction, target)]
+    )
     if not pairs:
         raise ValueError(f"{what} takes at least one number, got an empty list")
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""Optimisers: what to do to a parameter about its gradient. Names, meanings and numbers are those of torch.optim."""
+"""Optimisers: rules that change parameters by their gradients. Names, meanings and numbers are those of torch.optim."""
 
 from __future__ import annotations
 
@@ -7,24 +7,41 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, ClassVar
 
+import autograd_lite as ag
 from autograd_lite import Value
+
+COMPILE_FROM = 32  # the number of parameters from which on a compiled step is faster than Python's loop
 
 
 class Optimizer:
     """Parameters, and the rule by which a step changes them.
 
     The rule is `update(p, g, t, *state) -> (p, *state)`: from a parameter, its gradient, the number of the step
-    from 1, and what the optimiser remembers of that parameter, to the parameter and the memory after the step. It is
-    written in operators and autograd_lite's functions, so that it serves floats, and a trainer can compile it.
+    from 1, and the remembered state of that parameter, to the parameter and its state after the step. It is written in
+    operators and autograd_lite's functions, so that it works on floats and can be compiled.
+
+    A subclass declares `remembers`, PyTorch's names of the state, and `hyperparameters`, the names of the attributes
+    that `update` reads beside `lr`. They may be assigned at any time; the next step uses the new number.
+
+    >>> class SignSGD(Optimizer):
+    ...     def update(self, p, g, t, *state):
+    ...         return (p - self.lr * ag.sign(g),)
+    >>> w = Value(3.0)
+    >>> w.grad = 0.1
+    >>> SignSGD([w], lr=1.0).step()
+    >>> w.data
+    2.0
     """
 
-    remembers: ClassVar[tuple[str, ...]] = ()  # PyTorch's names of what `state` holds; each number begins as 0.0
+    remembers: ClassVar[tuple[str, ...]] = ()  # each number of the state begins as 0.0
+    hyperparameters: ClassVar[tuple[str, ...]] = ()
+    compiles: ClassVar[bool] = False  # True: `step` compiles `update`, run once on Values without numbers
 
     def __init__(self, parameters: Iterable[Value], lr: float, **settings: float) -> None:
-        """Optimise `parameters` with the learning rate `lr`; an error names what makes no sense.
+        """Optimise `parameters` with the learning rate `lr` and the hyperparameters `settings` as attributes.
 
-        A TypeError if they are not Values or a setting is no number; a ValueError if one of them is the result of an
-        operation or is there twice, or a setting is out of its range.
+        A TypeError if the parameters are not Values or a setting is not a number; a ValueError if a parameter is the
+        result of an operation or is given twice, or a setting is negative or not finite.
         """
         me = type(self).__name__
         if not isinstance(parameters, Iterable):
@@ -42,7 +59,7 @@ class Optimizer:
                 )
             if p.op is not None:
                 raise ValueError(
-                    f"{me} can't optimize a non-leaf, the result of {p.op.name}: give it what that is made of"
+                    f"{me} can't optimize a non-leaf, the result of {p.op.name}: give it the leaves it was made from"
                 )
         if len(set(self.parameters)) < len(self.parameters):
             raise ValueError(f"{me} has a parameter twice, and would move it twice: give it each Value once")
@@ -52,22 +69,46 @@ class Optimizer:
                 raise TypeError(f"{me} takes a number as {name}, got {setting!r}")
             if not 0.0 <= float(setting) < math.inf:
                 raise ValueError(f"{me} takes a finite {name} of at least 0, got {setting}")
+            setattr(self, name, setting)
         self.lr = lr
         self.steps = 0
         self.state = {name: [0.0] * len(self.parameters) for name in self.remembers}
+        self._rule: Any = None  # the compiled `update`; False if it cannot be compiled
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A subclass with an `update` of its own has it run in Python, unless it sets `compiles = True`."""
+        super().__init_subclass__(**options)
+        if "update" in vars(cls) and "compiles" not in vars(cls):
+            cls.compiles = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes without the compiled rule, which a copy compiles again."""
+        return {**vars(self), "_rule": None}
+
+    def __repr__(self) -> str:
+        settings = [f"{name}={getattr(self, name)!r}" for name in ("lr", *self.hyperparameters)]
+        return f"{type(self).__name__}({len(self.parameters):,} parameters, {', '.join(settings)})"
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """The parameter and what is remembered of it after step number `t`."""
-        raise NotImplementedError
+        """The parameter and its state after step number `t`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it moves a parameter: give it an update")
 
     def step(self) -> None:
-        """Move every parameter by its gradient."""
-        self.steps += 1
+        """Change `data` of every parameter by its `grad`. After an error everything is as it was before."""
+        if self.compiles and len(self.parameters) >= COMPILE_FROM and self._rule is not False:
+            try:
+                if self._rule is None:
+                    self._rule = ag.compiled_rule(self)
+                self._rule.step(self)
+                return
+            except ag.CompileError:
+                self._rule = False
         rows = zip(self.parameters, *self.state.values(), strict=True)
-        moved, *state = zip(*[self.update(p.data, p.grad, self.steps, *s) for p, *s in rows], strict=True)
+        moved, *state = zip(*[self.update(p.data, p.grad, self.steps + 1, *s) for p, *s in rows], strict=True)
         for p, number in zip(self.parameters, moved, strict=True):
             p.data = number
         self.state = {name: list(column) for name, column in zip(self.state, state, strict=True)}
+        self.steps += 1
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
@@ -75,27 +116,48 @@ class Optimizer:
             p.grad = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on as if there had been no break: plain numbers, lists and names."""
+        """A dict of numbers, lists and names, with which `load_state_dict` continues as if nothing had been between."""
         state = {name: list(column) for name, column in self.state.items()}
         return {"optimizer": type(self).__name__, "lr": self.lr, "steps": self.steps, "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`; a ValueError if it is of another optimiser or another number of parameters."""
+        """Continue from `state`, which `state_dict` gave.
+
+        A TypeError if it is not a dict, a ValueError if it is damaged, or belongs to another class of optimiser or
+        another number of parameters; the optimiser is then as it was.
+        """
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a dict, as state_dict() gives, got {type(state).__name__}")
+        if missing := [name for name in ("optimizer", "lr", "steps", "state") if name not in state]:
+            raise ValueError(f"the optimizer's state has no {', '.join(missing)}")
         if state["optimizer"] != type(self).__name__:
             raise ValueError(f"the state is of the optimizer {state['optimizer']}, this is {type(self).__name__}")
-        lengths = {len(state["state"][name]) for name in self.remembers}
-        if lengths - {len(self.parameters)}:
-            raise ValueError(f"the optimizer's state is of {max(lengths)} parameters, here are {len(self.parameters)}")
-        self.lr, self.steps = state["lr"], state["steps"]
-        self.state = {name: list(state["state"][name]) for name in self.remembers}
+        lr, steps, columns = state["lr"], state["steps"], state["state"]
+        if not _is_number(lr) or not 0.0 <= lr < math.inf or type(steps) is not int or steps < 0:
+            raise ValueError(f"the optimizer's state is damaged: lr {lr!r:.60}, steps {steps!r:.60}")
+        if not isinstance(columns, Mapping) or set(columns) != set(self.remembers):
+            raise ValueError(f"the optimizer's state is damaged: it takes lists called {', '.join(self.remembers)}")
+        for name, column in columns.items():
+            if not isinstance(column, (list, tuple)) or not all(map(_is_number, column)):
+                raise ValueError(f"the optimizer's state is damaged: {name} is not a list of numbers")
+            if len(column) != len(self.parameters):
+                raise ValueError(
+                    f"the optimizer's state is of {len(column)} parameters, here are {len(self.parameters)}"
+                )
+        self.lr, self.steps = lr, steps
+        self.state = {name: list(columns[name]) for name in self.remembers}
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum (Polyak's, or Nesterov's) and weight decay."""
 
     remembers = ("momentum_buffer",)
+    hyperparameters = ("momentum", "weight_decay", "nesterov")
+    compiles = True
+
+    momentum: float
+    weight_decay: float
+    nesterov: bool
 
     def __init__(
         self,
@@ -107,11 +169,10 @@ class SGD(Optimizer):
     ) -> None:
         if nesterov and not momentum:
             raise ValueError("SGD with nesterov=True takes a momentum above 0")
-        super().__init__(parameters, lr, momentum=momentum, weight_decay=weight_decay)
-        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
+        super().__init__(parameters, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """p - lr * v, with v = momentum * v + g; Nesterov's looks a step of momentum ahead."""
+        """p - lr * v with v = momentum * v + g; with nesterov p - lr * (g + momentum * v)."""
         (v,) = state
         if self.weight_decay:
             g = g + self.weight_decay * p
@@ -123,6 +184,13 @@ class RMSprop(Optimizer):
     """The gradient over the root of its running mean square: Tieleman and Hinton 2012."""
 
     remembers = ("square_avg", "momentum_buffer")
+    hyperparameters = ("alpha", "eps", "weight_decay", "momentum")
+    compiles = True
+
+    alpha: float
+    eps: float
+    weight_decay: float
+    momentum: float
 
     def __init__(
         self,
@@ -134,7 +202,7 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum)
-        self.alpha, self.eps, self.weight_decay, self.momentum = alpha, _positive(eps), weight_decay, momentum
+        _check_positive(self)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
         """p - lr * b, with b = momentum * b + g / (sqrt(s) + eps) and s = alpha * s + (1 - alpha) * g**2."""
@@ -146,9 +214,14 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """The running mean of the gradient over the root of that of its square: Kingma and Ba 2015."""
+    """The running mean of the gradient over the root of the running mean of its square: Kingma and Ba 2015."""
 
     remembers = ("exp_avg", "exp_avg_sq")
+    hyperparameters = ("betas", "eps", "weight_decay")
+    compiles = True
+
+    eps: float
+    weight_decay: float
 
     def __init__(
         self,
@@ -161,10 +234,11 @@ class Adam(Optimizer):
         if not all(0.0 <= beta < 1.0 for beta in betas):
             raise ValueError(f"{type(self).__name__} takes betas of at least 0 and below 1, got {betas}")
         super().__init__(parameters, lr, eps=eps, weight_decay=weight_decay)
-        self.betas, self.eps, self.weight_decay = tuple(betas), _positive(eps), weight_decay
+        _check_positive(self)
+        self.betas = tuple(betas)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """p - lr * m / (sqrt(v) + eps), of means m and v freed of their bias towards 0 at the start."""
+        """p - lr * m / (sqrt(v) + eps), where the running means m and v are corrected for their start at 0."""
         return self._adapt(p, g + self.weight_decay * p if self.weight_decay else g, t, *state)
 
     def _adapt(self, p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, ...]:
@@ -176,7 +250,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with the weight decay beside the gradient, not in it: Loshchilov and Hutter 2019."""
+    """Adam with weight decay applied to the parameter, not added to the gradient: Loshchilov and Hutter 2019."""
+
+    compiles = True
 
     def __init__(
         self,
@@ -189,18 +265,18 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """As Adam of the bare gradient, from p * (1 - lr * weight_decay)."""
+        """Adam's step without weight decay, from p * (1 - lr * weight_decay)."""
         return self._adapt(p * (1.0 - self.lr * self.weight_decay), g, t, *state)
 
 
 def clip_grad_value_(parameters: Iterable[Value], clip_value: float) -> None:
-    """Bring every gradient into -clip_value ... clip_value."""
+    """Clip every gradient to the range from -clip_value to clip_value."""
     for p in parameters:
         p.grad = min(max(p.grad, -clip_value), clip_value)
 
 
 def clip_grad_norm_(parameters: Iterable[Value], max_norm: float) -> float:
-    """Shorten the gradients, taken as one vector, to the length `max_norm` if it is longer; the length it had."""
+    """Scale the gradients, as one vector, down to the length `max_norm`. Returns their length before."""
     parameters = list(parameters)
     norm = math.hypot(*[p.grad for p in parameters])
     scale = min(1.0, max_norm / (norm + 1e-6))  # the 1e-6 is PyTorch's
@@ -209,74 +285,10 @@ def clip_grad_norm_(parameters: Iterable[Value], max_norm: float) -> float:
     return norm
 
 
-class Schedule:
-    """The learning rate as a function of the epoch; `step` goes on to the next, and `fit` does so by itself."""
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer, self.base_lr = optimizer, optimizer.lr
-        self.start(0)
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate in epoch number `epoch`, from 0."""
-        raise NotImplementedError
-
-    def start(self, epoch: int) -> None:
-        """Give the optimiser the learning rate of epoch number `epoch`, from 0."""
-        self.last_epoch = epoch
-        self.optimizer.lr = self.rate(epoch)
-
-    def step(self) -> None:
-        """Go on to the next epoch."""
-        self.start(self.last_epoch + 1)
+def _check_positive(optimizer: RMSprop | Adam) -> None:
+    if optimizer.eps <= 0.0:
+        raise ValueError(f"eps prevents a division by 0: it must be above 0, got {optimizer.eps}")
 
 
-class StepLR(Schedule):
-    """The rate times gamma after every `step_size` epochs."""
-
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        self.step_size, self.gamma = step_size, gamma
-        super().__init__(optimizer)
-
-    def rate(self, epoch: int) -> float:
-        """base_lr * gamma**(epoch // step_size)."""
-        return float(self.base_lr * self.gamma ** (epoch // self.step_size))
-
-
-class ExponentialLR(StepLR):
-    """The rate times gamma after every epoch."""
-
-    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        super().__init__(optimizer, 1, gamma)
-
-
-class CosineAnnealingLR(Schedule):
-    """Half a wave of the cosine, from the rate down to `eta_min` in `T_max` epochs: Loshchilov and Hutter 2017."""
-
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        self.T_max, self.eta_min = T_max, eta_min
-        super().__init__(optimizer)
-
-    def rate(self, epoch: int) -> float:
-        """eta_min + (base_lr - eta_min) * (1 + cos(pi * epoch / T_max)) / 2."""
-        return self.eta_min + (self.base_lr - self.eta_min) * (1.0 + math.cos(math.pi * epoch / self.T_max)) / 2.0
-
-
-class LinearLR(Schedule):
-    """A warm-up: from start_factor to end_factor times the rate, in `total_iters` equal steps."""
-
-    def __init__(
-        self, optimizer: Optimizer, start_factor: float = 1.0 / 3.0, end_factor: float = 1.0, total_iters: int = 5
-    ) -> None:
-        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
-        super().__init__(optimizer)
-
-    def rate(self, epoch: int) -> float:
-        """base_lr times the factor for this epoch."""
-        done = min(epoch, self.total_iters) / self.total_iters
-        return self.base_lr * (self.start_factor + (self.end_factor - self.start_factor) * done)
-
-
-def _positive(eps: float) -> float:
-    if eps <= 0.0:
-        raise ValueError(f"eps keeps a division by 0 away: it must be above 0, got {eps}")
-    return eps
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Real) and not isinstance(x, bool)

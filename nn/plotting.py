@@ -7,12 +7,13 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from nn.data import examples_of
-from nn.history import History
 from nn.layers import Layer, Sequential, name_of
-from nn.training import Model, predict
+from nn.prediction import Model, predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from nn.history import History
 
 BLUE, ORANGE, INK = "#0072B2", "#D55E00", "#222222"
 LIGHT_BLUE, LIGHT_ORANGE = "#73B1D6", "#EBA674"

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import autograd_lite as ag
+from autograd_lite.trees import tree_leaves
 from nn import init
 from nn.history import History
 from nn.layers import MLP, Activation, Embedding, Layer, Neuron, Sequential, name_of
-from nn.module import Module, all_finite, flatten, shape
+from nn.module import Module, all_finite, shape
 from nn.optim import Optimizer
 
 FORMAT, VERSION = "autograd-lite", 1
@@ -31,7 +32,7 @@ def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, hi
     """
     path, state = Path(path), model.state_dict()
     for name, array in state.items():
-        if not all_finite(flatten(array)):
+        if not all_finite(tree_leaves(array)):
             raise ValueError(f"save: {name} is not finite: nothing was written to {path}")
     description = {"format": FORMAT, "version": VERSION, "architecture": architecture(model)}
     if optimizer is not None:

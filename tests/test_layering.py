@@ -68,3 +68,20 @@ def test_the_compiler_uses_no_debugging_tool() -> None:
     for path in (ROOT / "autograd_lite" / "compiler").rglob("*.py"):
         text = path.read_text()
         assert text.count("autograd_lite.debugging") == text.count("autograd_lite.debugging.callsite"), path.name
+
+
+def test_the_modules_of_nn_import_each_other_in_one_direction() -> None:
+    imports: dict[str, set[str]] = {}
+    for path in (ROOT / "nn").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):  # what only a type checker imports is not an import
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+        found = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        imports[path.stem] = {module.removeprefix("nn.") for module in found if module.startswith("nn.")}
+    assert imports.pop("__init__")
+    assert len(imports) > 10
+    while imports:
+        free = {name for name, needed in imports.items() if not needed & imports.keys()}
+        assert free, f"these modules of nn import each other in a circle: {', '.join(sorted(imports))}"
+        imports = {name: needed for name, needed in imports.items() if name not in free}

@@ -1,16 +1,21 @@
 """Modules: what they compute, what their parameters are called, where these start, and what bad input gets."""
 
 import copy
+import gc
 import math
 import pickle
 import random
 import statistics
+import weakref
 from contextlib import nullcontext
+from functools import wraps
 
 import pytest
 
+import autograd_lite as ag
 import nn
 from autograd_lite import Value, no_grad, relu, softmax, tanh, topological_order
+from autograd_lite.trees import tree_leaves
 
 
 def test_a_neuron_is_one_dot_and_an_activation():
@@ -286,3 +291,176 @@ def test_layers_without_history_give_the_numbers_of_layers_with_it() -> None:
                 assert [y.data for y in leaves] == [y.data for y in recorded]
                 assert all(y.op is None and y.args == () for y in leaves)
                 assert all(y.op is not None for y in recorded)
+
+
+# --- Parameters are walked again only where something changed --------------------------------------------------------
+
+
+class Net(nn.Module):
+    def __init__(self):
+        self.body = nn.MLP(2, [3, 2], seed=0)
+        self.extra = [Value(1.0), [Value(2.0), {"a": Value(3.0)}]]
+        self.twice = self.body.layers[0]
+        self.name = "net"
+
+    def __call__(self, x):
+        return self.body(x)
+
+
+def fresh(module):
+    """The parameters by a walk of the tree."""
+    found = [p for _, array in module.named_parameters() for p in tree_leaves(array)]
+    return list(dict.fromkeys(found))
+
+
+CHANGES = {
+    "a weight in a list": lambda net: net.body.layers[0].neurons[1].w.__setitem__(0, Value(9.0)),
+    "a list of weights": lambda net: setattr(net.body.layers[1].neurons[0], "w", [Value(8.0) for _ in range(3)]),
+    "the same list again": lambda net: setattr(net, "extra", list(net.extra)),
+    "a bias": lambda net: setattr(net.body.layers[0].neurons[2], "b", Value(7.0)),
+    "no bias": lambda net: [setattr(neuron, "b", None) for neuron in net.body.layers[1].neurons],
+    "longer": lambda net: net.extra.append(Value(6.0)),
+    "shorter": lambda net: net.extra.pop(),
+    "swapped": lambda net: net.extra.reverse(),
+    "in a dict": lambda net: net.extra[1][1].update(a=Value(5.0)),
+    "another key": lambda net: net.extra[1][1].update(b=Value(5.0)),
+    "a layer": lambda net: net.body.layers.__setitem__(1, nn.Layer(3, 2, seed=4)),
+    "another layer": lambda net: net.body.layers.append(nn.Layer(2, 2, seed=4)),
+    "a neuron": lambda net: net.body.layers[0].neurons.__setitem__(0, nn.Neuron(2, seed=3)),
+    "a module": lambda net: setattr(net, "body", nn.MLP(2, [1], seed=5)),
+    "a new attribute": lambda net: setattr(net, "more", Value(4.0)),
+    "no attribute": lambda net: delattr(net, "extra"),
+    "a frozen parameter": lambda net: setattr(net.body.layers[0].neurons[0], "b", 3.0),
+    "a result": lambda net: net.extra.__setitem__(0, Value(1.0) * 2),
+    "all attributes": lambda net: setattr(net, "__dict__", {"w": Value(1.0)}),
+    "attributes of a part": lambda net: setattr(
+        net.body.layers[0].neurons[0], "__dict__", {"w": [Value(1.0)], "b": None}
+    ),
+    "the class of a part": lambda net: setattr(net.twice, "__class__", Reversed),
+    "a method": lambda net: setattr(net, "parts", lambda: [("w", net.extra)]),
+    "another activation": lambda net: setattr(net.body.layers[0], "activation", None),
+}
+
+
+class Reversed(nn.Layer):
+    def parts(self):
+        return [("neurons", self.neurons[::-1])]
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_parameters_are_those_of_the_tree_after_every_change(change):
+    net = Net()
+    assert net.parameters() == net.parameters() == fresh(net)
+    assert len(net.parameters()) == 2 * 3 + 3 + 3 * 2 + 2 + 3
+    change(net)
+    assert net.parameters() == fresh(net)
+    assert net.parameters() == fresh(net)
+    if "extra" in vars(net):
+        net.extra.insert(0, Value(0.5))
+        assert net.parameters() == fresh(net)
+
+
+def test_parts_of_ones_own_are_asked_every_time():
+    class Chosen(nn.Module):
+        chosen = 0
+
+        def parts(self):
+            return [("w", weights[self.chosen])]
+
+    weights = [[Value(0.0)], [Value(1.0), Value(2.0)]]
+    chosen, outer = Chosen(), nn.Sequential(nn.Layer(1, 1, seed=0))
+    outer.inner = chosen
+    outer.layers.append(chosen)
+    assert chosen.parameters() == weights[0]
+    assert outer.parameters()[2:] == weights[0]
+    Chosen.chosen = 1
+    assert chosen.parameters() == weights[1]
+    assert outer.parameters()[2:] == weights[1]
+
+
+def test_the_list_of_parameters_is_the_callers():
+    model = nn.MLP(2, [1], seed=0)
+    model.parameters().clear()
+    assert len(model.parameters()) == 3
+
+
+def test_an_unchanged_model_is_not_walked_again(monkeypatch):
+    model = nn.MLP(2, [3, 1], seed=0)
+    expected = model.parameters()
+    monkeypatch.setattr("nn.module._named", None)
+    assert model.parameters() == expected
+    model.zero_grad()
+
+
+def test_copies_and_pickles_have_parameters_of_their_own():
+    model = Net()
+    model.parameters()
+    for twin in copy.deepcopy(model), pickle.loads(pickle.dumps(model)):
+        assert twin.parameters() == fresh(twin)
+        assert set(twin.parameters()).isdisjoint(model.parameters())
+        assert twin.state_dict() == model.state_dict()
+    shallow = copy.copy(model)
+    assert shallow.parameters() == model.parameters()
+    shallow.extra = []
+    assert shallow.parameters() == fresh(shallow) != model.parameters()
+
+
+def test_a_model_is_freed_without_the_collector():
+    model = Net()
+    model.parameters()
+    gone = weakref.ref(model)
+    gc.disable()
+    try:
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_function_that_is_dressed_as_an_activation_sees_values():
+    seen = []
+
+    @wraps(ag.silu)
+    def mine(x):
+        seen.append(type(x))
+        return x.tanh()
+
+    layer = nn.Layer(2, 3, mine, seed=0)
+    with ag.no_grad():
+        quiet = layer([1.0, 2.0])
+    assert [z.data for z in quiet] == [z.data for z in layer([1.0, 2.0])]
+    assert set(seen) == {Value}
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_models_are_tables_in_notebooks():
+    html = nn.MLP(2, [16, 1], seed=0)._repr_html_()
+    assert html.count("<tr>") == 4
+    assert '<th scope="col">layer</th>' in html
+    assert '<td class="n">2 -&gt; 16</td>' in html
+    assert '<td class="n">65</td>' in html
+    assert '<td class="n">2 x 3</td>' in nn.Embedding(2, 3, seed=0)._repr_html_()
+    summary = nn.MLP(2, [16, 1], seed=0).summary()
+    assert summary._repr_html_() == html
+    assert str(summary).splitlines()[-1].split() == ["total", "65"]
+
+
+def test_a_model_that_cannot_be_shown_raises_nothing():
+    class Broken(nn.Module):
+        def parts(self):
+            raise RuntimeError("not now")
+
+    assert Broken()._repr_html_() is None
+    assert nn.MLP.__new__(nn.MLP)._repr_html_() is None
+
+
+def test_markup_in_a_name_is_text():
+    def evil(x):
+        return x
+
+    evil.__name__ = "<script>alert(1)</script>"
+    html = nn.Sequential(nn.Layer(1, 1, seed=0), evil)._repr_html_()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html

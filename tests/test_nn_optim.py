@@ -1,9 +1,12 @@
 """Optimisers and schedules: PyTorch's steps, to 1e-12 over 100 of them, on floats and on arrays."""
 
+import copy
+import pickle
 import random
 
 import pytest
 
+import autograd_lite as ag
 import nn
 from autograd_lite import Value
 
@@ -120,7 +123,7 @@ def test_clipping_agrees_with_pytorch(clip, limit):
         (lambda: nn.SGD([]), "SGD has no parameters: give it model.parameters()"),
         (
             lambda: nn.SGD([Value(1.0) * 2]),
-            "SGD can't optimize a non-leaf, the result of mul: give it what that is made",
+            "SGD can't optimize a non-leaf, the result of mul: give it the leaves it was made from",
         ),
         (lambda: nn.Adam([Value(0.0)] * 2), "Adam has a parameter twice, .* give it each Value once"),
         (lambda: nn.SGD([Value(0.0)], lr=-0.1), "SGD takes a finite lr of at least 0, got -0.1"),
@@ -159,3 +162,184 @@ def test_bad_input_is_named(wrong, message):
 def test_what_is_of_the_wrong_kind_is_named(wrong, message):
     with pytest.raises(TypeError, match=message):
         wrong()
+
+
+# --- The compiled rule that `step` uses on many parameters ----------------------------------------------------------
+
+
+def many(kind, settings, n=40):
+    return getattr(nn, kind)([Value(0.05 * i - 0.9) for i in range(n)], **settings)
+
+
+def steps_of(optimizer, steps, before=lambda optimizer, step: None):
+    for step in range(steps):
+        before(optimizer, step)
+        for p, g in zip(optimizer.parameters, gradients(step, len(optimizer.parameters)), strict=True):
+            p.grad = g
+        optimizer.step()
+    return [p.data for p in optimizer.parameters], optimizer.state, optimizer.steps
+
+
+@pytest.fixture
+def in_python(monkeypatch):
+    """A function that runs another one with every optimiser's step made by Python's loop."""
+
+    def run(f, *args):
+        with monkeypatch.context() as patch:
+            patch.setattr("nn.optim.COMPILE_FROM", 10**9)
+            return f(*args)
+
+    return run
+
+
+def agree(ours, expected):
+    assert ours[0] == pytest.approx(expected[0], rel=1e-12, abs=1e-13)
+    assert {**ours[1]} == {name: pytest.approx(column, rel=1e-12, abs=1e-13) for name, column in expected[1].items()}
+    assert ours[2] == expected[2]
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS)
+def test_the_compiled_rule_makes_the_steps_of_the_loop(name, settings, in_python):
+    compiled = many(name, settings)
+    agree(steps_of(compiled, 30), in_python(steps_of, many(name, settings), 30))
+    assert compiled._rule
+
+
+def test_changed_hyperparameters_count_in_the_next_step(in_python):
+    def change(optimizer, step):
+        if step == 3:
+            optimizer.lr = 0.5
+        if step == 5:
+            optimizer.weight_decay = 0.1
+        if step == 7:
+            optimizer.momentum = 0.9
+        if step == 9:
+            optimizer.nesterov = True
+        if step == 11:
+            optimizer.state["momentum_buffer"][3] = 7.0
+            optimizer.parameters[2].data = -4
+
+    agree(steps_of(many("SGD", {"lr": 0.1}), 14, change), in_python(steps_of, many("SGD", {"lr": 0.1}), 14, change))
+
+
+def test_a_copy_a_pickle_and_a_state_dict_continue_where_it_was():
+    whole = steps_of(many("Adam", {}), 12)
+    optimizer = many("Adam", {})
+    steps_of(optimizer, 5)
+    assert optimizer._rule
+    restored = many("Adam", {})
+    for p, q in zip(restored.parameters, optimizer.parameters, strict=True):
+        p.data = q.data
+    restored.load_state_dict(optimizer.state_dict())
+    for other in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer)), restored):
+        for step in range(5, 12):
+            for p, g in zip(other.parameters, gradients(step, 40), strict=True):
+                p.grad = g
+            other.step()
+        assert ([p.data for p in other.parameters], other.state, other.steps) == whole
+
+
+def test_two_optimizers_may_share_parameters():
+    parameters = [Value(float(i)) for i in range(40)]
+    first, second = nn.SGD(parameters, lr=0.5), nn.SGD(parameters[::-1], lr=0.25)
+    for p in parameters:
+        p.grad = 2.0
+    first.step()
+    second.step()
+    assert [p.data for p in parameters] == [i - 1.5 for i in range(40)]
+
+
+def test_an_update_and_a_step_of_ones_own_are_called():
+    seen = []
+
+    class Counting(nn.SGD):
+        def update(self, p, g, t, *state):
+            seen.append(t)
+            return super().update(p, g * len(seen), t, *state)
+
+    class Clipped(nn.SGD):
+        def step(self):
+            nn.clip_grad_value_(self.parameters, 0.01)
+            super().step()
+
+    counting = Counting([Value(0.0) for _ in range(40)], lr=1.0)
+    for p in counting.parameters:
+        p.grad = 1.0
+    counting.step()
+    assert [p.data for p in counting.parameters] == [-1.0 - i for i in range(40)]
+    assert seen == [1] * 40
+    clipped = Clipped([Value(0.0) for _ in range(40)], lr=1.0)
+    for p in clipped.parameters:
+        p.grad = 5.0
+    clipped.step()
+    assert [p.data for p in clipped.parameters] == [-0.01] * 40
+    clipped.update = lambda p, g, t, *state: (p + 1.0, *state)
+    clipped.step()
+    assert [p.data for p in clipped.parameters] == [0.99] * 40
+
+
+def test_an_attribute_that_is_not_declared_is_never_compiled_in():
+    class Scaled(nn.SGD):
+        compiles = True
+        scale = 1.0
+
+        def update(self, p, g, t, *state):
+            return p - self.lr * self.scale * g, *state
+
+    class Declared(Scaled):
+        hyperparameters = (*nn.SGD.hyperparameters, "scale")
+
+    for kind in Scaled, Declared:
+        optimizer = kind([Value(0.0) for _ in range(40)], lr=1.0)
+        optimizer.scale = 2.0
+        for p in optimizer.parameters:
+            p.grad = 1.0
+        optimizer.step()
+        optimizer.scale = 3.0
+        optimizer.step()
+        assert [p.data for p in optimizer.parameters] == [-5.0] * 40
+        assert bool(optimizer._rule) is (kind is Declared)
+        if kind is Scaled:
+            with pytest.raises(ag.CompileError, match=r"reads self.scale, which Scaled.hyperparameters does not"):
+                ag.compiled_rule(optimizer)
+
+
+def test_an_error_in_a_step_changes_nothing():
+    optimizer = many("SGD", {"lr": 0.1, "momentum": 0.5})
+    before = steps_of(optimizer, 2)
+    optimizer.lr = None
+    with pytest.raises(TypeError, match="lr takes real numbers, got NoneType"):
+        optimizer.step()
+    assert ([p.data for p in optimizer.parameters], optimizer.state, optimizer.steps) == before
+    optimizer.lr = 0.1
+    optimizer.parameters.append(Value(1.0))
+    with pytest.raises(ValueError, match="has 41 parameters and remembers the state of 40: make a new one"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": "a"}, "the optimizer's state is damaged: lr 'a'"),
+        ({"lr": -1.0}, "the optimizer's state is damaged: lr -1.0"),
+        ({"steps": 1.5}, "the optimizer's state is damaged: .* steps 1.5"),
+        ({"state": []}, "takes lists called exp_avg, exp_avg_sq"),
+        ({"state": {"exp_avg": [0.0]}}, "takes lists called exp_avg, exp_avg_sq"),
+        ({"state": {"exp_avg": [0.0], "exp_avg_sq": [None]}}, "exp_avg_sq is not a list of numbers"),
+        ({"state": {"exp_avg": [0.0], "exp_avg_sq": 3}}, "exp_avg_sq is not a list of numbers"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(change, message):
+    optimizer = nn.Adam([Value(0.0)])
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict({**before, **change})
+    with pytest.raises(ValueError, match="the optimizer's state has no lr"):
+        optimizer.load_state_dict({"optimizer": "Adam", "steps": 0, "state": {}})
+    assert optimizer.state_dict() == before
+
+
+def test_an_optimizer_is_shown_with_its_settings():
+    assert repr(many("SGD", {"lr": 0.1, "momentum": 0.9})) == (
+        "SGD(40 parameters, lr=0.1, momentum=0.9, weight_decay=0.0, nesterov=False)"
+    )

@@ -150,9 +150,9 @@ def test_ctrl_c_keeps_parameters_and_history(jit):
 
 @pytest.mark.parametrize("jit", [True, False])
 def test_ctrl_c_in_the_middle_of_an_epoch_keeps_the_steps_that_were_made(jit, monkeypatch):
-    from nn import training
+    from nn.steps import Stepper
 
-    step, calls = training._Trainer.step, []
+    step, calls = Stepper.step, []
 
     def interrupted(self, rows):
         calls.append(rows)
@@ -160,7 +160,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch_keeps_the_steps_that_were_made(jit, mo
             raise KeyboardInterrupt
         return step(self, rows)
 
-    monkeypatch.setattr(training._Trainer, "step", interrupted)
+    monkeypatch.setattr(Stepper, "step", interrupted)
     model, history = train(jit=jit)
     assert (len(history), history.stopped) == (1, "interrupted in epoch 2")
     assert model.state_dict() != train(epochs=1, jit=jit)[0].state_dict()
@@ -222,7 +222,10 @@ def test_predict_gives_what_the_model_gives():
     for jit in (True, False):
         for found, row in zip(nn.predict(model, X, jit=jit), expected, strict=True):
             assert found == pytest.approx(row, rel=1e-12)
-    branching = nn.predict(lambda x: max(x, 0.0), [1.0, -1.0])
+    with pytest.warns(UserWarning, match="predict calls the model row by row, .* cannot be compiled: .*max") as caught:
+        branching = nn.predict(lambda x: max(x, 0.0), [1.0, -1.0])
+    assert [(w.category, w.filename) for w in caught] == [(UserWarning, __file__)]
+    assert branching == nn.predict(lambda x: max(x, 0.0), [1.0, -1.0], jit=False)
     assert branching == [1.0, 0.0]
 
 
@@ -365,7 +368,135 @@ def test_settings_that_make_no_sense():
             train(model, optimizer, **setting)
     with pytest.raises(TypeError, match=r"fit takes an optimizer, such as nn.Adam\(model.parameters\(\)\), got 'sgd'"):
         train(model, "sgd")
-    with pytest.raises(TypeError, match=r"fit takes a History to go on with, .* got dict"):
+    with pytest.raises(TypeError, match=r"fit takes a History to continue, .* got dict"):
         train(model, optimizer, history={})
     with pytest.raises(ValueError, match="a schedule of the optimizer that it trains with"):
         train(model, optimizer, schedule=nn.StepLR(nn.SGD(model.parameters()), 5))
+
+
+# --- Errors of one's own, and callbacks ------------------------------------------------------------------------------
+
+
+def test_an_error_in_the_loss_is_raised_as_it_is():
+    weights = {1.0: 2.0, -1.0: 1.0}
+
+    def loss(p, t):  # a traced target is not in the dict
+        return weights[t] * nn.hinge(p, t)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(KeyError) as caught:
+            train(loss=loss)
+        assert caught.value.__notes__ == ["raised while fit compiled the loss: fit(..., jit=False) does not compile it"]
+        assert len(train(loss=loss, jit=False)[1]) == 6
+
+    calls = []
+
+    def failing(p, t):
+        calls.append(t)
+        if len(calls) > len(Y):  # after the check of every row
+            raise RuntimeError("no more")
+        return nn.hinge(p, t)
+
+    for jit in True, False:
+        calls.clear()
+        with pytest.raises(RuntimeError, match="no more"):
+            train(loss=failing, jit=jit)
+
+
+def test_an_error_in_a_metric_is_not_taken_for_a_model_that_cannot_be_compiled():
+    def metric(p, t):
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        train(metrics=[metric])
+
+
+def test_one_warning_for_a_model_that_cannot_be_compiled():
+    class Branching(nn.MLP):
+        def __call__(self, x):
+            z = super().__call__(x)
+            return z if z.data > 0 else 0.5 * z
+
+    with pytest.warns(UserWarning, match="fit trains eagerly") as caught:
+        train(Branching(2, [6, 1], seed=1), metrics=[nn.accuracy], validation_split=0.25)
+    assert len(caught) == 1
+
+
+class Recorder(nn.Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_start(self, training):
+        self.seen.append(("start", len(training.history), len(training.X), len(training.X_val)))
+
+    def on_epoch_start(self, training, epoch):
+        self.seen.append(("epoch", epoch))
+
+    def columns(self, training):
+        return {"weight": training.model.parameters()[0].data}
+
+    def on_epoch_end(self, training):
+        self.seen.append(("end", len(training.history)))
+        if len(training.history) == 2:
+            training.stop("enough")
+
+    def on_finish(self, training):
+        self.seen.append(("finish", training.completed))
+
+
+def test_a_callback_follows_the_training():
+    recorder = Recorder()
+    model, history = train(callbacks=[recorder], validation_split=0.25)
+    assert recorder.seen == [
+        ("start", 0, 18, 6), ("epoch", 1), ("end", 1), ("epoch", 2), ("end", 2), ("finish", True)
+    ]  # fmt: skip
+    assert history.stopped == "enough"
+    assert list(history.rows[0]) == ["epoch", "loss", "val_loss", "weight", "seconds"]
+    assert history["weight"][-1] == model.parameters()[0].data
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, nn.DivergenceError, RuntimeError])
+def test_a_callback_is_told_of_the_end_however_it_comes(error):
+    def fail(history):
+        if error is not nn.DivergenceError:
+            raise error
+
+    recorder = Recorder()
+    model = nn.MLP(2, [6, 1], activation=None, seed=1)
+    diverges = error is nn.DivergenceError
+    optimizer = nn.SGD(model.parameters(), lr=1e200 if diverges else 0.1)
+    loss = nn.mse if diverges else nn.hinge
+    if error is KeyboardInterrupt:
+        train(model, optimizer, loss, callbacks=[recorder, fail])
+    else:
+        with pytest.raises(error):
+            train(model, optimizer, loss, callbacks=[recorder, fail])
+    assert recorder.seen[-1] == ("finish", False)
+
+
+def test_early_stopping_and_schedules_are_callbacks():
+    runs = []
+    for as_callbacks in True, False:
+        model = moons_model()
+        optimizer = nn.SGD(model.parameters(), lr=0.6)
+        schedule = nn.ExponentialLR(optimizer, 0.99)
+        if as_callbacks:
+            settings = {"callbacks": [schedule, nn.EarlyStopping(4)]}
+        else:
+            settings = {"schedule": schedule, "patience": 4}
+        _, history = train(model, optimizer, epochs=200, validation_split=0.3, **settings)
+        runs.append((losses(history), history.stopped, model.state_dict()))
+    assert runs[0] == runs[1]
+    assert len(runs[0][0]) < 200
+
+
+def test_callbacks_that_make_no_sense():
+    with pytest.raises(TypeError, match=r"fit takes callbacks, functions of the history or nn.Callback, got 3"):
+        train(callbacks=[3])
+    with pytest.raises(ValueError, match="EarlyStopping takes a patience of at least 1, got 0"):
+        nn.EarlyStopping(0)
+    with pytest.raises(TypeError, match=r"EarlyStopping takes an int as patience, got 1\.5"):
+        nn.EarlyStopping(1.5)
+    with pytest.raises(TypeError, match="StepLR takes an optimizer, got float"):
+        nn.StepLR(0.1, 5)

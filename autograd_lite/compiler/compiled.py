@@ -16,7 +16,7 @@ from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.program import Program, UnknownPrimitiveError
 from autograd_lite.compiler.schedule import schedule
 from autograd_lite.compiler.simplify import simplify
-from autograd_lite.compiler.trace import Symbol, Trace
+from autograd_lite.compiler.trace import Symbol, Trace, TraceError
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive, sum_
 from autograd_lite.recording import recording_with
@@ -67,7 +67,7 @@ class Compiled:
         """A TypeError if there is a leaf in what `f` gives that may have traced Values in it."""
         for leaf in tree_leaves(self._result):
             if not isinstance(leaf, Value | str | None) and not is_number(leaf):
-                raise TypeError(
+                raise TraceError(
                     f"jit takes a function that gives Values, numbers, strings and None, in lists, tuples and dicts; "
                     f"{self.name} gives {type(leaf).__name__}: give a list"
                 )
@@ -206,7 +206,7 @@ class Compiled:
 
     def _check_is_one(self, what: str) -> None:
         if len(self.roots) != 1 or not isinstance(self._result, Value):
-            raise TypeError(f"{what} takes a function that gives one Value; {self.name} gives {self._result!r}")
+            raise TraceError(f"{what} takes a function that gives one Value; {self.name} gives {self._result!r}")
 
     def _replayed(self, roots: Sequence[Any], given: Sequence[Any]) -> list[Any]:
         """`roots`, recorded anew with the Values and floats `given` in place of `captured` and the inputs."""

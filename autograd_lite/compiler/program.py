@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from autograd_lite import primitives as p
+from autograd_lite.compiler.errors import CompileError
 from autograd_lite.primitives import Primitive
 
 Shape: TypeAlias = tuple[int, int, int]
 
 
-class UnknownPrimitiveError(ValueError):
+class UnknownPrimitiveError(CompileError, ValueError):
     """An executor does not have a primitive of the program: its arguments are the names of the two."""
 
     def __str__(self) -> str:

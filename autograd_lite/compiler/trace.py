@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, NoReturn, Self, TypeAlias
 
 from autograd_lite import primitives as p
+from autograd_lite.compiler.errors import CompileError
 from autograd_lite.compiler.rewrite import rewrite
 from autograd_lite.debugging.callsite import call_site
 from autograd_lite.graph import topological_order
@@ -14,8 +15,8 @@ from autograd_lite.primitives import Primitive
 from autograd_lite.value import Recorder, Value, node_of
 
 
-class TraceError(TypeError):
-    """Code under `jit` asked a traced Value for its number."""
+class TraceError(CompileError, TypeError):
+    """Code under `jit` asked a traced Value for its number, or gives something that cannot be compiled."""
 
 
 class Symbol(Value):

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from copy import copy
 from math import isfinite
-from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 from autograd_lite.compiler.arguments import batch
-from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.jit import Jitted
-from autograd_lite.functions import sum as sum_
+from autograd_lite.compiler.rule import Optimizer, Rule
+from autograd_lite.compiler.trace import TraceError
 from autograd_lite.graph import topological_order
-from autograd_lite.ieee import to_float
 from autograd_lite.value import Value, active_recorder, opened
-
-
-class Optimizer(Protocol):
-    """What a trainer needs of an optimiser. Those of `nn` have it.
-
-    `update(p, g, t, *state) -> (p, *state)` is the rule for a parameter, its gradient and the number of the step, in
-    operators and this package's functions, so that it can be compiled; `state` has a list for each thing remembered of
-    the parameters. `lr` may change from step to step; where another attribute is assigned, the rule is compiled anew.
-    """
-
-    parameters: list[Value]
-    lr: Any
-    steps: int
-    state: dict[str, list[float]]
-
-    def update(self, p: Any, g: Any, t: Any, *state: Any) -> tuple[Any, ...]:
-        """The parameter and its memory after step number `t`."""
 
 
 def trainer(loss: Jitted, optimizer: Optimizer) -> Trainer:
@@ -50,7 +30,7 @@ def trainer(loss: Jitted, optimizer: Optimizer) -> Trainer:
     """
     if not isinstance(loss, Jitted):
         raise TypeError(f"trainer takes a jitted loss, got {type(loss).__name__}: write trainer(jit(loss), optimizer)")
-    if not hasattr(optimizer, "update"):
+    if not hasattr(optimizer, "update") or not hasattr(optimizer, "hyperparameters"):
         raise TypeError(f"trainer takes an optimizer, such as nn.SGD(parameters), got {type(optimizer).__name__}")
     return Trainer(loss, optimizer)
 
@@ -69,7 +49,7 @@ class Trainer:
         self._numbers = memoryview(array("d"))  # of those
         self._sums = array("d")  # the loss and its gradient
         self._moved: tuple[Any, ...] = ()  # numbers and gradients of the parameters; then what the optimiser remembers
-        self._rule: _Rule | None = None
+        self._rule: Rule | None = None
         self._written = True  # whether Values and optimiser have the numbers
 
     def __call__(self, *columns: Any) -> float:
@@ -87,8 +67,8 @@ class Trainer:
         if opened and active_recorder().watches and not all(map(isfinite, sums)):
             self.write()
             self.loss.mean(*columns).backward()  # says where that is from
-        if rule is None or rule.settings != rule.read(optimizer):
-            rule = self._rule = _Rule(optimizer, self.loss.backends)
+        if rule is None or not rule.fits(optimizer):
+            rule = self._rule = Rule(optimizer, self.loss.backends)
         self._steps += 1
         rule(n, self._steps, optimizer.lr, *self._moved)
         return sums[0] / n
@@ -123,7 +103,7 @@ class Trainer:
         moved = set(parameters)
         for x in compiled.captured:
             if x.op is not None and not moved.isdisjoint(topological_order(x)):
-                raise TypeError(f"the loss uses {x!r}, which was made of a parameter outside of it: make it inside")
+                raise TraceError(f"the loss uses {x!r}, which was made of a parameter outside of it: make it inside")
         if not self._order:
             self._order = [*dict.fromkeys([x for x in compiled.captured if x in moved] + parameters)]
             places = {x: n for n, x in enumerate(self._order)}
@@ -136,33 +116,3 @@ class Trainer:
         self._runs = {known: (run, self._numbers[: lengths[known]]) for known, (run, _) in self._runs.items()}
         found = self._runs[structure] = compiled.trained(self._order, len(parameters)), self._numbers
         return found
-
-
-class _Rule:
-    """An optimiser's rule, compiled: what it does to one parameter, and the parameters are the rows."""
-
-    def __init__(self, optimizer: Optimizer, backends: list[Backend]) -> None:
-        names = sorted(vars(optimizer).keys() - {"parameters", "lr", "steps", "state"})
-        self.read: Callable[[Optimizer], Any] = attrgetter("__class__", *names)  # what the rule may depend on
-        self.settings = self.read(optimizer)
-        self._share, self._t, self._lr = Value(1.0, "share"), Value(1.0, "t"), Value(1.0, "lr")
-        symbolic, wanted = copy(optimizer), ", ".join(["p", *optimizer.state])
-
-        def update(p: Any, total: Any, *state: Any) -> list[Any]:
-            symbolic.lr = sum_([self._lr])  # a Symbol, on which the rule cannot branch
-            moved = symbolic.update(p, total * self._share, sum_([self._t]), *state)
-            if not isinstance(moved, tuple | list) or len(moved) != 1 + len(state):
-                raise TypeError(f"{type(optimizer).__name__}.update should return ({wanted}), and returned {moved}")
-            return [x if isinstance(x, Value) else x + 0.0 * self._t for x in moved]
-
-        compiled = Compiled(update, ((0.0,) * (2 + len(optimizer.state)), {}), backends)
-        self._given, self._write = compiled.captured, compiled.writer
-
-    def __call__(self, n: int, t: int, lr: Any, p: Any, totals: Any, *state: Any) -> None:
-        """Make step number `t`: change `p` and `state`, of which the gradients are `totals` divided by `n`."""
-        self._share.data, self._t.data, self._lr.data = 1.0 / n, float(t), to_float(lr, "lr")
-        settings = array("d", [x.data for x in self._given])
-        self._write(len(p), (p, totals, *state), settings, (p, *state), _NOTHING)
-
-
-_NOTHING = array("d")

@@ -1,0 +1,104 @@
+"""What a model makes of rows of data: `predict` and `evaluate`."""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import autograd_lite as ag
+from autograd_lite import Value
+from nn.data import Row, examples_of, rows_of
+from nn.losses import Loss
+from nn.module import numbers
+
+Model: TypeAlias = Callable[[Any], Any]
+Metric: TypeAlias = Callable[[Any, Any], float]  # (prediction, target), of plain numbers
+
+
+def predict(model: Model, X: Any, *, jit: bool = True) -> list[Any]:
+    """The outputs of `model` for the rows of X: a number for each row, or a list of numbers.
+
+    X has one row of numbers, or one number, for each example: nested lists or an array. The model is compiled; one that
+    cannot be compiled is called row by row, with one warning that says why, and without a warning if `jit` is False.
+    A ValueError or TypeError names the row of X that is not finite numbers or has another shape than row 0.
+
+    >>> predict(lambda x: 2.0 * x[0] + x[1], [[1.0, 2.0], [3.0, 4.0]])
+    [4.0, 10.0]
+    """
+    X = rows_of("predict", "X", X)
+    return Outputs("predict", model, jit)(X)
+
+
+def evaluate(
+    model: Model, X: Any, y: Any, loss: Loss | None = None, metrics: Sequence[Metric] = (), *, jit: bool = True
+) -> Row:
+    """The means over all rows of `loss`, as "loss", and of each of `metrics`, under its name.
+
+    For `jit` see `predict`.
+
+    >>> from nn.losses import accuracy, mse
+    >>> evaluate(lambda x: 2.0 * x, [1.0, -2.0], [3.0, -4.0], mse, [accuracy])
+    {'loss': 0.5, 'accuracy': 1.0}
+    """
+    X, y = examples_of("evaluate", X, y)
+    return means(Outputs("evaluate", model, jit), X, y, loss, metrics)
+
+
+class Outputs:
+    """The function from rows, all of one shape, to the numbers that a model makes of them.
+
+    The model is compiled, and traced again only for rows of another shape. If that fails, a warning says so once, in
+    the name of the function `what`, and the rows go through the model one by one.
+    """
+
+    def __init__(self, what: str, model: Model, jit: bool, stacklevel: int = 3) -> None:
+        self.warns = True
+        self._what, self._model, self._stacklevel = what, model, stacklevel
+        self._jitted: Any = ag.jit(lambda x: model(x)) if jit else None
+
+    def __call__(self, X: list[Any]) -> list[Any]:
+        """The outputs for the rows of X."""
+        with ag.no_grad():
+            if self._jitted is not None:
+                try:
+                    return list(numbers(self._jitted.map(as_array(X))))
+                except ag.CompileError as error:
+                    self._jitted = None
+                    if self.warns:
+                        warnings.warn(
+                            f"{self._what} calls the model row by row, and slowly, as it cannot be compiled: {error}",
+                            stacklevel=self._stacklevel,
+                        )
+            return list(numbers([self._model(x) for x in X]))
+
+
+def means(outputs: Outputs, X: list[Any], y: list[Any], loss: Loss | None, metrics: Sequence[Metric]) -> Row:
+    """The means of loss and metrics over the rows of X, whose predictions `outputs` makes."""
+    if not loss and not metrics:
+        return {}
+    predictions = outputs(X)
+    row: Row = {}
+    if loss:
+        with ag.no_grad():
+            losses = [loss(_values(p), target) for p, target in zip(predictions, y, strict=True)]
+        row["loss"] = statistics.fmean(numbers(losses))
+    for metric in metrics:
+        name = getattr(metric, "__name__", type(metric).__name__)
+        row[name] = statistics.fmean([metric(p, target) for p, target in zip(predictions, y, strict=True)])
+    return row
+
+
+def as_array(rows: list[Any]) -> Any:
+    """The rows as a NumPy array of floats, or as they are if NumPy is not installed."""
+    try:
+        import numpy as np
+    except ImportError:
+        return rows
+    return np.asarray(rows, dtype=float)
+
+
+def _values(prediction: Any) -> Any:
+    """The numbers of a prediction as Values: a loss may call their methods."""
+    return [_values(item) for item in prediction] if isinstance(prediction, list) else Value(prediction)

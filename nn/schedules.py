@@ -1,0 +1,98 @@
+"""Schedules: the learning rate as a function of the epoch. Names and meanings are those of torch.optim.lr_scheduler."""
+
+from __future__ import annotations
+
+import math
+
+from nn.callbacks import Callback, Training
+from nn.data import Row
+from nn.optim import Optimizer
+
+
+class Schedule(Callback):
+    """A callback of `fit` that sets the learning rate for each epoch. In your own loop, call `step` after an epoch.
+
+    >>> optimizer = SGD([Value(0.0)], lr=0.8)
+    >>> schedule = ExponentialLR(optimizer, gamma=0.5)
+    >>> schedule.step()
+    >>> optimizer.lr
+    0.4
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__} takes an optimizer, got {type(optimizer).__name__}")
+        self.optimizer, self.base_lr = optimizer, optimizer.lr
+        self.start(0)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate in epoch number `epoch`, from 0."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which rate an epoch has: give it a rate(epoch)")
+
+    def start(self, epoch: int) -> None:
+        """Give the optimiser the learning rate of epoch number `epoch`, from 0."""
+        self.last_epoch = epoch
+        self.optimizer.lr = self.rate(epoch)
+
+    def step(self) -> None:
+        """Give the optimiser the learning rate of the next epoch."""
+        self.start(self.last_epoch + 1)
+
+    def on_start(self, training: Training) -> None:
+        """Check that the schedule changes the optimiser that is trained with; a ValueError if not."""
+        if self.optimizer is not training.optimizer:
+            raise ValueError("fit takes a schedule of the optimizer that it trains with, and this one is of another")
+
+    def on_epoch_start(self, training: Training, epoch: int) -> None:
+        """Set the learning rate of this epoch."""
+        self.start(epoch - 1)
+
+    def columns(self, training: Training) -> Row:
+        """The learning rate of the epoch, as `lr`."""
+        return {"lr": self.optimizer.lr}
+
+
+class StepLR(Schedule):
+    """Multiplies the rate by gamma after every `step_size` epochs."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer)
+
+    def rate(self, epoch: int) -> float:
+        """base_lr * gamma**(epoch // step_size)."""
+        return float(self.base_lr * self.gamma ** (epoch // self.step_size))
+
+
+class ExponentialLR(StepLR):
+    """Multiplies the rate by gamma after every epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        super().__init__(optimizer, 1, gamma)
+
+
+class CosineAnnealingLR(Schedule):
+    """Half a cosine wave from the rate down to `eta_min` in `T_max` epochs: Loshchilov and Hutter 2017."""
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer)
+
+    def rate(self, epoch: int) -> float:
+        """eta_min + (base_lr - eta_min) * (1 + cos(pi * epoch / T_max)) / 2."""
+        return self.eta_min + (self.base_lr - self.eta_min) * (1.0 + math.cos(math.pi * epoch / self.T_max)) / 2.0
+
+
+class LinearLR(Schedule):
+    """A warm-up: from start_factor to end_factor times the rate, in `total_iters` equal steps."""
+
+    def __init__(
+        self, optimizer: Optimizer, start_factor: float = 1.0 / 3.0, end_factor: float = 1.0, total_iters: int = 5
+    ) -> None:
+        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        super().__init__(optimizer)
+
+    def rate(self, epoch: int) -> float:
+        """base_lr times the factor for this epoch."""
+        done = min(epoch, self.total_iters) / self.total_iters
+        return self.base_lr * (self.start_factor + (self.end_factor - self.start_factor) * done)
