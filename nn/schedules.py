@@ -12,6 +12,8 @@ from nn.optim import Optimizer
 class Schedule(Callback):
     """A callback of `fit` that sets the learning rate for each epoch. In your own loop, call `step` after an epoch.
 
+    >>> from autograd_lite import Value
+    >>> from nn.optim import SGD
     >>> optimizer = SGD([Value(0.0)], lr=0.8)
     >>> schedule = ExponentialLR(optimizer, gamma=0.5)
     >>> schedule.step()
