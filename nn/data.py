@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from numbers import Real
 from typing import Any, TypeAlias
@@ -33,8 +32,8 @@ def rows_of(what: str, name: str, array: Any) -> list[Any]:
         for number in tree_leaves(row):
             if not isinstance(number, Real):
                 raise TypeError(f"{what}: row {i} of {name} has {number!r} where a number should be")
-            if not math.isfinite(number):
-                raise ValueError(f"{what}: row {i} of {name} has {number}: leave such rows out, or fill them in")
+            if not all_finite([number]):
+                raise ValueError(f"{what}: row {i} of {name} has {number!s:.60}: leave such rows out, or fill them in")
         if shape(row) is None:
             raise ValueError(f"{what}: row {i} of {name} is not a number or a regular list of numbers: {row!r:.60}")
         if shape(row) != first:

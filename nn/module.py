@@ -238,14 +238,17 @@ def finite(what: str, number: Any) -> float:
     """
     if not isinstance(number, Real):
         raise TypeError(f"{what} takes real numbers, got {type(number).__name__} {str(number)[:60]}")
-    if not math.isfinite(number):
-        raise ValueError(f"{what} takes finite numbers, got {number}")
+    if not all_finite([number]):
+        raise ValueError(f"{what} takes finite numbers, got {number!s:.60}")
     return float(number)
 
 
-def all_finite(numbers: Iterable[float]) -> bool:
-    """True if no infinity and no NaN is among `numbers`."""
-    return all(map(math.isfinite, numbers))
+def all_finite(numbers: Iterable[Any]) -> bool:
+    """True if no infinity, no NaN and no int beyond the largest float is among `numbers`."""
+    try:
+        return all(map(math.isfinite, numbers))
+    except OverflowError:
+        return False
 
 
 def _listed(names: Iterable[Any]) -> str:

@@ -291,4 +291,4 @@ def _check_positive(optimizer: RMSprop | Adam) -> None:
 
 
 def _is_number(x: Any) -> bool:
-    return isinstance(x, Real) and not isinstance(x, bool)
+    return type(x) is not bool and isinstance(x, Real)

@@ -10,24 +10,27 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import autograd_lite as ag
 from autograd_lite.trees import tree_leaves
 from nn import init
+from nn.data import Row
 from nn.history import History
 from nn.layers import MLP, Activation, Embedding, Layer, Neuron, Sequential, name_of
-from nn.module import Module, all_finite, shape
+from nn.module import Module, all_finite, as_list, shape
 from nn.optim import Optimizer
 
 FORMAT, VERSION = "autograd-lite", 1
 
 
 def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, history: History | None = None) -> None:
-    """Write `model`, and what a training needs to go on, to `path`: a .safetensors or a .json file.
+    """Write `model`, and the optimizer and history with which a training continues, to a .safetensors or .json file.
 
-    The file is there as a whole or, after an error, as it was before. ValueError for another suffix or for numbers
+    The file is complete afterwards, or after an error as it was before. ValueError for another suffix or for numbers
     that are not finite, OSError if the path cannot be written.
     """
     path, state = Path(path), model.state_dict()
@@ -56,42 +59,47 @@ def load(
 ) -> Module:
     """The model in the file at `path`: a new one, or `model` with the numbers of the file.
 
-    An `optimizer` and a `history` are filled with what was saved of them. ValueError if the file is no such file, is
-    truncated, of another version or another architecture than `model`, or has no optimizer or history; nothing has
-    changed then. A model of your own classes or functions cannot be made anew: build it and give it as `model`.
+    An `optimizer` and a `history` are filled with what was saved of them. FileNotFoundError if there is no such file;
+    ValueError if it is damaged, was not written by `save`, has another version, another architecture than `model`, or
+    no optimizer or history; `model`, `optimizer` and `history` are then as they were. A model with classes or functions
+    of your own cannot be built from a file: build it and give it as `model`.
     """
     path = Path(path)
     description, state = _read(path)
     if description.get("format") != FORMAT or "architecture" not in description:
         raise ValueError(f"load: {path} was not written by nn.save")
     if description.get("version") != VERSION:
-        raise ValueError(f"load: {path} has version {description.get('version')}, this is version {VERSION}")
+        raise ValueError(f"load: {path} has version {description.get('version')!r:.60}, this is version {VERSION}")
     for name, wanted in {"optimizer": optimizer, "history": history}.items():
         if wanted is not None and name not in description:
             raise ValueError(f"load: {path} has no {name}: it was saved without")
+    described = description["architecture"]
     if model is None:
-        model = _build(description["architecture"])
-    elif architecture(model) != description["architecture"]:
+        _check_buildable(described)
+        _check_shapes(path, described, state)
+        model = _build(described)
+    elif architecture(model) != described:
         raise ValueError(
-            f"load: {path} has another architecture, {_in_short(description['architecture'])}, "
+            f"load: {path} has another architecture, {_in_short(described)}, "
             f"than the model, {_in_short(architecture(model))}"
         )
+    rows = _history_rows(path, description["history"]) if history is not None else []
     before = [(p, p.data) for p in model.parameters()]
-    model.load_state_dict(state)
-    if optimizer is not None:
-        try:
+    try:
+        model.load_state_dict(state)
+        if optimizer is not None:
             optimizer.load_state_dict(description["optimizer"])
-        except (TypeError, ValueError):
-            for p, number in before:
-                p.data = number
-            raise
+    except (TypeError, ValueError) as error:
+        for p, number in before:
+            p.data = number
+        raise ValueError(f"load: {path}: {error}") from error
     if history is not None:
-        history.rows = description["history"]
+        history.rows = rows
     return model
 
 
 def architecture(model: Any) -> Any:
-    """What `model` is built of, in plain names, numbers and lists; of a class of your own its name and its shapes."""
+    """The layers of `model` and their sizes, in names, numbers and lists; for your own classes name and shapes."""
     kind: dict[str, Any] = {"class": type(model).__name__}
     if type(model) in (MLP, Sequential):
         return kind | {"layers": [architecture(layer) for layer in model.layers]}
@@ -108,32 +116,112 @@ def architecture(model: Any) -> Any:
     return name_of(model)
 
 
+_SIZES = {"Layer": ("nin", "nout"), "Neuron": ("nin",), "Embedding": ("num_embeddings", "embedding_dim")}
+
+
+def _check_buildable(described: Any) -> None:
+    """A ValueError unless `described` has the form that `architecture` gives to models of nn's own classes."""
+    if isinstance(described, str):
+        _function(described)
+        return
+    kind = described.get("class") if isinstance(described, dict) else None
+    if not isinstance(kind, str):
+        raise ValueError(f"load: the description of the architecture is damaged: {described!r:.60}")
+    if kind in ("MLP", "Sequential"):
+        layers = described.get("layers")
+        if not isinstance(layers, list) or not layers:
+            raise ValueError(f"load: the description of the {kind} is damaged: its layers are {layers!r:.60}")
+        for layer in layers:
+            _check_buildable(layer)
+        return
+    if kind not in _SIZES:
+        raise ValueError(
+            f"load cannot make a {kind:.60}, a class of your own: build it, and load(path, model) its numbers"
+        )
+    for name in _SIZES[kind]:
+        size = described.get(name)
+        if type(size) is not int or size < 1:
+            raise ValueError(f"load: the description of the {kind} is damaged: its {name} is {size!r:.60}")
+    if kind != "Embedding":
+        bias = described.get("bias")
+        if type(bias) is not bool:
+            raise ValueError(f"load: the description of the {kind} is damaged: its bias is {bias!r:.60}")
+        if (activation := described.get("activation")) is not None:
+            _function(activation)
+
+
+def _check_shapes(path: Path, described: Any, state: dict[str, Any]) -> None:
+    """A ValueError unless `state` has the arrays of the model that `described` describes, before that is built."""
+    expected = dict(_shapes(described, ""))
+    found = {name: shape(as_list(array)) for name, array in state.items()}
+    if found != expected:
+        wrong = next(name for name in (*expected, *found) if expected.get(name) != found.get(name))
+        raise ValueError(
+            f"load: {path} is damaged: the architecture has {wrong:.60} with the shape {expected.get(wrong)}, "
+            f"the numbers have {found.get(wrong)}"
+        )
+
+
+def _shapes(described: Any, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The name and shape of each array in the state of the model that `described` describes."""
+    if isinstance(described, str):
+        return
+    kind = described["class"]
+    if kind in ("MLP", "Sequential"):
+        place = 0
+        for layer in described["layers"]:
+            yield from _shapes(layer, f"{prefix}{place}.")
+            is_layer = isinstance(layer, dict) and layer["class"] == "Layer"
+            place += 2 if is_layer and layer.get("activation") is not None else 1
+        return
+    size = tuple([described[name] for name in _SIZES[kind]])
+    if kind == "Embedding":
+        yield f"{prefix}weight", size
+        return
+    yield (f"{prefix}w" if kind == "Neuron" else f"{prefix}weight"), size[::-1]
+    if described["bias"]:
+        yield (f"{prefix}b" if kind == "Neuron" else f"{prefix}bias"), size[1:]
+
+
 def _build(described: Any) -> Any:
-    """The model that `architecture` describes, all zeros."""
+    """The model that `described`, which was checked, describes; all its numbers are 0."""
     if isinstance(described, str):
         return _function(described)
-    settings = {name: setting for name, setting in described.items() if name != "class"}
-    if described["class"] in ("MLP", "Sequential"):
-        model = Sequential.__new__(MLP if described["class"] == "MLP" else Sequential)
-        Sequential.__init__(model, *[_build(layer) for layer in settings["layers"]])
+    kind = described["class"]
+    if kind in ("MLP", "Sequential"):
+        model = Sequential.__new__(MLP if kind == "MLP" else Sequential)
+        Sequential.__init__(model, *[_build(layer) for layer in described["layers"]])
         return model
-    classes = {"Layer": Layer, "Neuron": Neuron, "Embedding": Embedding}
-    if described["class"] not in classes:
-        raise ValueError(
-            f"load cannot make a {described['class']}, a class of your own: build it, and load(path, model) its numbers"
-        )
-    if settings.get("activation") is not None:
-        settings["activation"] = _function(settings["activation"])
-    return classes[described["class"]](**settings, weight=init.constant(0.0))
+    settings = {name: described[name] for name in _SIZES[kind]}
+    if kind != "Embedding":
+        activation = described.get("activation")
+        settings |= {"activation": activation and _function(activation), "bias": described["bias"]}
+    classes: dict[str, Any] = {"Layer": Layer, "Neuron": Neuron, "Embedding": Embedding}
+    return classes[kind](**settings, weight=init.constant(0.0))
 
 
-def _function(name: str) -> Activation:
-    if name not in ag.__all__:
+def _history_rows(path: Path, rows: Any) -> list[Row]:
+    """The rows of a saved history; a ValueError if they are not numbers under the same names in each row."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"load: the history in {path} is damaged: {rows!r:.60}")
+    for i, row in enumerate(rows):
+        if row.keys() != rows[0].keys() or not {"epoch", "loss"} <= row.keys():
+            raise ValueError(f"load: the history in {path} is damaged: row {i} has the columns {[*row]!r:.60}")
+        if wrong := [x for x in row.values() if type(x) not in (int, float)]:
+            raise ValueError(f"load: the history in {path} is damaged: row {i} has {wrong[0]!r:.60}")
+    return rows
+
+
+def _function(name: Any) -> Activation:
+    """The public function of this name that may be a layer or an activation."""
+    function: Any = getattr(ag, name, None) if isinstance(name, str) and name in ag.__all__ else None
+    if function is None or isinstance(function, (type, ModuleType)):
         raise ValueError(
-            f"load cannot make the function {name}, one of your own: build the model, and load(path, model) its numbers"
+            f"load cannot make the function {name!s:.60}, one of your own: "
+            "build the model, and load(path, model) its numbers"
         )
-    function: Activation = getattr(ag, name)
-    return function
+    activation: Activation = function
+    return activation
 
 
 def _name(activation: Activation | None) -> str | None:
@@ -141,35 +229,43 @@ def _name(activation: Activation | None) -> str | None:
 
 
 def _in_short(described: Any) -> str:
-    """An architecture on one line."""
-    if isinstance(described, str):
-        return described
-    if "layers" in described:
-        return f"{described['class']}({', '.join(map(_in_short, described['layers']))})"
-    settings = ", ".join(str(setting) for name, setting in described.items() if name not in ("class", "bias", "shapes"))
-    return f"{described['class']}({settings})"
+    """An architecture on one line, which may be damaged."""
+    if not isinstance(described, dict):
+        return f"{described!s:.60}"
+    if isinstance(described.get("layers"), list):
+        return f"{described.get('class')!s:.60}({', '.join(map(_in_short, described['layers'][:20]))})"
+    settings = [f"{x!s:.60}" for name, x in described.items() if name not in ("class", "bias", "shapes")]
+    return f"{described.get('class')!s:.60}({', '.join(settings)})"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The description and the numbers in the file; a ValueError if it is damaged."""
+    """The description and the numbers in the file; a ValueError if it cannot be read."""
     suffix = _suffix(path, "load")
     if not path.exists():
         raise FileNotFoundError(f"load: there is no {path}")
     if suffix == ".json":
         try:
             description = json.loads(path.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"load: {path} is damaged or no JSON: {error}") from error
-        if not isinstance(description, dict) or "state" not in description:
+        if not isinstance(description, dict) or not isinstance(description.get("state"), dict):
             raise ValueError(f"load: {path} was not written by nn.save")
         return description, description["state"]
     _, safetensors = _safetensors("load")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             description = json.loads((file.metadata() or {}).get(FORMAT, "{}"))
-            return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, ValueError) as error:
+            state = {}
+            for name in file.keys():  # noqa: SIM118
+                kind = file.get_slice(name).get_dtype()
+                if kind not in ("F64", "F32", "F16"):
+                    raise ValueError(f"{name:.60} has numbers of the kind {kind}")
+                state[name] = file.get_tensor(name)
+    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"load: {path} is damaged or no safetensors file: {error}") from error
+    if not isinstance(description, dict):
+        raise ValueError(f"load: {path} was not written by nn.save")
+    return description, state
 
 
 def _readable(data: Any, indent: str = "") -> str:
@@ -184,7 +280,7 @@ def _readable(data: Any, indent: str = "") -> str:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    """Put a file with `content` in the place of `path`, all at once."""
+    """Write `content` to `path` by replacing the file, so that no reader sees a part of it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         try:
@@ -206,7 +302,7 @@ def _suffix(path: Path, what: str) -> str:
 
 
 def _safetensors(what: str) -> tuple[Any, Any]:
-    """NumPy and safetensors, which a .safetensors file takes."""
+    """NumPy and safetensors; an ImportError that says what to install."""
     try:
         import numpy as np
         import safetensors.numpy

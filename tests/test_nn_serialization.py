@@ -1,6 +1,9 @@
 """Saving and loading: the same numbers, PyTorch's names, resuming bit for bit, refusals, and nothing lost."""
 
+import copy
 import json
+import math
+import random
 import sys
 
 import pytest
@@ -210,3 +213,172 @@ def test_without_safetensors_the_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'autograd-lite\[save\]', or use .json"):
         nn.save(nn.MLP(2, [1]), tmp_path / "model.safetensors")
     nn.save(nn.MLP(2, [1]), tmp_path / "model.json")
+
+
+# --- Damaged files ---------------------------------------------------------------------------------------------------
+
+MUTATIONS = 250
+JUNK = [None, True, False, -1, 0, 3, 10**30, 10**400, 1e300, -0.5, "", "relu", "Layer", "x" * 99, [], [[]], [1.0], {}]
+
+
+def trained():
+    model = nn.Sequential(nn.Layer(2, 3, "relu", seed=1), tanh, nn.Layer(3, 1, seed=2))
+    optimizer = nn.Adam(model.parameters(), lr=0.01)
+    history = nn.fit(model, X, Y, nn.mse, optimizer, 2, verbose=False)
+    return model, optimizer, history
+
+
+def mutated_tree(tree, rng):
+    """A copy of a JSON document in which one place is changed: something else, nothing, a twin, or another part."""
+    tree = copy.deepcopy(tree)
+    places, stack = [], [tree]
+    while stack:
+        node = stack.pop()
+        for key in list(node) if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], (dict, list)):
+                stack.append(node[key])
+    node, key = rng.choice(places)
+    kind = rng.randrange(4)
+    if kind == 0:
+        node[key] = copy.deepcopy(rng.choice(JUNK))
+    elif kind == 1:
+        del node[key]
+    elif kind == 2 and isinstance(node, list):
+        node.insert(key, copy.deepcopy(node[key]))
+    elif kind == 2:
+        node["new"] = copy.deepcopy(node[key])
+    else:
+        other, at = rng.choice(places)
+        node[key] = copy.deepcopy(other[at])
+    return tree
+
+
+def mutated_bytes(content, rng):
+    content = bytearray(content)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        i = rng.randrange(len(content))
+        kind = rng.randrange(4)
+        if kind == 0:
+            content[i] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del content[i : i + rng.choice([1, 3, 20])]
+        elif kind == 2:
+            content[i:i] = rng.choice([b"0", b"9", b'"', b"[", b"}", b",", b"null", b"NaN", b"-", b"e9", b"\xff"])
+        else:
+            content[i] = rng.choice(b'0123456789[]{}",:.-e')
+    return bytes(content)
+
+
+def numbers_of(model, optimizer, history):
+    return model.state_dict(), optimizer.state_dict(), [dict(row) for row in history.rows]
+
+
+def is_loaded(path, started):
+    """True if the file is loaded into something; where it is refused, one ValueError says so and nothing changes."""
+    before, results = numbers_of(*started), []
+    for given in (), started:
+        try:
+            loaded = nn.load(path, *given)
+        except ValueError as error:
+            results.append(False)
+            refusal = str(error)
+            assert (refusal[:4], len(refusal) < 2_000) == ("load", True)
+            assert numbers_of(*started) == before
+        else:
+            assert all(math.isfinite(p.data) for p in loaded.parameters())
+            results.append(True)
+    return any(results)
+
+
+def split_safetensors(content):
+    """The description, the header and the arrays' bytes of a safetensors file."""
+    n = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n])
+    return json.loads(header["__metadata__"].pop("autograd-lite")), header, content[8 + n :]
+
+
+def joined_safetensors(description, header, arrays):
+    if isinstance(header.get("__metadata__"), dict):
+        header["__metadata__"]["autograd-lite"] = json.dumps(description)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + arrays
+
+
+@pytest.mark.parametrize("how", ["tree", "bytes"])
+def test_a_damaged_file_is_loaded_or_refused_by_a_value_error(path, how):
+    started = trained()
+    nn.save(started[0], path, *started[1:])
+    content, rng = path.read_bytes(), random.Random(f"{path.suffix} {how}")
+    loaded = 0
+    for _ in range(MUTATIONS):
+        if how == "bytes":
+            damaged = mutated_bytes(content, rng)
+        elif path.suffix == ".json":
+            damaged = json.dumps(mutated_tree(json.loads(content), rng)).encode()
+        else:
+            description, header, arrays = split_safetensors(content)
+            both = (
+                [mutated_tree(description, rng), header]
+                if rng.random() < 0.7
+                else [description, mutated_tree(header, rng)]
+            )
+            damaged = joined_safetensors(*both, arrays)
+        path.write_bytes(damaged)
+        loaded += is_loaded(path, copy.deepcopy(started))
+    assert 0 < loaded < MUTATIONS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file["architecture"].update(layers=[]), "the description of the Sequential is damaged"),
+        (lambda file: file["architecture"]["layers"][0].update(nin=10**9), "with the shape .*1000000000"),
+        (lambda file: file["architecture"]["layers"][0].update(nin="2"), "its nin is '2'"),
+        (lambda file: file["architecture"]["layers"][0].update(bias=None), "its bias is None"),
+        (lambda file: file["architecture"]["layers"][0].update(activation=3), "load cannot make the function 3"),
+        (lambda file: file["architecture"].pop("class"), "the description of the architecture is damaged"),
+        (lambda file: file["state"].update({"0.bias": [1.0, 2.0, 10**400]}), "takes finite numbers, got 1000"),
+        (lambda file: file["state"].update({"0.bias": [1.0, 2.0, None]}), "takes real numbers, got NoneType"),
+        (lambda file: file.update(state=[]), r"was not written by nn\.save"),
+    ],
+)
+def test_damage_is_named(tmp_path, change, message):
+    path = tmp_path / "model.json"
+    nn.save(trained()[0], path)
+    file = json.loads(path.read_text())
+    change(file)
+    path.write_text(json.dumps(file))
+    with pytest.raises(ValueError, match=message):
+        nn.load(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda optimizer, history: history.rows.append({"epoch": 3}),
+            "history in .*: row 2 has the columns",
+        ),
+        (lambda optimizer, history: history.rows[0].update(loss="low"), "history in .*: row 0 has 'low'"),
+        (lambda optimizer, history: optimizer.state["exp_avg"].append(0.0), "state is of 14 parameters, here are 13"),
+        (lambda optimizer, history: optimizer.state.update(exp_avg=[None] * 13), "exp_avg is not a list of numbers"),
+    ],
+)
+def test_a_damaged_history_or_optimizer_changes_nothing(path, damage, message):
+    model, optimizer, history = trained()
+    started = trained()
+    started[0].parameters()[0].data = 5.0
+    before = numbers_of(*started)
+    damage(optimizer, history)
+    nn.save(model, path, optimizer, history)
+    with pytest.raises(ValueError, match=message):
+        nn.load(path, *started)
+    assert numbers_of(*started) == before
+
+
+def test_json_that_is_nested_too_deep(tmp_path):
+    path = tmp_path / "model.json"
+    path.write_text('{"state": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ValueError, match="is damaged or no JSON"):
+        nn.load(path)
