@@ -327,6 +327,26 @@ def test_narrow_sums_and_dots_of_one_row(length: int, listed: bool) -> None:
         expect_exactly(results, interpret(program, n, rows, array("d"))[0])
 
 
+@pytest.mark.parametrize(("J", "I"), [(1, 1), (1, 3), (3, 1), (2, 2), (1, 4), (4, 1)])
+@pytest.mark.parametrize("shared", ["x", "y", "neither"])
+def test_narrow_matrix_products_of_one_row(J: int, I: int, shared: str) -> None:  # noqa: E741
+    """Small products of rows with shared numbers on either side, in each order of the loop nest."""
+    captured, inputs, K = 8, 16, 2
+    row = 1 + captured
+    x = Strided(1 if shared == "x" else row, outer=K, depth=1)
+    y = Strided(1 if shared == "y" else row + 8, inner=K, depth=1)
+    rng = random.Random(J * I)
+    rows = array("d", [float(rng.randint(-9, 9)) for _ in range(inputs)])
+    given = array("d", [float(rng.randint(-9, 9)) for _ in range(captured)])
+    for operands in (
+        (Strided(0), x, y),
+        (Strided(row, outer=I, inner=1), y._replace(outer=K, inner=0), x._replace(outer=0, inner=K)),
+    ):
+        program = row_program([Instruction(p.dot, 0, (J, I, K), operands)], inputs, captured)
+        results, _ = native.executor(program)(1, rows, given)
+        expect_exactly(results, interpret(program, 1, rows, given)[0])
+
+
 def test_no_rows_no_instructions_and_nothing_but_constants() -> None:
     none = array("d")
     total = row_program([Instruction(p.exp, 0, (1, 1, 1), (Strided(1),))], 1, total=True)

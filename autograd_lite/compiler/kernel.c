@@ -455,7 +455,7 @@ static int32_t address_at(const Program *program, const Instruction *q, const Op
     if (x->table)
         return (int32_t)(base + x->table[n * K + k]);
     ptrdiff_t j = n / q->init_I, i = n % q->init_I;
-    if (!init && q->di != 1)
+    if (!init && (q->J == 1 || q->di != 1)) /* a single line, or transposed */
         j = n % q->J, i = n / q->J;
     return (int32_t)(base + x->start + j * x->outer + i * x->inner + k * x->depth);
 }

@@ -120,7 +120,10 @@ class _Layout:
 
     def emit(self, group: list[Node], stage: int) -> None:
         """Instructions for nodes that have their op and the kind of their operands in common."""
-        _, op, args = group[0]
+        x, op, args = group[0]
+        if len(group) == 1 and len(args) < 2 * LONG:
+            self.emit_one(_key(x), op, args, stage)
+            return
         if op not in REDUCTIONS:
             self.emit_sorted(op, len(args), 1, 0, [(self.point(args), _key(x)) for x, _, args in group], stage)
             return
@@ -148,6 +151,27 @@ class _Layout:
                     self.emit_sorted(op, arity, length, step, jobs, to)
                 if not last:  # what there is so far starts the next segment
                     starts = [self.addresses[name] << BITS * (arity - 1) for name in names]
+
+    def emit_one(self, name: Any, op: Primitive, args: tuple[Any, ...], stage: int) -> None:
+        """The instruction for a node that has nothing to run together with, and fewer than LONG terms if it is a sum.
+
+        The same as `emit` makes, sooner: in a long chain of operations nearly every node is one.
+        """
+        addresses = self.addresses
+        places = [addresses[repr(x) if type(x) is float else x] for x in args]
+        if op not in REDUCTIONS:
+            self.append(op, (1, 1, 1), tuple([Strided(place) for place in places]), [name], stage)
+            return
+        if op is p.dot:
+            half = len(args) // 2
+            length = half - 1
+            terms = sorted(zip(places[1:half], places[half + 1 :], strict=True))
+            columns: Iterable[Sequence[int]] = zip(*terms, strict=True)
+        else:
+            half, length = 0, len(args) - 1
+            columns = (sorted(places[1:]),)
+        operands = [_fit(column, 1, length) if length > 1 else Strided(*column) for column in columns]
+        self.append(op, (1, 1, length), (Strided(places[half]), *operands), [name], stage)
 
     def packed(self, arity: int, reads: list[list[Point]], stage: int) -> tuple[list[list[Point]], Point | None]:
         """`reads` of copies at constant distances, and the distance: where few numbers are read often, as in BLAS.
