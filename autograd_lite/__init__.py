@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001
 # fmt: off
+from autograd_lite.annotations import scope
 from autograd_lite.calculus import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from autograd_lite.compiler.errors import CompileError
 from autograd_lite.compiler.jit import jit
@@ -25,7 +26,7 @@ from autograd_lite.value import Value
 __all__ = [  # noqa: RUF022
     "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp",
     "check_grads", "detect_anomaly", "explain", "jit", "trainer", "compiled_rule", "CompileError",
-    "name_values", "names_of", "register_owner",
+    "name_values", "names_of", "register_owner", "scope",
     "Value", "topological_order", "draw", "to_html", "to_latex", "to_mermaid", "to_text",
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "dot", "elu",
     "erf", "exp", "exp2", "expm1", "floor", "gelu", "hypot", "leaky_relu", "log", "log10", "log1p", "log2",

@@ -16,7 +16,8 @@ ALLOWED = {
     "functions": {"ieee", "primitives", "value"},
     "calculus": {"primitives", "graph", "recording", "value", "trees"},
     "naming": set(),
-    "debugging": {"primitives", "graph", "recording", "value", "trees", "calculus", "naming"},
+    "annotations": {"primitives", "recording", "value"},
+    "debugging": {"annotations", "primitives", "graph", "recording", "value", "trees", "calculus", "naming"},
     "drawing": {"graph", "naming"},
     "compiler": {*"ieee primitives graph recording value functions trees calculus debugging naming".split()},
 }

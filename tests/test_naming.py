@@ -10,11 +10,17 @@ import pytest
 import nn
 from autograd_lite import (
     Value,
+    detect_anomaly,
+    draw,
     explain,
+    grad,
+    jit,
     name_values,
     names_of,
     naming,
+    no_grad,
     register_owner,
+    scope,
     to_latex,
     to_mermaid,
     to_text,
@@ -138,6 +144,76 @@ def test_every_text_knows_parameters_by_their_path():
     assert "x0" in to_text(y)
     assert "d relu" not in str(explain(y, x[0]))
     assert "/ d x0" in str(explain(y, x[0]))
+
+
+# Scopes
+
+
+def test_a_scope_is_noted_on_the_nodes_that_are_recorded_in_it():
+    x = Value(2.0)
+    with scope("block"):
+        a = x * x
+        with scope("attention"):
+            b = a.exp()
+        c = a + b
+    d = c * 2
+    assert [getattr(v, "scope", None) for v in (a, b, c, d)] == ["block", "block.attention", "block", None]
+    d.backward()
+    assert x.grad == pytest.approx(2 * (4 + 4 * 54.598150033144236))
+
+
+def test_a_scope_decorates_a_function_and_costs_nothing_where_none_is_open():
+    @scope("square")
+    def square(x):
+        return x * x
+
+    assert square(Value(3.0)).scope == "square"
+    assert type(Value(3.0) * 2) is Value
+
+
+def test_a_scope_goes_with_no_grad_detect_anomaly_jit_and_derivatives():
+    x = Value(3.0)
+    with scope("s"), no_grad():
+        assert (x * x).args == ()
+    with no_grad(), scope("s"):
+        assert (x * x).args == ()
+    with detect_anomaly(), scope("s"):
+        z = x * x
+    assert z.scope == "s"
+    assert z.site.file == __file__
+    with scope("s"), detect_anomaly():
+        z = x * x
+    assert z.scope == "s"
+    assert z.site.file == __file__
+
+    @jit
+    def f(x):
+        with scope("s"):
+            return x * x
+
+    assert f(3.0) == 9.0
+    with scope("s"):
+        assert grad(grad(lambda v: v * v * v))(2.0) == 12.0
+    assert pickle.loads(pickle.dumps(z)).data == 9.0
+
+
+def test_a_picture_groups_by_scope():
+    x = [Value(float(i), label=f"v{i}") for i in range(3)]
+    with scope("encoder"):
+        h = [a.exp() * a + a.sin() for a in x for _ in range(20)]
+    with scope("decoder"):
+        y = h[0]
+        for v in h[1:]:
+            y = (y + v).tanh()
+    source = draw(y, detail="model").source
+    assert source.count("<B>encoder</B>") == source.count("<B>decoder</B>") == 1
+    assert "<B>encoder</B>" in draw(y, detail="model", expand="encoder").source
+
+
+@pytest.mark.parametrize(("name", "error"), [(3, TypeError), ("", ValueError), ("a.b", ValueError)])
+def test_a_scope_has_a_name(name, error):
+    with pytest.raises(error, match=r"scope takes a name"):
+        scope(name)
 
 
 def test_examples_in_docstrings_are_true():

@@ -8,12 +8,13 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from autograd_lite.debugging.callsite import CallSite, call_site
+from autograd_lite.annotations import Annotated, annotated
+from autograd_lite.debugging.callsite import call_site
 from autograd_lite.debugging.text import call_text, floats
 from autograd_lite.naming import names_of
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import Mode, Wrapper, keeps_history, no_grad, recording_with, with_history
-from autograd_lite.value import Recorder, Value, active_recorder, flows, node_of
+from autograd_lite.value import Recorder, Value, active_recorder, flows
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN = 10  # how many steps of the path from the loss are printed
@@ -51,13 +52,6 @@ def _watching() -> Iterator[None]:
         yield
 
 
-class _Placed(Value):
-    """A Value that knows the line of code that recorded it."""
-
-    __slots__ = ("site",)
-    site: CallSite
-
-
 class _Watch(Wrapper):
     """The recorder of `detect_anomaly`: checks every number that `outer` records, and keeps the line of code."""
 
@@ -70,7 +64,7 @@ class _Watch(Wrapper):
         if self.symbolic:
             return z  # a symbol has no number to check
         self.check(op, args, z)
-        return _placed(z) if z.op is op and type(z) is Value else z
+        return annotated(z, site=call_site()) if z.op is op and type(z) in (Value, Annotated) else z
 
     def check(self, op: Primitive, args: tuple[Any, ...], z: Any) -> None:
         """Raise a FloatingPointError if `z`, the result of `op` on `args`, is not finite."""
@@ -175,17 +169,10 @@ def _blocked(node: Value) -> list[Value]:
     return [x for x, dx in zip(node.args, partials, strict=True) if isinstance(x, Value) and dx == 0.0]
 
 
-def _placed(z: Value) -> _Placed:
-    """A copy of the new node `z` that knows the line of code that is running."""
-    copy = node_of(z.op, z.args, z.data, _Placed)
-    copy.site = call_site()
-    return copy
-
-
 def _described(node: Value) -> str:
     if node.op is None:
         return f"the leaf {names_of([node]).get(node) or node.data}"
-    place = node.site if isinstance(node, _Placed) else "a line outside detect_anomaly"
+    place = getattr(node, "site", "a line outside detect_anomaly")
     return f"{call_text(node.op, node.args)} = {node.data!r}, recorded at {place}"
 
 
@@ -203,4 +190,5 @@ def _path(node: Value, user: dict[Value, Value], start: str) -> str:
 
 def _step(node: Value) -> str:
     name = node.label or str(node.op or "leaf")
-    return f"{name} ({Path(node.site.file).name}:{node.site.line})" if isinstance(node, _Placed) else name
+    site = getattr(node, "site", None)
+    return f"{name} ({Path(site.file).name}:{site.line})" if site else name
