@@ -314,9 +314,9 @@ def primitive(partials: Rule) -> _Decorator:
             rule = partials(z, *args)
             if not isinstance(rule, tuple) or len(rule) != len(args):
                 raise TypeError(f"the partials of {name} must be a tuple of {len(args)}, one per argument, got {rule}")
-            if all(dx is None or isinstance(dx, float | Value) for dx in rule):
+            if all(dx is None or isinstance(dx, float) or hasattr(dx, "record") for dx in rule):
                 return rule
-            return tuple([dx if isinstance(dx, Value) else p.to_float(dx, f"the partial of {name}") for dx in rule])
+            return tuple([dx if hasattr(dx, "record") else p.to_float(dx, f"the partial of {name}") for dx in rule])
 
         op = p.PRIMITIVES[name] = Primitive(name, compute, checked, arity=p.arity_of(function))
         return op

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,12 +27,12 @@ from autograd_lite import (
     to_latex,
     to_mermaid,
     to_text,
-    topological_order,
     where,
 )
 from autograd_lite.drawing import latex, text
-from autograd_lite.drawing.layout import layered
 from autograd_lite.drawing.notation import number
+from autograd_lite.drawing.symbolic import derivatives, formula
+from autograd_lite.primitives import PRIMITIVES
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = [
@@ -307,7 +306,7 @@ def test_the_page_is_of_one_value(root, message):
         to_html(root)
 
 
-@pytest.mark.parametrize(("drawing", "limit"), [(to_mermaid, 200), (to_latex, 1000), (to_html, 200)])
+@pytest.mark.parametrize(("drawing", "limit"), [(to_mermaid, 200), (to_latex, 1000)])
 def test_a_graph_too_large_to_read_is_refused(drawing, limit):
     y = Value(1.0)
     for _ in range(limit):
@@ -468,78 +467,100 @@ def test_latex_grows_with_the_graph_and_not_with_its_paths():
     assert len(to_latex(y)) < 300 * 40
 
 
-# The page that steps through
+# The page that steps through (test_pages.py opens it in a browser)
 
 
-def steps_of(page):
-    return json.loads(re.search(r"const steps = (.*?), last = ", page)[1])
-
-
-def test_the_page_steps_forward_and_backward():
-    steps = steps_of(to_html(expression()))
-    assert [step["formula"] for step in steps[:6]] == [
-        "a = 2, b = −0.5",
-        "v2 = a × b = 2 × (−0.5) = −1",
-        "v3 = b² = (−0.5)² = 0.25",
-        "v4 = v2 + v3 = −1 + 0.25 = −0.75",
-        "y = tanh(v4) = tanh(−0.75) = −0.6351",
-        "dy/dy = 1",
-    ]
-    assert steps[6]["rows"] == [["∂y/∂v4", "0.5966", "1 × 0.5966 = 0.5966", "0.5966"]]
-    assert steps[-1]["rows"] == [
-        ["∂v2/∂a", "−0.5", "0.5966 × (−0.5) = −0.2983", "−0.2983"],
-        ["∂v2/∂b", "2", "0.5966 × 2 = 1.193", "0.5966"],
-    ]
-
-
-def test_the_page_ends_with_the_gradients_of_backward():
-    a, b = Value(1.5, label="a"), Value(-0.7, label="b")
-    y = where(step(a), dot([a, b], [b, 2.0]), a) * maximum(a, b) + (a - b).relu() / a**2 + sum([a, b, a])
-    y.backward()
-    shown = {}
-    for row in steps_of(to_html(y)):
-        shown.update(row.get("grads", {}))
-    grads = {str(i): number(node.grad).replace("-", "−") for i, node in enumerate(topological_order(y))}
-    assert shown == {i: grads[i] for i in shown}
-    assert {i for i, g in grads.items() if g != "0"} <= set(shown)
-
-
-def test_nothing_flows_where_an_operation_holds_it_back():
-    a = Value(math.inf, label="a")
-    assert steps_of(to_html(step(a)))[-1]["rows"] == [["∂v1/∂a", "—", "nothing flows", "0"]]
-    assert steps_of(to_html(Value(-1.0, "a").relu()))[-1]["rows"] == [["∂v1/∂a", "0", "nothing flows", "0"]]
+def data_of(page):
+    return json.loads(re.search(r"^const D = (.*);$", page, re.MULTILINE)[1])
 
 
 def test_the_page_needs_nothing_from_elsewhere():
     page = to_html(expression())
     assert "@@" not in page
-    assert not re.search(r"https?:|src=|@import|<link", page)
+    assert not re.search(r"https?:(?!//www.w3.org/2000/svg)|src=|@import|<link|url\(", page)
 
 
-@pytest.mark.parametrize("label", [*HOSTILE, "</script><script>alert(1)", "@@SVG@@"])
-def test_the_page_shows_any_label_as_text(label):
+@pytest.mark.parametrize("label", [*HOSTILE, "</script><script>alert(1)", "@@DATA@@", "x" * 1_000_000])
+def test_the_page_has_any_label_as_data(label):
     page = to_html(Value(1.0, label=label) * 2)
+    assert len(page) < 100_000
     assert page.count("<script") == page.count("</script") == 1
-    svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", page, re.DOTALL)[0])
-    assert len(svg.findall("g")) == 3
+    assert "<" not in re.search(r"^const D = (.*)$", page, re.MULTILINE)[1]
+    assert len(data_of(page)["nodes"]) == 2
 
 
 def test_names_on_the_page_are_unique():
-    steps = steps_of(to_html(Value(1.0, label="v1") + Value(2.0, label="v1") + Value(3.0)))
-    assert steps[0]["formula"] == "v1 = 1, v2 = 2, v4 = 3"
+    assert data_of(to_html(Value(1.0, label="v1") + Value(2.0, label="v1") + Value(3.0)))["names"] == [
+        "v1", "v2", "v3", "v4", "v5"
+    ]  # fmt: skip
 
 
-def test_layout_keeps_arrows_forward_and_boxes_apart():
-    arguments = [[], [], [0, 1], [], [2, 0], [4, 3], [5, 0, 0]]
-    places, passing = layered(arguments)
-    for i, args in enumerate(arguments):
-        for j in args:
-            assert places[j][0] < places[i][0]
-            assert len(passing[j, i]) == places[i][0] - places[j][0] - 1
-    heights = sorted(places)
-    for (column, y), (next_column, next_y) in pairwise(heights):
-        assert column != next_column or next_y - y >= 1 - 1e-9
-    assert min(y for _, y in places) >= 0
+def test_the_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "new" / "page.html"
+    assert to_html(expression(), file) == file.read_text(encoding="utf-8")
+    monkeypatch.setattr(Path, "write_bytes", lambda path, content: path.touch() or exec("raise OSError('disk full')"))
+    with pytest.raises(OSError, match="disk full"):
+        to_html(Value(1.0), file)
+    assert [*file.parent.iterdir()] == [file]
+    assert "tanh" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("draw_it", [to_html, lambda y, path: draw(y).render(outfile=path)])
+def test_a_path_that_cannot_be_written_is_named(tmp_path, in_process, draw_it):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "y.svg"
+    with pytest.raises(OSError, match=f"cannot write .*{re.escape(str(tmp_path / 'file'))}.*: choose another path"):
+        draw_it(Value(1.0), path)
+
+
+# Derivatives in symbols
+
+
+def shown_as(template, names="xyzuvw"):
+    return template and "".join(
+        piece if type(piece) is str else "z" if piece < 0 else names[piece] for piece in template
+    )
+
+
+@pytest.mark.parametrize(
+    ("op", "written", "rule"),
+    [
+        ("mul", "x·y", ["y", "x"]),
+        ("div", "x / y", ["1 / y", "−z / y"]),
+        ("tanh", "tanh(x)", ["1 − z²"]),
+        ("sigmoid", "sigmoid(x)", ["z·(1 − z)"]),
+        ("exp", "e^x", ["z"]),
+        ("acos", "acos(x)", ["−1 / √(1 − x²)"]),
+        ("maximum", "maximum(x, y)", ["share(x, y)", "share(y, x)"]),
+        ("step", "step(x)", [None]),
+    ],
+)
+def test_formulas_are_written_from_the_table(op, written, rule):
+    row = PRIMITIVES[op]
+    args = [Value(1.0)] * row.arity
+    assert shown_as(formula(row, args)) == written
+    assert [*map(shown_as, derivatives(row, args))] == rule
+
+
+def test_every_rule_of_the_table_can_be_written():
+    for name, op in PRIMITIVES.items():
+        args = [Value(1.0), 3.0] if name == "pow_const" else [Value(1.0)] * (op.arity or 4)
+        flowing = [dx is not None for dx in op.partials(op.compute(*[0.5] * len(args)), *[0.5] * len(args))]
+        assert [text is not None for text in derivatives(op, args)] == flowing, name
+
+
+def test_a_rule_of_the_user_is_written_too_unless_it_needs_numbers():
+    @primitive(partials=lambda z, x: (3 * x**2 * x.exp(),))
+    def written_by_the_user(x):
+        return x
+
+    @primitive(partials=lambda z, x: (math.cos(x),))
+    def needs_a_number(x):
+        return math.sin(x)
+
+    assert [*map(shown_as, derivatives(written_by_the_user, [Value(1.0)]))] == ["3·x²·exp(x)"]
+    assert derivatives(needs_a_number, [Value(1.0)]) == [None]
+    assert data_of(to_html(needs_a_number(Value(1.0))))["partials"][1] == [math.cos(1.0)]
 
 
 # The demo

@@ -1,224 +1,143 @@
-"""Drawing a graph as a web page that steps forward through its evaluation and backward through its gradients."""
+"""Drawing a graph as a web page that steps forward through its evaluation and backward through its gradients.
 
-# ruff: noqa: RUF001
+This module writes what the page shows as data: the nodes, their groups, the local derivatives as text and as numbers.
+The script in `page.html` arranges the boxes and does the steps.
+"""
+
 from __future__ import annotations
 
 import json
+import math
+import os
 from html import escape
 from importlib.resources import files
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from autograd_lite.drawing import palette
-from autograd_lite.drawing.layout import layered
-from autograd_lite.drawing.notation import ORDERED, is_made_by, label_of, nodes_of, number, operands, symbol, typeset
+from autograd_lite.drawing.files import write_whole
+from autograd_lite.drawing.notation import is_made_by, nodes_of, printable, symbol
+from autograd_lite.drawing.structure import Kind, Structure
+from autograd_lite.drawing.symbolic import derivatives, formula
+from autograd_lite.drawing.view import initially_open
+from autograd_lite.naming import short_name
 
-WIDTH, HEIGHT, ACROSS, DOWN, PILL = 156, 44, 204, 58, 52  # of a box, from one to the next, and of a constant
+SEPARATE = 3_000  # up to this many nodes, each has a box of its own; beyond, those that are made alike share one
 
 
-def to_html(root: Any, *, max_nodes: int = 200) -> str:
-    """A web page, complete in itself, that computes `root` and its gradients one value at a time.
+def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes: int = 20_000) -> str:
+    """A web page, complete in itself, that computes `root` and its gradients one value at a time; also to a file.
 
-    Each step shows the operation with its numbers; on the way back the local partials, what each adds, and the
-    gradient so far. The gradients are of `root` alone, from 0. A ValueError if there are more than `max_nodes` nodes.
+    The page shows the picture of `draw`, in which groups open and close. Each step shows the operation, its local
+    derivatives as formulas and as numbers, their products with the gradient that comes back, and the sums where paths
+    meet. A click on a value lists what its gradient is made of. The gradients are of `root` alone, from 0.
+
+    Keys: the arrows step, with shift to the next box, Home and End go to the ends, P plays.
+
+    The text of the page is returned, and written to `path` if one is given. A TypeError if `root` is no Value. A
+    ValueError if there are more than `max_nodes` nodes. An OSError if `path` cannot be written; it is then as it was.
+
+    >>> from autograd_lite import Value
+    >>> a = Value(2.0, label="a")
+    >>> to_html(a * a).startswith("<!doctype html>")
+    True
     """
     nodes = nodes_of("to_html", (root,), max_nodes, several=False)
-    names = _names(nodes)
+    structure = Structure(nodes, (root,), merge=len(nodes) > SEPARATE)
+    data = _data(structure, root)
     content = {
-        "TITLE": escape(f"Step by step: {names[root]}"),
-        "SVG": _svg(nodes, names),
-        # A script element ends at "</" whatever surrounds it, so no "<" may stand in it.
-        "STEPS": json.dumps([*_forward(nodes, names), *_backward(nodes, names)]).replace("<", "\\u003c"),
-        **{
-            name: getattr(palette, name) for name in ("INK", "GREY", "LINE", "DATA", "GRAD", "LEAF", "MADE", "CONSTANT")
-        },
+        "TITLE": escape(f"Step by step: {data['names'][-1]}"),
+        # A script element ends at "</" whatever surrounds it, so it contains no "<".
+        "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        "BLUE": palette.DATA,
+        **{name: getattr(palette, name) for name in ("INK", "GREY", "LINE", "GRAD", "LEAF")},
     }
     page = files("autograd_lite.drawing").joinpath("page.html").read_text(encoding="utf-8")
     pieces = page.split("@@")  # text, NAME, text, NAME, ..., text
-    return "".join(content[piece] if i % 2 else piece for i, piece in enumerate(pieces))
+    text = "".join(content[piece] if i % 2 else piece for i, piece in enumerate(pieces))
+    if path is not None:
+        write_whole(Path(path), text.encode())
+    return text
 
 
-def _names(nodes: list[Any]) -> dict[Any, str]:
-    """The label of each node, or v1, v2 ... where there is none or another node has it."""
-    names: dict[Any, str] = {}
-    taken = {label_of(node) for node in nodes}
-    for i, node in enumerate(nodes):
-        label = label_of(node, 9)
-        free = label and label not in names.values()
-        names[node] = label if free else next(v for v in (f"v{j}" for j in range(i, 9**9)) if v not in taken)
-        taken.add(names[node])
-    return names
-
-
-def _value(x: Any) -> str:
-    return typeset(number(x if type(x) is float else x.data))
-
-
-def _product(x: str, y: str, sign: str) -> str:
-    return f"{x}{sign}{_enclosed(y)}"
-
-
-def _enclosed(word: str) -> str:
-    return f"({word})" if word.startswith("−") else word
-
-
-def _formula(node: Any, words: list[str]) -> str:
-    """The operation of `node` on `words`, its arguments in writing."""
-    if is_made_by(node, {"pow_const"}):
-        return _enclosed(words[0]) + symbol(node).removeprefix("x")
-    if is_made_by(node, {"add", "sub", "mul", "div"}):
-        return _product(words[0], words[1], f" {symbol(node)} ")
-    if is_made_by(node, {"sum"}):
-        return " + ".join(map(_enclosed, words))
-    if is_made_by(node, {"dot"}):
-        return " + ".join(_product(x, y, "·") for x, y in zip(words[::2], words[1::2], strict=True))
-    return f"{node.op.name}({', '.join(words)})"
-
-
-def _forward(nodes: list[Any], names: dict[Any, str]) -> list[dict[str, Any]]:
-    """One step for each operation: what it computes, from what."""
-    index = {node: i for i, node in enumerate(nodes)}
-    made = [node for node in nodes if node.op is not None]
-    leaves = ", ".join(f"{names[node]} = {_value(node)}" for node in nodes if node.op is None)
-    steps: list[dict[str, Any]] = [{"title": "The leaves hold their numbers", "formula": leaves, "from": [], "to": []}]
-    for count, node in enumerate(made, 1):
-        args = operands(node)
-        words = [_value(arg) if type(arg) is float else names[arg] for arg in args]
-        formulas = [_formula(node, words), _formula(node, [_value(arg) for arg in args]), _value(node)]
-        steps.append(
-            {
-                "title": f"Forward, {count} of {len(made)}",
-                "formula": " = ".join(dict.fromkeys([names[node], *formulas])),
-                "from": [index[arg] for arg in args if type(arg) is not float],
-                "to": [index[node]],
-                "made": index[node],
-            }
-        )
-    return steps
-
-
-def _backward(nodes: list[Any], names: dict[Any, str]) -> list[dict[str, Any]]:
-    """One step for the root's own gradient, and one for each operation: what it hands to its arguments."""
-    index = {node: i for i, node in enumerate(nodes)}
-    grads = dict.fromkeys(nodes, 0.0)
-    root = nodes[-1]
-    grads[root] = 1.0
-    name = names[root]
-    steps: list[dict[str, Any]] = [
-        {
-            "title": "Now backward",
-            "formula": f"d{name}/d{name} = 1",
-            "from": [],
-            "to": [index[root]],
-            "grads": {index[root]: "1"},
-        }
-    ]
-    made = [node for node in reversed(nodes) if node.op is not None]
-    for count, node in enumerate(made, 1):
-        numbers = [arg if type(arg) is float else arg.data for arg in node.args]
-        g = grads[node]
-        rows, changed = [], {}
-        for arg, partial in zip(node.args, node.op.partials(node.data, *numbers), strict=True):
-            if type(arg) is float:
-                continue
-            local = f"∂{names[node]}/∂{names[arg]}"
-            if partial is None or (node.op.selects and not partial):
-                rows.append([local, "—" if partial is None else "0", "nothing flows", _value(grads[arg])])
-                continue
-            grads[arg] += g * partial
-            changed[index[arg]] = _value(grads[arg])
-            product = _product(_value(g), _value(partial), " × ")
-            rows.append([local, _value(partial), f"{product} = {_value(g * partial)}", _value(grads[arg])])
-        steps.append(
-            {
-                "title": f"Backward, {count} of {len(made)}",
-                "formula": f"{names[node]}.grad = {_value(g)} goes to the arguments of {names[node]}",
-                "rows": rows,
-                "from": [index[node]],
-                "to": list(changed),
-                "made": index[node],
-                "grads": changed,
-            }
-        )
-    return steps
-
-
-def _svg(nodes: list[Any], names: dict[Any, str]) -> str:
-    """The graph as SVG: the boxes n0, n1 ... of the nodes, and the arrows between them."""
-    items: list[Any] = []  # the nodes, and before each the constants among its arguments
-    arguments: list[list[int]] = []
-    index: dict[Any, int] = {}
-    for node in nodes:
-        args = []
-        for arg in operands(node):
-            if type(arg) is float:
-                args.append(len(items))
-                items.append(arg)
-                arguments.append([])
-            else:
-                args.append(index[arg])
-        index[node] = len(items)
-        items.append(node)
-        arguments.append(args)
-    places, passing = layered(arguments)
-    corner = [(12 + column * ACROSS, 12 + y * DOWN) for column, y in places]
-    number_of = {node: i for i, node in enumerate(nodes)}
-
-    arrows, boxes = [], []
-    for i, (item, args) in enumerate(zip(items, arguments, strict=True)):
-        x, y = corner[i]
-        if type(item) is float:
-            boxes.append(_pill(item, x, y))
+def _data(structure: Structure, root: Any) -> dict[str, Any]:
+    """What the page shows, as lists of numbers and strings."""
+    index = {node: i for i, node in enumerate(structure.nodes)}
+    groups = {group: i for i, group in enumerate(structure.groups())}
+    boxes = {kind: i for i, kind in enumerate(structure.kinds)}
+    names, shorts = _names(structure)
+    operations: dict[Any, int] = {}
+    written: list[Any] = []
+    nodes: list[Any] = []
+    partials: list[list[Any]] = []
+    for node in structure.nodes:
+        op, args = node.op, node.args
+        row = [[_number(x)] if type(x) is float else index[x] for x in args]
+        if op is None:
+            nodes.append([-1, row, _number(node.data), boxes[structure.kind_of[node]]])
+            partials.append([])
             continue
-        boxes.append(_box(item, number_of[item], names[item], x, y))
-        if not is_made_by(item, ORDERED):
-            args = sorted(args, key=lambda j: corner[j][1])
-        for slot, j in enumerate(args):
-            points = [(corner[j][0] + WIDTH, corner[j][1] + HEIGHT / 2)]
-            for step, passed in enumerate(passing[j, i], 1):
-                left, middle = corner[j][0] + step * ACROSS, 12 + passed * DOWN + HEIGHT / 2
-                points += [(left, middle), (left + WIDTH, middle)]
-            points.append((x - 2, y + HEIGHT / 2 + (slot - (len(args) - 1) / 2) * min(10, (HEIGHT - 12) / len(args))))
-            curve = "".join(
-                f"C{(x0 + x1) / 2:.0f} {y0:.1f} {(x0 + x1) / 2:.0f} {y1:.1f} {x1:.0f} {y1:.1f}"
-                for (x0, y0), (x1, y1) in pairwise(points)
-            )
-            start = number_of.get(items[j], "")
-            arrows.append(
-                f'<path class="arrow" data-from="{start}" data-to="{number_of[item]}" '
-                f'd="M{points[0][0]:.0f} {points[0][1]:.1f}{curve}"/>'
-            )
-    width, height = (12 + max(xy[axis] for xy in corner) + (WIDTH, HEIGHT)[axis] for axis in (0, 1))
-    head = (
-        '<marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" '
-        'markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0.5L8 4L0 7.5z"/></marker>'
-    )
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" role="img" '
-        f'aria-label="computation graph"><defs>{head}</defs>{"".join(arrows + boxes)}</svg>'
-    )
+        key = (op, len(args), args[1] if is_made_by(node, {"pow_const"}) else None)
+        if key not in operations:
+            operations[key] = len(written)
+            written.append([symbol(node), op.name, formula(op, args), derivatives(op, args), int(op.factors == 2)])
+        nodes.append([operations[key], row, _number(node.data), boxes[structure.kind_of[node]]])
+        numbers = [x if type(x) is float else x.data for x in args]
+        rule = op.partials(node.data, *numbers)
+        partials.append(
+            [None if dx is None else "held" if op.selects and not dx else _number(float(dx)) for dx in rule]
+        )
+    return {
+        "root": index[root],
+        "ops": written,
+        "nodes": nodes,
+        "partials": partials,
+        "names": names,
+        "shorts": shorts,
+        "boxes": [
+            [groups.get(kind.group, -1) if kind.group else -1, int(kind.is_inlined), kind.count] for kind in boxes
+        ],
+        "groups": [
+            [groups[g.parent] if g.parent else -1, g.name, g.short, g.title if g.path else "", int(g.owner is not None)]
+            for g in groups
+        ],
+        "open": [groups[group] for group in initially_open(structure)],
+    }
 
 
-def _pill(constant: float, x: float, y: float) -> str:
-    x, y = x + WIDTH - PILL, y + HEIGHT / 2
-    return (
-        f'<g class="constant"><rect x="{x:.0f}" y="{y - 11:.1f}" width="{PILL}" height="22" rx="11"/>'
-        f'<text x="{x + PILL / 2:.0f}" y="{y + 4:.1f}" text-anchor="middle">{_value(constant)}</text></g>'
-    )
+def _names(structure: Structure) -> tuple[list[str], list[str]]:
+    """For each node a name that no other has, and a shorter one for use inside its neuron.
+
+    The name is the label or the path. The output of a neuron is called as the neuron is; v1, v2, ... is anything else.
+    """
+    outputs: dict[Kind, str] = {}
+    if len(structure.nodes) == len(structure.kinds):
+        for group in structure.groups():
+            last = [k for k in group.kinds if not k.is_leaf and all(user.group is not group for user in k.users)]
+            if group.owner is not None and group.path and len(last) == 1:
+                outputs[last[0]] = printable(group.path)
+    names: list[str] = []
+    shorts: list[str] = []
+    taken = set(structure.names.values())
+    used: set[str] = set()
+    for i, node in enumerate(structure.nodes):
+        kind = structure.kind_of[node]
+        name = structure.names.get(node) or outputs.get(kind, "")
+        if not name or name in used:
+            name = next(v for v in (f"v{j}" for j in range(i, 2 * len(structure.nodes) + i)) if v not in taken)
+        taken.add(name)
+        used.add(name)
+        names.append(name)
+        place = structure.places.get(node)
+        inside = place and not node.label
+        if place and inside:
+            name = printable(short_name(place.path, place.parts[-1].path))
+        elif kind in outputs and outputs[kind] == name and kind.group:
+            name = printable(kind.group.short)
+        shorts.append(name)
+    return names, shorts
 
 
-def _box(node: Any, i: int, name: str, x: float, y: float) -> str:
-    sign = symbol(node)
-    sign = escape(sign if len(sign) <= 7 else sign[:5] + "…")
-    left = x + (54 if sign else 10)
-    made = (
-        f'<text class="sign" x="{x + 24:.0f}" y="{y + HEIGHT / 2 + 5:.1f}" text-anchor="middle">{sign}</text>'
-        f'<path d="M{x + 47:.0f} {y + 5:.1f}v{HEIGHT - 10}"/>'
-    )
-    return (
-        f'<g class="{"made" if sign else "leaf"}" id="n{i}">'
-        f'<rect x="{x:.0f}" y="{y:.1f}" width="{WIDTH}" height="{HEIGHT}" rx="10"/>{made if sign else ""}'
-        f'<text x="{left:.0f}" y="{y + 18:.1f}"><tspan class="{"label" if label_of(node) else "name"}">{escape(name)}'
-        f'</tspan> <tspan class="data">{_value(node)}</tspan></text>'
-        f'<text class="grad" x="{left:.0f}" y="{y + 35:.1f}"></text></g>'
-    )
+def _number(x: float) -> float | str:
+    """`x` as JSON has it; infinities and nan as JavaScript reads them from text."""
+    return x if math.isfinite(x) else str(x).replace("inf", "Infinity").replace("nan", "NaN")

@@ -39,7 +39,7 @@ SYMBOLS = {
     "sqrt": "√x", "exp": "eˣ", "abs": "|x|", "sigmoid": "σ", "maximum": "max", "minimum": "min", "where": "if",
 }  # fmt: skip
 ORDERED = {"sub", "div", "pow", "where"}  # of these the reader has to see which argument is which
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def nodes_of(what: str, roots: Sequence[Any], max_nodes: float = math.inf, several: bool = True) -> list[Any]:
@@ -86,7 +86,7 @@ def symbol(node: Node) -> str:
         return ""
     if is_made_by(node, {"pow_const"}):
         exponent = number(node.args[1])
-        return "x" + exponent.translate(_RAISED) if exponent.lstrip("-").isdigit() else f"x^{exponent}"
+        return "x" + exponent.translate(RAISED) if exponent.lstrip("-").isdigit() else f"x^{exponent}"
     return SYMBOLS.get(node.op.name, node.op.name)
 
 

@@ -142,6 +142,17 @@ def view_of(
     return _View(structure, detail, paths, center).view(what)
 
 
+def initially_open(structure: Structure) -> list[Group]:
+    """The groups that a page opens at first: all, if that makes a few boxes; else neurons are closed, or layers."""
+    few, level = READABLE // 4, "model"
+    for name, most in (("value", few), ("neuron", READABLE), ("layer", READABLE)):
+        if _count(structure, name, ()) <= most:
+            level = name
+            break
+    shown = _shown(structure, level, set())
+    return [group for group, closed in shown.items() if closed is None]
+
+
 def _is_closed(group: Group, detail: str) -> bool:
     """Whether the group is one box at this detail."""
     if detail in ("all", "value"):
