@@ -1,4 +1,4 @@
-"""Walking a recorded graph. Knows how a node stores its arguments, and nothing about derivatives. Imports nothing.
+"""Walking a recorded graph. Knows how a node stores its arguments, and nothing about derivatives.
 
 Arguments are nodes and plain floats, stored inline: `_x` for one, `_x` and `_y` for two, otherwise a tuple in `_x`;
 an unused slot is None. So most nodes are one object in memory. Only this module and value.py know that layout.
@@ -6,6 +6,8 @@ an unused slot is None. So most nodes are one object in memory. Only this module
 
 from collections.abc import Iterable
 from typing import Any
+
+from autograd_lite.extension import adopt, core
 
 
 def topological_order(*roots: Any) -> list[Any]:
@@ -55,3 +57,7 @@ def dependents(order: list[Any], xs: Iterable[Any]) -> set[Any]:
 def slots(args: tuple[Any, ...]) -> tuple[Any, Any]:
     """The `_x` and `_y` in which a node stores `args`."""
     return args if len(args) == 2 else (args[0], None) if len(args) == 1 else (args, None)
+
+
+if core is not None:
+    adopt(globals(), "topological_order", "dependents")

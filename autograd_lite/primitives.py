@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autograd_lite import ieee
+from autograd_lite.extension import adopt, core
 from autograd_lite.ieee import to_float as to_float
 
 
@@ -62,6 +63,10 @@ class Primitive:
         if PRIMITIVES.get(self.name) is not self:
             raise TypeError(f"{self} cannot be saved, as it was compiled: save the leaves, and call the function again")
         return primitive_named, (self.name,)
+
+
+if core is not None:
+    adopt(globals(), "Primitive")
 
 
 def primitive_named(name: str) -> Primitive:
@@ -151,3 +156,5 @@ sum_      = Primitive("sum",       ieee.sum,       lambda z, *xs: (1.0,) * len(x
 dot       = Primitive("dot",       ieee.dot,       lambda z, *xy: xy[len(xy) // 2:] + xy[:len(xy) // 2], factors=2)
 # fmt: on
 PRIMITIVES = {row.name: row for row in list(globals().values()) if isinstance(row, Primitive)}
+if core is not None:
+    core.register(PRIMITIVES)

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from autograd_lite import primitives as p
+from autograd_lite.extension import adopt, core
 from autograd_lite.graph import slots, topological_order
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive
@@ -154,9 +155,7 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
         kind = type(y)
         recorder = active_recorder() if opened else EAGER
         if (recorder is not EAGER and recorder is not LEAVES) or (kind is not Value and kind is not float):
-            if kind is int:
-                return forward(x, to_float(y, op.name))
-            return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
+            return forward(x, to_float(y, op.name)) if kind is int else operate(op, op_const, x, y)
         z = new(Value)
         z.data = compute(x.data, y.data if kind is Value else y)
         z.grad = 0.0
@@ -167,12 +166,19 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
             z.op, z._x, z._y = None, (), None
         return z
 
-    def reflected(y: Value, x: Any) -> Any:
-        if op is p.add and type(x) is int and x == 0:  # Python's own sum() starts with 0 + y
-            return y
-        return y.record(op, (x, y)) if _is_operand(x) else NotImplemented
+    return forward, lambda y, x: reflect(op, y, x)
 
-    return forward, reflected
+
+def operate(op: Primitive, op_const: Primitive, x: Value, y: Any) -> Any:
+    """`x op y` for any `y` and any recorder; NotImplemented if `y` is no number."""
+    return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
+
+
+def reflect(op: Primitive, y: Value, x: Any) -> Any:
+    """`x op y` for any `x` that is not a Value; NotImplemented if `x` is no number."""
+    if op is p.add and type(x) is int and x == 0:  # Python's own sum() starts with 0 + y
+        return y
+    return y.record(op, (x, y)) if _is_operand(x) else NotImplemented
 
 
 def _is_operand(x: Any) -> bool:
@@ -183,6 +189,7 @@ def _method(op: Primitive) -> Callable[[Value], Value]:
     def method(self: Value) -> Value:
         return self.record(op, (self,))
 
+    method.op = op  # type: ignore[attr-defined]
     method.__name__, method.__qualname__ = op.name, f"Value.{op.name}"
     method.__doc__ = f"The Value of `{op.name}`: {op.__doc__}"
     return method
@@ -243,7 +250,7 @@ class Value:
             node.grad = 0.0
         self.grad = 1.0
         try:
-            _sweep(order)
+            sweep(order)
         except BaseException:  # an error in a user's rule, or Ctrl-C: give the leaves their gradients back
             for leaf, grad in before:
                 leaf.grad = grad
@@ -375,7 +382,7 @@ def _restored(rows: list[Any]) -> Value:
 def flows(node: Value) -> list[tuple[Value, float]]:
     """Where the gradient of `node` flows: each argument that is a Value, with the number of its partial derivative.
 
-    The argument's gradient gets the gradient of `node` times that partial: the chain rule. `_sweep` does this faster.
+    The argument's gradient gets the gradient of `node` times that partial: the chain rule.
     """
     if node.op is None:
         return []
@@ -384,8 +391,15 @@ def flows(node: Value) -> list[tuple[Value, float]]:
     return [(x, dx) for x, dx in pairs if type(x) is not float and dx is not None and (dx or not node.op.selects)]
 
 
-def _sweep(order: list[Value]) -> None:
+def sweep_by_flows(order: list[Value]) -> None:
     """The chain rule: from the last node to the first, add `grad` times each partial to the argument's `grad`."""
+    for node in reversed(order):
+        for x, dx in flows(node):
+            x.grad += node.grad * dx
+
+
+def sweep(order: list[Value]) -> None:
+    """What `sweep_by_flows` does, in a third of the time: most nodes have one argument or two."""
     for node in reversed(order):
         x, y, op, g = node._x, node._y, node.op, node.grad
         if op is None:
@@ -413,3 +427,13 @@ def _sweep(order: list[Value]) -> None:
             x.grad += g * dx
         if dy is not None:
             y.grad += g * dy
+
+
+if core is not None:
+    python_backward, sweep = Value.backward, sweep_by_flows  # for nodes whose class has its own `data` or `grad`
+    comparisons = Value.__lt__, Value.__le__, Value.__gt__, Value.__ge__
+    for name, method in list(vars(Value).items()):
+        if hasattr(method, "op"):
+            setattr(Value, name, core.method(method.op, method))
+    adopt(globals(), "Value", "node_of", "leaves_of", "numbers_of", "new_node", "new_leaf")
+    core.connect(opened, active, EAGER, LEAVES, to_float, operate, reflect, python_backward, *comparisons)

@@ -118,10 +118,10 @@ for _ in range(333_333):
 y.backward()
 assert abs(x.grad) == 1.0
 gc.disable()
-before = len(gc.get_objects())
+before = sys.getallocatedblocks()
 del y
-freed = before - len(gc.get_objects())
-assert freed > 990_000, freed
+freed = before - sys.getallocatedblocks()
+assert freed > 980_000, freed  # some are kept, to be used again
 print("deep enough")
 """
 

@@ -1,0 +1,34 @@
+"""The C core `_core`, if it was built: the engine once more, faster. Set AUTOGRAD_LITE_PURE=1 to do without it.
+
+The Python engine defines what every operation does. At its end, each module of the engine puts the core's objects in
+the place of its own, and nothing else in the package knows which of the two it has.
+"""
+
+import os
+from importlib import import_module
+from typing import Any
+
+core: Any = None
+if os.environ.get("AUTOGRAD_LITE_PURE", "0") in ("", "0"):
+    try:
+        core = import_module("autograd_lite._core")
+    except ImportError:
+        pass
+
+
+def adopt(module: dict[str, Any], *names: str) -> None:
+    """Put the core's objects of these names into the namespace `module`, in the place of Python's.
+
+    The core's class gets every method of Python's class that it does not have itself.
+    """
+    for name in names:
+        python, fast = module[name], getattr(core, name)
+        if isinstance(python, type):
+            own = vars(fast)
+            for attribute, x in vars(python).items():
+                if attribute == "__doc__" or (attribute not in own and attribute not in _OF_PYTHON_CLASSES):
+                    setattr(fast, attribute, x)
+        module[name] = fast
+
+
+_OF_PYTHON_CLASSES = {"__dict__", "__weakref__", "__slots__", "__module__", "__static_attributes__", "__firstlineno__"}
