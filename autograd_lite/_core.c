@@ -22,6 +22,17 @@
 #include <string.h>
 #include <structmember.h>
 
+/* A TypeError with the name of the type of x in the place of %U. */
+static PyObject *wrong_type(const char *message, PyObject *x)
+{
+    PyObject *name = PyType_GetName(Py_TYPE(x));
+    if (name) {
+        PyErr_Format(PyExc_TypeError, message, name);
+        Py_DECREF(name);
+    }
+    return NULL;
+}
+
 /* ---- Nodes ------------------------------------------------------------------------------------------------------ */
 
 typedef struct Node Node;
@@ -599,7 +610,7 @@ static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t fl
         Py_DECREF(tuple);
         return z;
     }
-    double small[8], *numbers = small, number = 0.0;
+    double small[8] = {0.0}, *numbers = small, number = 0.0;
     if (n > 8 && !(numbers = PyMem_Malloc((size_t)n * sizeof(double))))
         return PyErr_NoMemory();
     int wrong = 0;
@@ -707,7 +718,7 @@ static int set_field(PyObject *self, PyObject *x, void *which)
     switch ((enum Field)(intptr_t)which) {
     case F_NAME:
         if (!PyUnicode_Check(x)) {
-            PyErr_Format(PyExc_TypeError, "the name of a Primitive is a str, got %s", Py_TYPE(x)->tp_name);
+            wrong_type("the name of a Primitive is a str, got %U", x);
             return -1;
         }
         break;
@@ -823,8 +834,8 @@ static PyObject *value_pow(PyObject *x, PyObject *y, PyObject *modulus)
 
 static PyObject *compare(PyObject *self, PyObject *y, int how)
 {
-    if (how == Py_EQ || how == Py_NE)
-        Py_RETURN_NOTIMPLEMENTED; /* identity */
+    if (how == Py_EQ || how == Py_NE) /* identity; and a subclass's own == decides its != as well */
+        return PyBaseObject_Type.tp_richcompare(self, y, how);
     if (PyList_GET_SIZE(S.opened) == 0 && ((Node *)self)->plain) {
         double a = ((Node *)self)->data, b = 0.0;
         int known = 1;
@@ -879,7 +890,7 @@ static int set_label(PyObject *self, PyObject *label, void *unused)
 {
     (void)unused;
     if (!label || !PyUnicode_Check(label)) {
-        PyErr_Format(PyExc_TypeError, "Value.label takes a str, got %s", label ? Py_TYPE(label)->tp_name : "nothing");
+        wrong_type("Value.label takes a str, got %U", label ? label : Py_None);
         return -1;
     }
     PyObject *old = ((Node *)self)->label, *exact = NULL;
@@ -1108,9 +1119,8 @@ static PyObject *topological_order(PyObject *module, PyObject *const *roots, Py_
     (void)module;
     for (Py_ssize_t i = 0; i < n; i++)
         if (!is_node(roots[i]))
-            return PyErr_Format(PyExc_TypeError,
-                                "topological_order takes Values, got %s: of a list, write topological_order(*values)",
-                                Py_TYPE(roots[i])->tp_name);
+            return wrong_type("topological_order takes Values, got %U: of a list, write topological_order(*values)",
+                              roots[i]);
     Py_ssize_t count;
     Node **order = walk(roots, n, &count);
     if (!order)
@@ -1474,13 +1484,12 @@ static inline int sweep(Node **order, Py_ssize_t count, double *own, const uint3
             registers[0] = z->data;
             for (Py_ssize_t i = 0; i < n; i++)
                 registers[1 + i] = is_number(z, i) ? slots[i].number : slots[i].node->data;
-            double partials[REGISTERS];
             for (Py_ssize_t i = 0; i < n; i++)
-                if (!is_number(z, i) && rule->partials[i].kind != NOTHING)
-                    partials[i] = partial_of(&rule->partials[i], registers, (int)n);
-            for (Py_ssize_t i = 0; i < n; i++)
-                if (!is_number(z, i) && rule->partials[i].kind != NOTHING && !(selects && partials[i] == 0.0))
-                    *GRADIENT(i) += g * partials[i];
+                if (!is_number(z, i) && rule->partials[i].kind != NOTHING) {
+                    double dx = partial_of(&rule->partials[i], registers, (int)n);
+                    if (!(selects && dx == 0.0))
+                        *GRADIENT(i) += g * dx;
+                }
         } else if (shape == SHAPE_ONES) {
             for (Py_ssize_t i = 0; i < n; i++)
                 if (!is_number(z, i))
@@ -1793,15 +1802,14 @@ static PyObject *node_of(PyObject *module, PyObject *arguments, PyObject *option
                                      &kind))
         return NULL;
     if (op != Py_None && !PyObject_TypeCheck(op, PrimitiveType))
-        return PyErr_Format(PyExc_TypeError, "node_of takes a Primitive, got %s", Py_TYPE(op)->tp_name);
+        return wrong_type("node_of takes a Primitive or None, got %U", op);
     PyTypeObject *type = kind == Py_None ? NodeType : (PyTypeObject *)kind;
     if (kind != Py_None && (!PyType_Check(kind) || !PyType_IsSubtype(type, NodeType)))
         return PyErr_Format(PyExc_TypeError, "node_of makes Values, not %R", kind);
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     for (Py_ssize_t i = 0; i < n; i++)
         if (!PyFloat_Check(PyTuple_GET_ITEM(args, i)) && !is_node(PyTuple_GET_ITEM(args, i)))
-            return PyErr_Format(PyExc_TypeError, "the arguments of a node are Values and floats, got %s",
-                                Py_TYPE(PyTuple_GET_ITEM(args, i))->tp_name);
+            return wrong_type("the arguments of a node are Values and floats, got %U", PyTuple_GET_ITEM(args, i));
     if ((uint64_t)n > UINT32_MAX)
         return PyErr_Format(PyExc_OverflowError, "a node takes at most %u arguments", UINT32_MAX);
     double data = number == Py_None ? 0.0 : PyFloat_AsDouble(number);
@@ -2085,6 +2093,7 @@ PyMODINIT_FUNC PyInit__core(void)
     if (!PrimitiveType || !NodeType || !MethodType || !S.str_record || !S.str_data || !S.str_grad || !S.str_watch ||
         !S.empty)
         goto failed;
+    NodeType->tp_name = "Value", PrimitiveType->tp_name = "Primitive"; /* as errors name the type of a Python class */
     NodeType->tp_vectorcall = call_value_type;
     if (PyModule_AddObjectRef(module, "Value", (PyObject *)NodeType) < 0 ||
         PyModule_AddObjectRef(module, "Primitive", (PyObject *)PrimitiveType) < 0)

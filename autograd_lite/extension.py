@@ -5,15 +5,14 @@ the place of its own, and nothing else in the package knows which of the two it 
 """
 
 import os
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 core: Any = None
 if os.environ.get("AUTOGRAD_LITE_PURE", "0") in ("", "0"):
-    try:
+    with suppress(ImportError):
         core = import_module("autograd_lite._core")
-    except ImportError:
-        pass
 
 
 def adopt(module: dict[str, Any], *names: str) -> None:

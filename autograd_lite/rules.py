@@ -61,7 +61,7 @@ def traced(op: Primitive, n: int, last: float | None) -> list[Partial] | None:
     return None if NotImplemented in found else found
 
 
-def _instructions(partial: Any, inputs: dict[Value, int]) -> Any:
+def _instructions(partial: Any, inputs: dict[Any, int]) -> Any:
     if partial is None:
         return None
     if not isinstance(partial, Register):

@@ -8,10 +8,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "ieee": set(),
-    "graph": set(),
-    "primitives": {"ieee"},
-    "value": {"ieee", "primitives", "graph"},
+    "extension": set(),
+    "graph": {"extension"},
+    "primitives": {"ieee", "extension"},
+    "value": {"ieee", "primitives", "graph", "extension"},
     "recording": {"primitives", "value"},
+    "rules": {"primitives", "graph", "recording", "value"},
     "trees": set(),
     "functions": {"ieee", "primitives", "value"},
     "calculus": {"primitives", "graph", "recording", "value", "trees"},
