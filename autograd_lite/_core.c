@@ -1648,8 +1648,12 @@ static PyObject *record_method(PyObject *self, PyObject *const *args, Py_ssize_t
 }
 
 static PyMethodDef value_methods[] = {
-    {"record", (PyCFunction)(void (*)(void))record_method, METH_FASTCALL, NULL},
-    {"backward", backward, METH_NOARGS, NULL},
+    {"record", (PyCFunction)(void (*)(void))record_method, METH_FASTCALL,
+     "record($self, op, args, /)\n--\n\n"
+     "Record `op` on `args`, Values and real numbers, with the active recorder, and return the result."},
+    {"backward", backward, METH_NOARGS,
+     "backward($self, /)\n--\n\n"
+     "Add d(self)/d(leaf) to the `grad` of every leaf under `self`; set the `grad` of every node between."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -2054,7 +2058,11 @@ static PyObject *connect(PyObject *module, PyObject *args)
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
 
 static PyMethodDef functions[] = {
-    {"topological_order", FAST(topological_order), METH_FASTCALL, NULL},
+    {"topological_order", FAST(topological_order), METH_FASTCALL,
+     "topological_order($module, /, *roots)\n--\n\n"
+     "Every node that the roots are made from, the roots included, each once and after its arguments.\n\n"
+     "    Arguments are visited in order, so the same graph always gives the same list. Linear in the edges, at any "
+     "depth.\n    "},
     {"dependents", FAST(dependents), METH_FASTCALL, NULL},
     {"node_of", FAST(node_of), METH_VARARGS | METH_KEYWORDS, NULL},
     {"new_node", FAST(new_node), METH_FASTCALL, NULL},
