@@ -2,6 +2,7 @@
 
 from nn import init
 from nn.callbacks import Callback, EarlyStopping, Training
+from nn.diagnosis import Diagnosis, Finding, diagnose
 from nn.history import History
 from nn.layers import MLP, Embedding, Layer, Linear, Neuron, Sequential
 from nn.losses import (
@@ -38,10 +39,12 @@ __all__ = [
     "AdamW",
     "Callback",
     "CosineAnnealingLR",
+    "Diagnosis",
     "DivergenceError",
     "EarlyStopping",
     "Embedding",
     "ExponentialLR",
+    "Finding",
     "History",
     "Layer",
     "Linear",
@@ -61,6 +64,7 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "cross_entropy",
+    "diagnose",
     "evaluate",
     "fit",
     "hinge",

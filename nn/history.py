@@ -1,38 +1,67 @@
-"""What happened in a training: the numbers of each epoch, and how they are shown while they come."""
+"""The history of a training: the numbers of each epoch, and how they are shown while it runs."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nn.data import Row
 from nn.plotting import plot_history
+from nn.tables import Table
+
+if TYPE_CHECKING:
+    from nn.diagnosis import Diagnosis
 
 
 class History:
-    """One row of numbers for each epoch of a training. Printed it is a table."""
+    """The numbers of each epoch of a training: `rows`, and `history["loss"]` for a column. It prints as a table.
+
+    >>> history = History()
+    >>> history.rows += [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
+    >>> history["loss"]
+    [0.5, 0.25]
+    >>> print(history)
+    epoch       loss
+    ----------------
+        1     0.5000
+        2     0.2500
+    """
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.stopped = ""  # why the training ended before its last epoch, if it did
+        self.diagnosis: Diagnosis | None = None  # of `fit(..., diagnose=True)`
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, name: str) -> list[float]:
-        """The numbers of one column, from the first epoch to the last; a KeyError names the columns that there are."""
+        """The numbers of one column, from the first epoch to the last; a KeyError names the columns of the history."""
         if self.rows and name not in self.rows[0]:
             raise KeyError(f"the history has no {name!r}: it has {', '.join(self.rows[0])}")
         return [row[name] for row in self.rows]
 
     def __str__(self) -> str:
-        """The epochs as a table; of more than 25, the first, the last, and some between them, evenly spread."""
-        last = len(self) - 1
-        some = range(last + 1) if last < 25 else [round(i * last / 24) for i in range(25)]
-        lines = [line for i in some for line in _lines(self.rows[i])[0 if i == 0 else 2 :]]
+        """The epochs as a table: all up to 25, or 25 that are evenly spread, the first and the last among them."""
+        lines = [line for i in self._shown() for line in _lines(self.rows[i])[0 if i == 0 else 2 :]]
         return "\n".join([*lines, self.stopped] if self.stopped else lines)
+
+    def _repr_html_(self) -> str | None:
+        """The same table in HTML, for notebooks. Never raises."""
+        try:
+            if not self.rows:
+                return Table([("epoch", "loss")], caption="no epoch yet")._repr_html_()
+            rows = [tuple(self.rows[0]), *[tuple(_cells(self.rows[i]).values()) for i in self._shown()]]
+            return Table(rows, caption=self.stopped)._repr_html_()
+        except Exception:
+            return None
+
+    def _shown(self) -> list[int]:
+        """The numbers of the rows that a table shows, from 0."""
+        last = len(self) - 1
+        return list(range(last + 1)) if last < 25 else [round(i * last / 24) for i in range(25)]
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the history with `nn.plot_history` on the axes `ax`, or on a new figure; the axes are returned."""
@@ -41,10 +70,10 @@ class History:
 
 @contextmanager
 def progress(verbose: bool | None, steps: int) -> Iterator[tuple[Callable[[Row], None], Callable[[float], None]]]:
-    """What shows a finished epoch, in an aligned line, and what notes a step and its loss, on a bar of `steps`.
+    """Two functions: one prints the row of a finished epoch, the other notes the loss of a step on a bar of `steps`.
 
-    Both do nothing if not `verbose`; None stands for whether standard output is a terminal. The bar is tqdm's, where
-    that is installed, and standard error is a terminal.
+    Both do nothing unless `verbose`, which is by default true if standard output is a terminal. The bar is tqdm's,
+    and not shown if tqdm is not installed or standard error is not a terminal.
     """
     if not (sys.stdout.isatty() if verbose is None else verbose):
         yield lambda row: None, lambda loss: None
@@ -75,11 +104,16 @@ def progress(verbose: bool | None, steps: int) -> Iterator[tuple[Callable[[Row],
 
 
 def _lines(row: Row) -> list[str]:
-    """A header, a rule, and the row beneath; those of one history are equally wide."""
-    cells = {
-        name: f"{x:.0f}" if name == "epoch" else f"{x:.4f}" if x == 0 or 1e-3 <= abs(x) < 1e4 else f"{x:.3e}"
-        for name, x in row.items()
-    }
+    """A header, a rule and the row below them, as wide as those of every other row of the history."""
+    cells = _cells(row)
     widths = {name: max(len(name), 5 if name == "epoch" else 9) for name in row}
     header = "  ".join(name.rjust(widths[name]) for name in row)
     return [header, "-" * len(header), "  ".join(cells[name].rjust(widths[name]) for name in row)]
+
+
+def _cells(row: Row) -> dict[str, str]:
+    """The numbers of a row as text."""
+    return {
+        name: f"{x:.0f}" if name == "epoch" else f"{x:.4f}" if x == 0 or 1e-3 <= abs(x) < 1e4 else f"{x:.3e}"
+        for name, x in row.items()
+    }

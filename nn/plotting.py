@@ -31,7 +31,7 @@ def plot_decision_boundary(
     X, y = examples_of("plot_decision_boundary", X, y)
     if len(X[0]) != 2:
         raise ValueError(f"plot_decision_boundary draws points of the plane, with 2 numbers in a row, got {len(X[0])}")
-    ax = _axes(ax, "plot_decision_boundary", size=(7.0, 5.6))
+    ax = axes_for(ax, "plot_decision_boundary", size=(7.0, 5.6))
     (left, right), (bottom, top) = (_around([float(row[k]) for row in X]) for k in (0, 1))
     xs, ys = (
         [low + (high - low) * i / (resolution - 1) for i in range(resolution)]
@@ -72,7 +72,7 @@ def plot_history(history: History, ax: Axes | None = None) -> Axes:
     """Draw the losses over the epochs on the left axis, and the metrics on the right; dashed for the validation."""
     if not history.rows:
         raise ValueError("plot_history has no epoch to draw: the history is empty")
-    ax = _axes(ax, "plot_history", size=(7.0, 4.6))
+    ax = axes_for(ax, "plot_history", size=(7.0, 4.6))
     names = [name for name in history.rows[0] if name not in ("epoch", "lr", "seconds")]
     metrics = sorted({name.removeprefix("val_") for name in names} - {"loss"})
     right = ax.twinx() if metrics else ax
@@ -107,7 +107,7 @@ def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
     if not layers:
         raise ValueError(f"plot_network draws the Layers of a Sequential or MLP, and this has none: {model!r}")
     sizes = [layers[0].nin, *[layer.nout for layer in layers]]
-    ax = _axes(ax, "plot_network", size=(2.2 + 1.9 * len(sizes), 1.6 + 0.32 * min(max(sizes), 16)))
+    ax = axes_for(ax, "plot_network", size=(2.2 + 1.9 * len(sizes), 1.6 + 0.32 * min(max(sizes), 16)))
     tall = max(sizes)
 
     def height(column: int, i: int) -> float:
@@ -136,8 +136,8 @@ def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _axes(ax: Axes | None, what: str, size: tuple[float, float]) -> Axes:
-    """`ax`, or the axes of a new figure."""
+def axes_for(ax: Axes | None, what: str, size: tuple[float, float]) -> Axes:
+    """`ax`, or the axes of a new figure; an ImportError that says what to install."""
     if ax is not None:
         return ax
     try:

@@ -11,6 +11,7 @@ import autograd_lite as ag
 from autograd_lite import Value
 from nn.callbacks import Callback, Checkpoint, EarlyStopping, FunctionCallback, Training
 from nn.data import examples_of, order_of, split
+from nn.diagnosis import Diagnose
 from nn.history import History, progress
 from nn.losses import Loss
 from nn.module import Module, all_finite
@@ -52,6 +53,7 @@ def fit(
     callbacks: Sequence[Callback | Callable[[History], object]] = (),
     history: History | None = None,
     jit: bool = True,
+    diagnose: bool = False,
     verbose: bool | None = None,
 ) -> History:
     """Train `model` to make the mean of `loss(model(x), y)` over the rows of X and y small, and return the History.
@@ -71,6 +73,9 @@ def fit(
     Loss and model are compiled: they are run once on Values without numbers, so they must do the same operations for
     every row. A loss that cannot be compiled is trained eagerly, with one warning that says why; with `jit=False` every
     loss is, without a warning. `grad` of the parameters is undefined afterwards.
+
+    `diagnose` examines the network before the first epoch and after the last: see `nn.diagnose`. What is found is in
+    `history.diagnosis`, and a warning says it.
 
     `verbose` prints a line for each epoch (None: if standard output is a terminal), with a progress bar if tqdm is
     installed. Ctrl-C ends the training and keeps parameters and history so far. ValueError or TypeError for data or
@@ -100,6 +105,7 @@ def fit(
     if not isinstance(history, History | None):
         raise TypeError(f"fit takes a History to continue, as fit returns it, got {type(history).__name__}")
     given: list[Any] = [schedule, EarlyStopping(patience) if patience else None, *callbacks]
+    given += [Diagnose()] if diagnose else []
     followers = [_callback(callback) for callback in given if callback is not None]
     _rehearse(model, loss, optimizer, [*X, *X_val], [*y, *y_val])
 
