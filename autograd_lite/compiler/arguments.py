@@ -66,10 +66,11 @@ def without_arrays(tree: Tree) -> Tree:
     return tree_map(lambda x: x.tolist() if _is_array(x) else x, tree)
 
 
-def batch(columns: Sequence[Any], what: str, keep: bool = False) -> Batch:
+def batch(columns: Sequence[Any], what: str, keep: bool = False, kind: Any = None) -> Batch:
     """The rows of `columns`, each an array or a list with one item per row. A ValueError if the rows are not alike.
 
-    The caller's arrays may be among the buffers, but not if those are to `keep` what they hold now.
+    The caller's arrays may be among the buffers, but not if those are to `keep` what they hold now. Arrays of the type
+    `kind`, that of the executor, stay where they are: on a device, or on several.
     """
     try:
         lengths = [len(column) for column in columns]
@@ -83,7 +84,7 @@ def batch(columns: Sequence[Any], what: str, keep: bool = False) -> Batch:
     n, tables, shapes = lengths[0], [], []
     for column in columns:
         shape = _shape(column)
-        table: Any = _table(column, what) if shape else _table_of_list(column)
+        table: Any = _table(column, what, kind) if shape else _table_of_list(column)
         if table is None:
             break
         tables.append(table.copy() if keep and shape else table)
@@ -133,6 +134,7 @@ def joined(n: int, rows: Any) -> Any:
     """The `n` rows as one buffer, if they are in several that stand side by side."""
     if type(rows) is not tuple:
         return rows
+    rows = tuple([x if isinstance(x, array | memoryview) else _numpy().asarray(x) for x in rows])
     tables = [memoryview(table).cast("B").cast("d") for table in rows if len(table) and memoryview(table).nbytes]
     together = memoryview(array("d", bytes(8 * sum(map(len, tables)))))
     width, at = len(together) // n, 0
@@ -171,9 +173,14 @@ def _numpy() -> Any:
     return numpy
 
 
-def _table(column: Any, what: str) -> Any:
-    """The rows of an array as one contiguous array of float64, itself if it is that; None if they are not numbers."""
+def _table(column: Any, what: str, own: Any = None) -> Any:
+    """The rows of an array as one contiguous array of float64, itself if it is that; None if they are not numbers.
+
+    An array of float64 of the type `own` is returned as it is.
+    """
     np = _numpy()
+    if own is not None and own is not np.ndarray and isinstance(column, own) and "float64" in str(column.dtype):
+        return column
     kind = column.dtype if type(column) is np.ndarray else None
     if kind is None or kind.char != "d" or not kind.isnative or not column.flags.c_contiguous:
         column = np.asarray(column)

@@ -122,7 +122,7 @@ class Jitted:
 
     def map(self, *columns: Any) -> list[Any]:
         """`f` of each row: a list of what it gives. A column is an array, or a list with one item per row."""
-        rows = batch(columns, "map")
+        rows = batch(columns, "map", kind=self._array_type)
         if rows.numbers is None or active_recorder().inlines:
             return [self(*row) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure)
@@ -140,7 +140,7 @@ class Jitted:
 
     def mean(self, *columns: Any) -> Any:
         """The mean of `f` over the rows, as one node made from the captured Values."""
-        rows = batch(columns, "mean", keep=keeps_history())
+        rows = batch(columns, "mean", keep=keeps_history(), kind=self._array_type)
         if rows.numbers is None or active_recorder().inlines:
             each = [self(*row) for row in zip(*columns, strict=True)]
             return sum(each) / len(each)
@@ -165,6 +165,11 @@ class Jitted:
             found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self.backends)
         self._compiled.latest = found
         return found
+
+    @property
+    def _array_type(self) -> Any:
+        """The type of the arrays that the backend computes with, if it is an array module."""
+        return getattr(self.backends[0].options.get("xp"), "ndarray", None)
 
     @property
     def backend(self) -> str:
