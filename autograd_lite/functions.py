@@ -6,6 +6,7 @@ Every function takes Values and real numbers, mixed. Numbers alone give a float,
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
@@ -62,6 +63,50 @@ relu: Unary  = p.relu;   sigmoid: Unary = p.sigmoid;  softplus: Unary = p.softpl
 atan2: Binary = p.atan2;  hypot: Binary = p.hypot;  maximum: Binary = p.maximum;  minimum: Binary = p.minimum  # noqa: E702
 where: Ternary = p.where
 # fmt: on
+
+# A sentence and an example for each primitive under its public name. The examples run as tests.
+_DOCUMENTATION = """
+exp       e to the power of x.                                              exp(0.0)             1.0
+exp2      2 to the power of x.                                              exp2(3.0)            8.0
+expm1     exp(x) - 1, accurate near 0.                                      expm1(1e-20)         1e-20
+log       The natural logarithm; -inf at 0, nan below.                      log(1.0), log(0.0)   (0.0, -inf)
+log2      The logarithm to base 2; -inf at 0, nan below.                    log2(8.0)            3.0
+log10     The logarithm to base 10; -inf at 0, nan below.                   log10(1000.0)        3.0
+log1p     log(1 + x), accurate near 0.                                      log1p(1e-20)         1e-20
+sqrt      The square root; nan below 0.                                     sqrt(9.0)            3.0
+cbrt      The cube root, of negative numbers too.                           cbrt(-8.0)           -2.0
+erf       The error function, 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x.  erf(0.0)  0.0
+sin       The sine of x radians.                                            sin(0.0)             0.0
+cos       The cosine of x radians.                                          cos(0.0)             1.0
+tan       The tangent of x radians.                                         tan(0.0)             0.0
+asin      The angle in [-pi/2, pi/2] whose sine is x; nan beyond 1.         asin(0.0)            0.0
+acos      The angle in [0, pi] whose cosine is x; nan beyond 1.             acos(1.0)            0.0
+atan      The angle in (-pi/2, pi/2) whose tangent is x.                    atan(0.0)            0.0
+atan2     The angle of the point (y, x), given as atan2(y, x), in [-pi, pi].  atan2(0.0, 1.0)    0.0
+sinh      The hyperbolic sine.                                              sinh(0.0)            0.0
+cosh      The hyperbolic cosine.                                            cosh(0.0)            1.0
+tanh      The hyperbolic tangent.                                           tanh(1000.0)         1.0
+asinh     The inverse of sinh.                                              asinh(0.0)           0.0
+acosh     The inverse of cosh for x >= 1; nan below.                        acosh(1.0)           0.0
+atanh     The inverse of tanh; an infinity at 1 and -1, nan beyond.         atanh(1.0)           inf
+sigmoid   1 / (1 + exp(-x)), without overflow.                              sigmoid(0.0)         0.5
+softplus  log(1 + exp(x)), without overflow.                                softplus(1000.0)     1000.0
+relu      The larger of x and 0; its derivative at 0 is 0.                  relu(-2.0), relu(3.0)  (0.0, 3.0)
+step      0 for x <= 0, 1 for x > 0; its derivative is 0.                   step(0.0), step(0.1)   (0.0, 1.0)
+sign      -1, 0 or 1; its derivative is 0.                                  sign(-2.5)           -1.0
+abs       The absolute value; its derivative at 0 is 0.                     abs(-2.5)            2.5
+floor     The largest whole number that is at most x; its derivative is 0.  floor(-0.5)          -1.0
+ceil      The smallest whole number that is at least x; its derivative is 0.  ceil(0.5)          1.0
+round     The nearest whole number, the even one of two; its derivative is 0.  round(2.5)        2.0
+hypot     The length of the vector (x, y), without overflow.                hypot(3.0, 4.0)      5.0
+maximum   The larger of two; nan if one is nan. A tie splits the gradient in halves.   maximum(1.0, 2.0)  2.0
+minimum   The smaller of two; nan if one is nan. A tie splits the gradient in halves.  minimum(1.0, 2.0)  1.0
+where     x if c is not 0, else y, given as where(c, x, y). No gradient flows to c.    where(1.0, 2.0, 3.0)  2.0
+"""
+__test__: dict[str, str] = {}  # where doctest looks for examples, beside docstrings
+for _line in _DOCUMENTATION.strip().splitlines():
+    _name, _sentence, _call, _result = re.split(r" {2,}", _line)
+    __test__[_name] = globals()[_name].__doc__ = f"{_sentence}\n\n>>> {_call}\n{_result}\n"
 
 
 @overload
