@@ -1932,10 +1932,10 @@ static PyObject *neurons(PyObject *module, PyObject *const *args, Py_ssize_t n_a
             right[i] = 1.0;
         else if (Py_TYPE(x) == NodeType)
             right[i] = ((Node *)x)->data;
-        else if (PyFloat_Check(x))
-            right[i] = PyFloat_AS_DOUBLE(x);
-        else
+        else if (!(PyFloat_Check(x) || PyLong_CheckExact(x)))
             usual = 0;
+        else if (to_double(x, dot->name, &right[i]) < 0)
+            Py_CLEAR(outputs);
     }
     for (Py_ssize_t r = 0; outputs && usual && r < n_rows; r++) {
         PyObject *row = PySequence_Fast_GET_ITEM(rows, r);

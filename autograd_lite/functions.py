@@ -15,6 +15,7 @@ from operator import mul
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from autograd_lite import primitives as p
+from autograd_lite.extension import core
 from autograd_lite.ieee import add_up
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, leaves_of, new_node, numbers_of
@@ -160,13 +161,16 @@ def matvec(
         biases = _items(biases, "matvec")
         if len(biases) != len(given):
             raise ValueError(f"matvec takes one bias for each row, got {len(biases)} for {len(given)} rows")
-    totals = _totals(given, vector, biases) if recorder is LEAVES else None
-    if totals is not None:
+    neurons = core and core.neurons(p.dot, given, vector, biases)  # None unless all is as usual
+    totals = _totals(given, vector, biases) if recorder is LEAVES and neurons is None else None
+    if neurons is not None:
+        outputs: list[Any] = neurons
+    elif totals is not None:
         if isinstance(activation, Primitive):
             return leaves_of(map(activation.compute, totals))
         if any(activation is function for function in _ACTIVATIONS):
             return leaves_of(map(activation, totals))  # type: ignore[arg-type]
-        outputs: list[Any] = leaves_of(totals)
+        outputs = leaves_of(totals)
     else:
         vector = tuple([float(x) if type(x) is int else x for x in vector])
         right = numbers_of(vector) if recorder is EAGER else None
@@ -180,7 +184,7 @@ def matvec(
                 raise ValueError(f"matvec takes rows as long as the vector, got {len(row) - n} and {len(vector) - n}")
             left = numbers_of(row) if right and Value in map(type, row) else None
             outputs.append(new_node(p.dot, row + vector, left + right) if left and right else dot(row, vector))
-    return outputs if activation is None else [activation(z) for z in outputs]
+    return outputs if activation is None else list(map(activation, outputs))
 
 
 @overload

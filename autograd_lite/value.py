@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from numbers import Real
+from threading import RLock
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from autograd_lite import primitives as p
@@ -73,7 +74,12 @@ LEAVES = Recorder(keeps_history=False)  # what `no_grad` opens over EAGER
 active: ContextVar[Recorder] = ContextVar("the active recorder of this thread", default=EAGER)
 active_recorder = active.get
 opened: list[Recorder] = []  # the recorders open in any thread; while it is empty, EAGER is active everywhere
+sweeping = RLock()  # held during a backward, so that threads with leaves in common lose no gradient
 constants: ContextVar[set[Any] | None] = ContextVar("the constant leaves of a derivative", default=None)
+
+
+# Where micrograd's name of an operation is another than the table's; see Value._op.
+MICROGRAD_NAMES = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "relu": "ReLU"}
 
 
 def constant(leaf: T) -> T:
@@ -227,6 +233,20 @@ class Value:
         """What this was made from: a tuple of Values and floats, empty for a leaf."""
         return (self._x, self._y) if self._y is not None else self._x if type(self._x) is tuple else (self._x,)
 
+    @property
+    def _prev(self) -> tuple[Value, ...]:
+        """The Values among `args`, each once: micrograd's name for them, which the walk of its lecture reads."""
+        return tuple(dict.fromkeys([x for x in self.args if isinstance(x, Value)]))
+
+    @property
+    def _op(self) -> str:
+        """The operation as micrograd writes it: "+", "*", "**2", "ReLU", "tanh"; "" for a leaf."""
+        if self.op is None:
+            return ""
+        if self.op is p.pow_const:
+            return f"**{self.args[1]:g}"
+        return MICROGRAD_NAMES.get(self.op.name, self.op.name)
+
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
         """Record `op` on `args`, Values and real numbers, with the active recorder, and return the result."""
         recorder = active_recorder() if opened else EAGER
@@ -243,20 +263,24 @@ class Value:
         return active_recorder().detach(self)
 
     def backward(self) -> None:
-        """Add d(self)/d(leaf) to the `grad` of every leaf under `self`; set the `grad` of every node between."""
+        """Add d(self)/d(leaf) to the `grad` of every leaf under `self`; set the `grad` of every node between.
+
+        After an error in a user's rule, or Ctrl-C, every leaf has the gradient that it had before.
+        """
         order = topological_order(self)
-        before = [(leaf, leaf.grad) for leaf in order if leaf.op is None]
-        for node in order:
-            node.grad = 0.0
-        self.grad = 1.0
-        try:
-            sweep(order)
-        except BaseException:  # an error in a user's rule, or Ctrl-C: give the leaves their gradients back
+        with sweeping:
+            before = [(leaf, leaf.grad) for leaf in order if leaf.op is None]
+            for node in order:
+                node.grad = 0.0
+            self.grad = 1.0
+            try:
+                sweep(order)
+            except BaseException:
+                for leaf, grad in before:
+                    leaf.grad = grad
+                raise
             for leaf, grad in before:
-                leaf.grad = grad
-            raise
-        for leaf, grad in before:
-            leaf.grad += grad
+                leaf.grad += grad
         active_recorder().watch_backward(order)
 
     # fmt: off

@@ -15,7 +15,7 @@ ALLOWED = {
     "recording": {"primitives", "value"},
     "rules": {"primitives", "graph", "recording", "value"},
     "trees": set(),
-    "functions": {"ieee", "primitives", "value"},
+    "functions": {"ieee", "primitives", "value", "extension"},
     "calculus": {"primitives", "graph", "recording", "value", "trees"},
     "naming": set(),
     "annotations": {"primitives", "recording", "value"},
