@@ -74,7 +74,11 @@ static struct {
     int burying;     /* 1: `bury` is at work further up the C stack */
 } S;
 
-enum { MAX_FREE = 1 << 14, SIGNALS_EVERY = 1 << 16 };
+#ifndef MAX_FREE
+#define MAX_FREE (1 << 14)
+#endif
+
+enum { SIGNALS_EVERY = 1 << 16 };
 
 static inline int is_node(PyObject *x) { return Py_TYPE(x) == NodeType || PyType_IsSubtype(Py_TYPE(x), NodeType); }
 

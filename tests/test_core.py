@@ -1,0 +1,486 @@
+"""The engine in C does what the engine in Python does, to the last bit; it leaks no memory and cannot be crashed."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from math import inf, nan
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import autograd_lite
+from autograd_lite import Value
+from autograd_lite import primitives as p
+from autograd_lite.extension import core
+from autograd_lite.graph import dependents
+
+ROOT = Path(__file__).parents[1]
+SANITIZED = os.environ.get("AUTOGRAD_LITE_TESTED_CORE")  # set where test_under_sanitizers runs this file
+needs_core = pytest.mark.skipif(core is None, reason="the extension is not built, or not wanted")
+
+
+# ---- Both engines side by side
+
+
+@cache
+def pure_engine() -> ModuleType:
+    """A second copy of the package, on the engine in Python."""
+
+    def ours() -> list[str]:
+        return [name for name in sys.modules if name.split(".")[0] == "autograd_lite"]
+
+    used = {name: sys.modules.pop(name) for name in ours()}
+    before = os.environ.get("AUTOGRAD_LITE_PURE")
+    os.environ["AUTOGRAD_LITE_PURE"] = "1"
+    try:
+        pure = importlib.import_module("autograd_lite")
+        pure.dependents = importlib.import_module("autograd_lite.graph").dependents  # type: ignore[attr-defined]
+        pure.table = importlib.import_module("autograd_lite.primitives")  # type: ignore[attr-defined]
+        assert importlib.import_module("autograd_lite.extension").core is None
+    finally:
+        if before is None:
+            del os.environ["AUTOGRAD_LITE_PURE"]
+        else:
+            os.environ["AUTOGRAD_LITE_PURE"] = before
+        for name in ours():
+            del sys.modules[name]
+        sys.modules.update(used)
+    assert isinstance(pure, ModuleType)
+    return pure
+
+
+def bits(x: float) -> bytes:
+    """The bits of a float; all nans are one."""
+    return b"nan" if x != x else struct.pack("d", x)
+
+
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-200, -1e-300, 1e200, 710.0, -1000.0, inf, -inf, nan, 5e-324]
+NUMBERS = st.sampled_from(SPECIAL) | st.floats(-4.0, 4.0) | st.floats()
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "x+y": lambda x, y: x + y,
+    "x-y": lambda x, y: x - y,
+    "x*y": lambda x, y: x * y,
+    "x/y": lambda x, y: x / y,
+    "x**y": lambda x, y: x**y,
+    "x%y": lambda x, y: x % y,
+    "x//y": lambda x, y: x // y,
+}
+ROWS = sorted(name for name, op in p.PRIMITIVES.items() if vars(p).get(name, vars(p).get(name + "_")) is op)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> tuple[list[float], list[tuple[str, list[Any]]]]:
+    """Leaves, and steps (operation, operands); an operand is the int of an earlier result, or a number."""
+    leaves = draw(st.lists(NUMBERS, min_size=1, max_size=4))
+    steps: list[tuple[str, list[Any]]] = []
+    for _ in range(draw(st.integers(1, 12))):
+        name = draw(st.sampled_from([*OPERATORS, *OPERATORS, *ROWS, "user"]))
+        arity: Any = 2 if name in OPERATORS else 1 if name == "user" else p.PRIMITIVES[name].arity
+        if arity is None:
+            arity = 2 * draw(st.integers(1, 6))
+        any_of = st.integers(0, len(leaves) + len(steps) - 1)
+        args: list[Any] = [draw(any_of | any_of | NUMBERS) for _ in range(arity)]
+        if all(type(x) is float for x in args):
+            args[draw(st.integers(0, arity - 1))] = draw(any_of)
+        steps.append((name, args))
+    return leaves, steps
+
+
+def run(engine: ModuleType, program: tuple[list[float], list[tuple[str, list[Any]]]]) -> Any:
+    """Everything that can be seen of a program: numbers, the order, gradients, and those of a second backward."""
+    table = p if engine is autograd_lite else engine.table
+    user = table.Primitive("user", lambda x: 3.0 * x, lambda z, x: (3.0 if x > 0.0 else z,))
+    leaves, steps = program
+    nodes = [engine.Value(x) for x in leaves]
+    for name, args in steps:
+        values = [nodes[x] if type(x) is int else x for x in args]
+        f = OPERATORS.get(name) or (user if name == "user" else table.PRIMITIVES[name])
+        nodes.append(f(*values))
+    index = {node: i for i, node in enumerate(nodes)}
+    order = [index[node] for node in engine.topological_order(nodes[-1])]
+    seen = [order, [bits(node.data) for node in nodes]]
+    shapes = [
+        (str(node.op), [index[x] if isinstance(x, engine.Value) else bits(x) for x in node.args]) for node in nodes
+    ]
+    for _ in range(2):
+        nodes[-1].backward()
+        seen.append([bits(node.grad) for node in nodes])
+    made_from_first = (dependents if engine is autograd_lite else engine.dependents)(
+        engine.topological_order(*nodes), nodes[:1]
+    )
+    return seen, shapes, sorted(index[node] for node in made_from_first)
+
+
+@needs_core
+@settings(max_examples=60 if SANITIZED else 300, deadline=None)
+@given(programs())
+def test_both_engines_agree_to_the_last_bit(program: Any) -> None:
+    assert run(autograd_lite, program) == run(pure_engine(), program)
+
+
+@needs_core
+@settings(max_examples=60 if SANITIZED else 300, deadline=None)
+@given(st.sampled_from(ROWS), st.lists(NUMBERS, min_size=4, max_size=4))
+def test_every_row_has_the_same_numbers_and_partials_in_both(name: str, numbers: list[float]) -> None:
+    arity = p.PRIMITIVES[name].arity or 4
+    program = [*numbers[:arity]], [(name, [*range(arity)])]
+    assert run(autograd_lite, program) == run(pure_engine(), program)
+
+
+BAD: dict[str, Callable[[ModuleType, Any], Any]] = {
+    "a str": lambda engine, v: v * "x",
+    "a str on the left": lambda engine, v: "x" * v,
+    "None": lambda engine, v: None + v,
+    "a complex number": lambda engine, v: 1j * v,
+    "float": lambda engine, v: float(v),
+    "bool": lambda engine, v: bool(v),
+    "an arity": lambda engine, v: engine.tanh(v, v),
+    "another arity": lambda engine, v: engine.where(v, 1.0),
+    "no argument": lambda engine, v: engine.sin(),
+    "a str among numbers": lambda engine, v: engine.atan2(v, "1"),
+    "a str alone": lambda engine, v: engine.sin("1"),
+    "None alone": lambda engine, v: engine.sin(None),
+    "a leaf of a str": lambda engine, v: engine.Value("1"),
+    "a leaf of a Value": lambda engine, v: engine.Value(v),
+    "an order of floats": lambda engine, v: engine.topological_order(1.0),
+    "an order of a list": lambda engine, v: engine.topological_order([v]),
+    "a comparison": lambda engine, v: v < "1",
+    "dot": lambda engine, v: engine.dot([v], [v, v]),
+    "sum": lambda engine, v: engine.sum(v),
+    "a row too short": lambda engine, v: engine.matvec([[v]], [v, v]),
+    "too few biases": lambda engine, v: engine.matvec([[v, v]], [v, v], [v, v]),
+    "a method with an argument": lambda engine, v: v.tanh(1.0),
+    "args": lambda engine, v: setattr(v, "args", ()),
+    "an unknown attribute": lambda engine, v: setattr(v, "unknown", 1.0),
+}
+
+
+@needs_core
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_both_engines_raise_the_same_error(bad: Callable[[ModuleType, Any], Any]) -> None:
+    errors = []
+    for engine in (autograd_lite, pure_engine()):
+        with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
+            bad(engine, engine.Value(2.0))
+        message = str(caught.value)
+        if isinstance(caught.value, AttributeError):  # Python words it differently for each kind of attribute
+            message = ""
+        errors.append((caught.type, message.replace("_method.<locals>.", "Value.")))
+    assert errors[0] == errors[1]
+
+
+@needs_core
+def test_methods_and_docstrings_are_those_of_the_python_class() -> None:
+    pure = pure_engine()
+    names = {name for name in dir(pure.Value) if not name.startswith("_Value")}
+    assert names - {"_x", "_y", "__slots__", "__getstate__", "__module__"} <= set(dir(Value))
+    assert Value.tanh.__name__ == pure.Value.tanh.__name__ == "tanh"
+    assert Value.tanh.__doc__ == pure.Value.tanh.__doc__
+    assert Value.__doc__ == pure.Value.__doc__
+    assert Value.__module__ == pure.Value.__module__ == "autograd_lite.value"
+    assert autograd_lite.tanh.__doc__ == pure.tanh.__doc__
+    doc = " ".join(pure.topological_order.__doc__.split())
+    assert " ".join(autograd_lite.topological_order.__doc__.split()) == doc
+
+
+@needs_core
+def test_the_partials_of_the_table_are_traced_and_not_called() -> None:
+    """Every rule of the table runs as instructions, except those that need a primitive without a function in C."""
+    from autograd_lite.rules import traced
+
+    untraced = {op.name for op in map(p.PRIMITIVES.__getitem__, ROWS) if op.arity and not traced(op, op.arity, None)}
+    assert untraced == {"pow_const"}  # `if n` asks for the exponent, which each trace of it has
+    assert traced(p.pow_const, 2, 3.0) == [([(p.pow_const, 1, 2.0), (p.mul, 3.0, 3)], 4), None]
+    assert traced(p.pow_const, 2, 0.0) == [None, None]
+    assert traced(p.tanh, 1, None) == [([(p.mul, 0, 0), (p.sub, 1.0, 2)], 3)]
+    assert traced(p.dot, 4, None) == [([], 3), ([], 4), ([], 1), ([], 2)]
+
+
+def test_a_changed_rule_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = Value(0.5)
+    x.tanh().backward()
+    right, x.grad = x.grad, 0.0
+    monkeypatch.setattr(p.tanh, "partials", lambda z, x: (7.0,))
+    x.tanh().backward()
+    assert x.grad == 7.0
+    monkeypatch.undo()
+    x.grad = 0.0
+    x.tanh().backward()
+    assert x.grad == right
+
+
+# ---- What is assigned
+
+
+@needs_core
+def test_data_and_grad_take_real_numbers_only() -> None:
+    v = Value(1.0)
+    v.data, v.grad = 2, True
+    assert (v.data, v.grad, type(v.data), type(v.grad)) == (2.0, 1.0, float, float)
+    for name in ("data", "grad"):
+        for wrong in ("1", None, v, [1.0]):
+            with pytest.raises(TypeError, match=rf"Value\.{name} takes real numbers, got {type(wrong).__name__}"):
+                setattr(v, name, wrong)
+        with pytest.raises(TypeError, match="cannot be deleted"):
+            delattr(v, name)
+    with pytest.raises(TypeError, match=r"Value\.label takes a str, got int"):
+        v.label = 3  # type: ignore[assignment]
+    assert (v.data, v.grad, v.label) == (2.0, 1.0, "")
+
+
+def test_a_subclass_may_have_properties_for_data_and_grad() -> None:
+    class Counted(Value):
+        __slots__ = ("_data", "reads")
+
+        @property
+        def data(self) -> float:  # type: ignore[override]
+            self.reads = getattr(self, "reads", 0) + 1
+            return self._data
+
+        @data.setter
+        def data(self, number: float) -> None:
+            self._data = number
+
+    x = Counted(3.0)
+    y = x * x + x
+    assert y.data == 12.0
+    y.backward()
+    assert x.grad == 7.0
+    assert x.reads > 3
+
+
+# ---- Memory
+
+
+def blocks(work: Callable[[], object], times: int) -> int:
+    """How many blocks of memory are in use after `times` calls that were not before; the first calls do not count."""
+    for _ in range(3):
+        work()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(times):
+        work()
+    gc.collect()  # the tracebacks of errors
+    return sys.getallocatedblocks() - before
+
+
+def test_a_million_operations_leave_nothing_behind() -> None:
+    x, w, b = Value(0.3, label="x"), Value(-1.5), Value(0.25)
+    row = [x, w, 2.0, b]
+    op = (x * w).op
+    references = [sys.getrefcount(thing) for thing in (x, w, b, op)]
+
+    def work() -> None:
+        y = x
+        for _ in range(40):
+            y = (y * w + b - 0.5 * x).tanh() / 1.5 + y**2
+        y = y + autograd_lite.dot(row, [b, 1.0, w, y]) + autograd_lite.sum([y, 1.0, x, y])
+        y = y + sum(autograd_lite.matvec([row, row], [x, 1.0, y, b], [b, w], autograd_lite.relu))
+        y = autograd_lite.where(y > 0, y, autograd_lite.maximum(x, y))
+        y.backward()
+        with autograd_lite.no_grad():
+            assert (y * x).args == ()
+        assert y.args
+        assert len(autograd_lite.topological_order(y)) > 300
+        for wrong in (lambda: y * "x", lambda: autograd_lite.sin(y, y), lambda: autograd_lite.sum([y, "x", y])):
+            with pytest.raises(TypeError):
+                wrong()
+
+    times = 100 if SANITIZED else 3_000 if core is not None else 300
+    assert blocks(work, times) < 200
+    assert [sys.getrefcount(thing) for thing in (x, w, b, op)] == references
+
+
+def test_long_and_wide_graphs_of_a_subclass_are_freed() -> None:
+    class Placed(Value):
+        __slots__ = ("__weakref__", "site")
+
+    from autograd_lite.value import node_of
+
+    def work() -> None:
+        y: Value = Placed(1.0)
+        for _ in range(20_000):
+            y = node_of(p.neg, (y,), 1.0, Placed)
+        z = node_of(p.sum_, (y, 1.0, y, *[Value(1.0) for _ in range(1000)]), 1.0, Placed)
+        z.backward()
+
+    assert blocks(work, 3) < 200
+
+
+@needs_core
+def test_a_node_takes_88_bytes_at_most() -> None:
+    x, n = Value(1.0), 20_000
+    nodes: list[Any] = [None] * n
+    before = sys.getsizeof(x)
+    for i in range(n):
+        nodes[i] = x * 2.0
+    assert before == sys.getsizeof(nodes[-1]) <= 88
+    assert type(nodes[0].args[1]) is float
+
+
+# ---- Threads, interruptions, and rules that do as they like
+
+
+def test_backward_in_two_threads_over_shared_leaves_loses_no_gradient() -> None:
+    slow = p.Primitive("slow", lambda x: 2.0 * x, lambda z, x: (time.sleep(1e-6) or 2.0,))
+    shared = [Value(1.0) for _ in range(20)]
+    rounds, threads = 40, 2
+
+    def work() -> None:
+        for _ in range(rounds):
+            y = autograd_lite.sum([slow(x) * 3.0 + x for x in shared])
+            y.backward()
+
+    runners = [threading.Thread(target=work) for _ in range(threads)]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join()
+    assert [x.grad for x in shared] == [7.0 * rounds * threads] * len(shared)
+
+
+def test_a_rule_that_calls_backward_itself() -> None:
+    a = Value(2.0)
+    inside = Value(3.0)
+
+    def rule(z: float, x: float) -> tuple[float]:
+        (inside * inside * x).backward()
+        autograd_lite.topological_order(inside * x)
+        return (x,)
+
+    nested = p.Primitive("nested", lambda x: x * x / 2.0, rule)
+    y = nested(a * 1.0) * a + a
+    y.backward()
+    assert a.grad == 2.0 * 2.0 + 2.0 + 1.0
+    assert inside.grad == 12.0
+
+
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    def handler(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer")
+def test_an_interrupted_backward_leaves_the_leaves_as_they_were() -> None:
+    x = Value(1.0)
+    x.grad = 5.0
+    y = x
+    for _ in range(200_000 if core is None or SANITIZED else 600_000):
+        y = y * 1.0 + x
+    interrupted = 0
+    for k in range(12):
+        try:
+            with interrupted_after(0.002 * (k + 1)):
+                y.backward()
+        except KeyboardInterrupt:
+            interrupted += 1
+            assert x.grad == 5.0
+        x.grad = 5.0
+    assert interrupted > 0
+
+
+def test_an_error_in_a_rule_leaves_every_gradient_of_a_leaf() -> None:
+    def rule(z: float, x: float) -> tuple[float]:
+        raise ZeroDivisionError("rule")
+
+    a, b = Value(1.0), Value(2.0)
+    a.grad, b.grad = 3.0, 4.0
+    y = p.Primitive("failing", lambda x: x, rule)(a) * b + a
+    with pytest.raises(ZeroDivisionError, match="rule"):
+        y.backward()
+    assert (a.grad, b.grad) == (3.0, 4.0)
+
+
+@pytest.mark.parametrize("given", [(1.0, 2.0), (), [1.0, 1.0]])
+def test_a_rule_with_the_wrong_number_of_partials_is_an_error(given: Any) -> None:
+    a = Value(1.0)
+    y = p.Primitive("wrong", lambda x: x, lambda z, x: given)(a)
+    with pytest.raises((TypeError, ValueError)):
+        y.backward()
+    assert a.grad == 0.0
+
+
+@needs_core
+def test_nodes_are_made_of_values_floats_and_primitives_only() -> None:
+    from autograd_lite.value import node_of
+
+    for op, args, number in (("mul", (1.0,), 1.0), (p.mul, ("x",), 1.0), (p.mul, [1.0], 1.0), (p.mul, (1,), 1.0)):
+        with pytest.raises(TypeError):
+            node_of(op, args, number)  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        node_of(p.mul, (1.0,), 1.0, float)  # type: ignore[type-var]
+    with pytest.raises(TypeError):
+        Value.record(Value(1.0), p.mul, 3.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        p.Primitive(3, None, None)  # type: ignore[arg-type]
+
+
+# ---- Building
+
+
+def test_under_sanitizers(tmp_path: Path) -> None:
+    """This file and test_value.py, on a core that is built to stop at a wrong access or undefined behaviour."""
+    if SANITIZED or core is None:
+        pytest.skip("this is the other build")
+    gcc = shutil.which("gcc")
+    libraries = [] if gcc is None else [gcc_finds(gcc, "libasan.so"), gcc_finds(gcc, "libubsan.so")]
+    if gcc is None or not all(libraries):
+        pytest.skip("no gcc with the sanitizers' libraries")
+    built = tmp_path / "_core.so"
+    build = [
+        *[gcc, "-shared", "-fPIC", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DMAX_FREE=0"],
+        *["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-sanitize=float-divide-by-zero"],
+        *["-I" + sysconfig.get_path("include"), "-o", str(built), str(ROOT / "autograd_lite" / "_core.c"), "-lm"],
+    ]
+    environment = os.environ | {
+        "AUTOGRAD_LITE_TESTED_CORE": str(built),
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path / 'found'}",  # leaks would be Python's own
+        "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={tmp_path / 'found'}",
+        "PYTHONMALLOC": "malloc",
+    }
+    run_tests = (
+        "import importlib.util, sys, pytest\n"
+        f"spec = importlib.util.spec_from_file_location('autograd_lite._core', {str(built)!r})\n"
+        "sys.modules[spec.name] = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(sys.modules[spec.name])\n"
+        "sys.exit(pytest.main(['-q', '-x', '-p', 'no:cacheprovider', '-p', 'no:xdist', *sys.argv[1:]]))\n"
+    )
+    files = [__file__, str(ROOT / "tests" / "test_value.py")]
+    for args, env in (build, os.environ), ([sys.executable, "-c", run_tests, *files], environment):
+        done = subprocess.run(args, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+        found = "".join([path.read_text() for path in tmp_path.glob("found*")])
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:] + found
+
+
+def gcc_finds(gcc: str, library: str) -> str:
+    """The path of a library of the compiler; an empty string if it has none."""
+    command = [gcc, f"-print-file-name={library}"]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return path if os.path.isabs(path) else ""
