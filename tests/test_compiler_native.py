@@ -485,7 +485,7 @@ def test_python_runs_on_while_the_kernel_does() -> None:
 
 
 def test_a_program_outlives_its_buffers_and_many_are_freed() -> None:
-    encoded = layer(30, 30).encode(native._kernel.OPCODES)
+    encoded = native.encode(layer(30, 30))
     for _ in range(300):
         kernel = native._kernel.Program(*[array(x.typecode, x) for x in encoded])
         results, sums = array("d", bytes(8 * 60 * 3)), array("d", bytes(8 * 900))
@@ -517,7 +517,11 @@ def test_a_primitive_that_is_not_in_the_table() -> None:
         ({1: [1.0]}, TypeError, "bytes-like"),
         ({1: memoryview(array("d", bytes(64)))[::2]}, BufferError, "contiguous"),
         ({1: (array("d", bytes(16)),)}, ValueError, "rows has 2 numbers, and 2 times 2 are needed"),
-        ({1: (array("d", bytes(8)), array("d", bytes(24)))}, ValueError, "rows: a buffer has not the same number"),
+        (
+            {1: (array("d", bytes(8)), array("d", bytes(24)))},
+            ValueError,
+            "length of a buffer is no multiple of 2 rows",
+        ),
         ({1: (array("d", bytes(16)), 1.0)}, TypeError, "bytes-like"),
         ({2: (array("d", bytes(48)), array("d"))}, TypeError, "captured and sums are a buffer each"),
         ({3: ()}, ValueError, "results has 0 numbers"),
@@ -564,11 +568,44 @@ def example() -> Program:
     )
 
 
+def test_a_program_is_encoded_with_the_form_of_each_instruction() -> None:
+    encoded = native.encode(example())
+    records = [encoded.code[n : n + 21] for n in range(0, len(encoded.code), 21)]
+    wanted = [native.POINTWISE, native.MATRIX_PRODUCT, native.POINTWISE, native.REDUCTION, native.POINTWISE]
+    assert [record[1] for record in records] == [*wanted, native.OUTER, native.POINTWISE]
+    assert list(records[5]) == [
+        native.OPCODES[p.dot],
+        native.OUTER,
+        0,
+        4,
+        6,
+        1,
+        -1,
+        0,
+        0,
+        0,
+        0,
+        -1,
+        12,
+        1,
+        0,
+        0,
+        -1,
+        16,
+        0,
+        1,
+        0,
+    ]
+    assert list(encoded.tables) == [16, 18, 20, 17, 19, 21]
+    assert list(encoded.sums) == [0, 1, 33, 1]  # the first of four lines of eight, and the second of two after them
+    assert list(encoded.layout) == [2, 6, 4, 1, 4, 2, 58]
+
+
 BUFFERS = ["layout", "code", "tables", "results", "sums", "constants"]
 
 
 def record(n: int, field: int) -> int:
-    return 20 * n + field
+    return 21 * n + field
 
 
 @pytest.mark.parametrize(
@@ -576,25 +613,33 @@ def record(n: int, field: int) -> int:
     [
         *[("layout", n, x) for n in range(7) for x in (-1, 0, 3, 2**31 - 1)],
         *[("code", record(n, 0), x) for n in range(7) for x in (-1, len(PRIMITIVES), 2**31 - 1)],
-        *[("code", record(n, 1), x) for n in range(7) for x in (-1, 0, 17, 2**31 - 1)],
-        *[("code", record(n, 2 + axis), x) for n in range(7) for axis in range(3) for x in (0, -1, 2**31 - 1)],
-        *[("code", record(n, 5), x) for n in range(7) for x in (-2, 5, 2**31 - 1, -(2**31))],
-        *[("code", record(n, 6), x) for n in (0, 1, 3, 5) for x in (-1, 60, 2**31 - 1, -(2**31))],
-        *[("code", record(1, 12 + axis), x) for axis in (0, 2) for x in (99, 2**31 - 1, -(2**31))],
-        ("code", record(0, 6), 5),  # reads what it writes
-        ("code", record(0, 6), 12),  # reads inputs, and is run once
-        ("code", record(5, 8), 5),  # reads shared numbers and those of a row
-        ("code", record(5, 6), 32),  # reads a total
-        ("code", record(6, 10), 3),  # a second operand of `detach`
-        ("code", record(2, 7), 1),  # a stride beside a table
+        *[("code", record(n, 1), x) for n in range(7) for x in (-1, 4, 2**31 - 1)],
+        *[("code", record(n, 1), x) for n, x in enumerate([1, 3, 1, 0, 1, 0, 3])],  # a form of other operands
+        *[("code", record(n, 2), x) for n in range(7) for x in (-1, 2, 2**31 - 1)],
+        *[("code", record(n, 2), 1) for n in (0, 2, 3, 4, 6)],  # only a product is transposed
+        *[("code", record(n, 3 + axis), x) for n in range(7) for axis in range(3) for x in (0, -1)],
+        *[("code", record(n, 3 + axis), 2**31 - 1) for n in range(7) for axis in range(2 if n == 5 else 3)],
+        *[("code", record(n, 6), x) for n in range(7) for x in (-2, 5, 2**31 - 1, -(2**31))],
+        *[("code", record(n, 7), x) for n in (0, 1, 3) for x in (-1, 60, 2**31 - 1, -(2**31))],
+        *[("code", record(5, 12), x) for x in (-1, 60, 2**31 - 1, -(2**31))],
+        *[("code", record(1, 13 + axis), x) for axis in (0, 2) for x in (99, 2**31 - 1, -(2**31))],
+        ("code", record(0, 7), 5),  # reads what it writes
+        ("code", record(0, 7), 12),  # reads inputs, and is run once
+        ("code", record(1, 14), 1),  # x of a product depends on i
+        ("code", record(1, 18), 1),  # y of a product depends on j
+        ("code", record(5, 14), 5),  # reads shared numbers and those of a row
+        ("code", record(5, 12), 32),  # reads a total
+        ("code", record(6, 11), 3),  # a second operand of `detach`
+        ("code", record(2, 8), 1),  # a stride beside a table
         *[("tables", n, x) for n in (0, 5) for x in (-1, 22, 40, 2**31 - 1)],
         ("tables", 0, 3),
         *[("results", 2, x) for x in (-1, 32, 2**31 - 1)],
-        *[("sums", 0, x) for x in (-1, 31, 58, 2**31 - 1)],
+        *[("sums", 0, x) for x in (-1, 40, 2**31 - 1)],
+        *[("sums", 1, x) for x in (-1, 0, 41, 2**31 - 1)],
     ],
 )
 def test_a_malformed_encoding(buffer: str, index: int, number: int) -> None:
-    encoded = dict(zip(BUFFERS, example().encode(native._kernel.OPCODES), strict=True))
+    encoded = dict(zip(BUFFERS, native.encode(example()), strict=True))
     native._kernel.Program(**encoded)
     encoded[buffer][index] = number
     with pytest.raises(ValueError, match="malformed program"):
@@ -603,7 +648,7 @@ def test_a_malformed_encoding(buffer: str, index: int, number: int) -> None:
 
 @pytest.mark.parametrize("buffer", BUFFERS)
 def test_an_encoding_of_the_wrong_size_or_kind(buffer: str) -> None:
-    encoded = dict(zip(BUFFERS, example().encode(native._kernel.OPCODES), strict=True))
+    encoded = dict(zip(BUFFERS, native.encode(example()), strict=True))
     for wrong in ([], encoded[buffer][:-1], array("h", bytes(8)), array("f", bytes(8)), bytes(8), None, 1):
         if buffer in ("results", "sums") and isinstance(wrong, array) and wrong.typecode == "i":
             continue
@@ -612,12 +657,12 @@ def test_an_encoding_of_the_wrong_size_or_kind(buffer: str) -> None:
 
 
 def work(code: Sequence[int]) -> int:
-    return sum([math.prod(code[n + 2 : n + 5]) for n in range(0, len(code) - 4, 20)])
+    return sum([math.prod(code[n + 3 : n + 6]) for n in range(0, len(code) - 5, 21)])
 
 
 def mutations(count: int, rng: random.Random) -> Iterator[dict[str, Any]]:
     """Encodings with some numbers changed."""
-    programs = [x.encode(native._kernel.OPCODES) for x in (example(), layer(5, 9), layer(1, 1))]
+    programs = [native.encode(x) for x in (example(), layer(5, 9), layer(1, 1))]
     for _ in range(count):
         encoded = {name: array(x.typecode, x) for name, x in zip(BUFFERS, rng.choice(programs), strict=True)}
         for _ in range(rng.choice([1, 1, 1, 2, 3])):
@@ -639,7 +684,7 @@ def test_any_encoding_is_an_error_or_runs() -> None:
             continue
         captured, inputs = encoded["layout"][1:3]
         if work(encoded["code"]) + captured + inputs < 10**5:
-            sizes = 9 * inputs, captured, 9 * len(encoded["results"]), len(encoded["sums"])
+            sizes = 9 * inputs, captured, 9 * len(encoded["results"]), sum(encoded["sums"][1::2])
             kernel.run_into(9, *[array("d", bytes(8 * size)) for size in sizes])
             loaded += 1
     assert loaded > 100

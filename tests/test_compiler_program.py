@@ -3,7 +3,6 @@
 import builtins
 import math
 import random
-from array import array
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import autograd_lite as ag
 from autograd_lite import Value, jit
 from autograd_lite import primitives as p
-from autograd_lite.compiler.program import Indexed, Instruction, Program, Strided
+from autograd_lite.compiler.program import Indexed, Program
 
 
 def program_of(f: Any, *row: Any) -> Program:
@@ -147,55 +146,3 @@ def test_depth_does_not_matter() -> None:
     w = Value(1.0)
     compiled = jit(lambda x: chain(w * x), backend="numpy")
     assert len(compiled.compiled(((1.0,), {}), None).total_program.instructions) > 30_000
-
-
-# --- Programs that are none -----------------------------------------------------------------------------------------
-
-MUL = Instruction(p.mul, 2, (1, 2, 1), (Strided(0), Strided(1, 0, 0)))
-
-
-def program(**changes: Any) -> Program:
-    """One constant, one input, one instruction."""
-    fields: dict[str, Any] = {
-        "constants": (2.0,),
-        "captured": 0,
-        "inputs": 1,
-        "once": (),
-        "each": (MUL,),
-        "total": (),
-        "results": array("i", [3]),
-        "sums": array("i"),
-    }
-    return Program(**{**fields, **changes})
-
-
-def test_a_program_that_is_one() -> None:
-    assert program().check().size == 4
-    layout, code, tables, results, sums, constants = program().encode({"mul": 7})
-    assert list(layout) == [1, 0, 1, 0, 1, 0, 4]
-    assert list(code) == [7, 2, 1, 2, 1, -1, 0, 0, 0, 0, -1, 1, 0, 0, 0, -1, 0, 0, 0, 0]
-    assert [*tables, *results, *sums, *constants] == [3, 2.0]
-    with pytest.raises(ValueError, match="no primitive 'mul'"):
-        program().encode({})
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"each": (MUL._replace(dst=3),)}, "next address to write is 2"),
-        ({"each": (MUL._replace(shape=(1, 0, 1)),)}, "empty"),
-        ({"each": (MUL._replace(shape=(1, 2, 3)),)}, "K = 3"),
-        ({"each": (MUL._replace(operands=()),)}, "0 operands"),
-        ({"each": (MUL._replace(op=p.dot),)}, "2 operands"),
-        ({"each": (MUL._replace(operands=(Strided(0), Strided(2))),)}, r"reads 2\.\.2"),
-        ({"each": (MUL._replace(operands=(Strided(0), Strided(1, 0, -2))),)}, r"reads -1\.\.1"),
-        ({"each": (MUL._replace(operands=(Strided(0), Strided(0, 0, 1))),)}, "both sides of 1"),
-        ({"each": (MUL._replace(operands=(Strided(0), Indexed(array("i", [1])))),)}, "lists 1 addresses"),
-        ({"results": array("i", [4])}, "a result lies outside"),
-        ({"sums": array("i", [1])}, "a sum lies outside"),
-        ({"once": (MUL._replace(dst=1),)}, r"reads 1\.\.1"),
-    ],
-)
-def test_a_malformed_program_is_an_error(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        program(**changes).check()

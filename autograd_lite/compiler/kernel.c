@@ -1,15 +1,16 @@
 /* The executor in C: runs a program (program.py) with a block of rows side by side in the lanes of SIMD registers.
 
-   It knows numbers and addresses, and no derivatives: those are instructions like any other. In order of appearance:
+   It handles numbers and addresses only; a derivative is a list of instructions like any other. In order of appearance:
 
-       the table         each primitive's number from numbers
-       the program       what `Program.encode` gives, checked, with each instruction planned: see `Form`
-       the interpreter   kernel_lanes.h, once for each width of SIMD register
-       a call            memory to work in, threads, and which interpreter
-       Python            Program(...).run_into(n, rows, captured, results, sums)
+       the table         the formula of each primitive
+       the program       reads and validates what `encode` (executors/kernel.py) writes, and makes the tapes
+       the interpreter   kernel_lanes.h, included once for each kind of block
+       a call            memory, threads, and the choice of the interpreter
+       Python            Program(...) with the methods run_into and call
 
-   A number is what primitives.py has to a few units in the last place, whatever lane it is in; infinities, nans and the
-   signs of zeros are the same, but for a sum that overflows on the way: terms are added up in an order of its own. */
+   Results agree with primitives.py to a few units in the last place, in every lane; infinities, nans and the signs of
+   zeros are the same. One exception: the kernel adds the terms of a sum in another order, so that a sum whose partial
+   sums overflow may differ. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -49,7 +50,7 @@ static double python_floordiv(double x, double y) {
 
 /* --- The table ---------------------------------------------------------------------------------------------------- */
 
-/* ieee.py in the terms of kernel_lanes.h: a formula in x, in x and y, or in c, x and y. */
+/* The formulas of ieee.py with the macros of kernel_lanes.h, in x, in x and y, or in c, x and y. */
 #define PRIMITIVES(ONE, TWO, THREE)                                                                                    \
     TWO(add, x + y)                                                                                                    \
     TWO(sub, x - y)                                                                                                    \
@@ -99,7 +100,7 @@ static double python_floordiv(double x, double y) {
     THREE(where, SELECT(c != 0, x, y))                                                                                 \
     ONE(detach, x)
 
-/* The two that reduce, with the number of their operands: kernel_lanes.h has a room for them. */
+/* The primitives that reduce, with their numbers of operands; kernel_lanes.h implements them. */
 #define REDUCTIONS(ROW) ROW(sum, 2) ROW(dot, 3)
 
 #define OPCODE(name, _) OP_##name,
@@ -122,109 +123,113 @@ static const struct {
 
 /* --- The program -------------------------------------------------------------------------------------------------- */
 
-/* The address of an operand within the shared numbers or the numbers of a row: the nth of `table`, or
-   start + j * outer + i * inner + k * depth. If it is `flat`, that is start + (j * I + i) * step + k * depth. */
+/* Where an instruction reads at (j, i, k), as an index into the shared numbers or into the numbers of a row: the entry
+   of `table` at that point, or start + j * outer + i * inner + k * depth. `flat` says that the latter equals start + (j
+   * I + i) * step + k * depth. */
 typedef struct {
     const int32_t *table;
     bool shared, flat;
     ptrdiff_t start, outer, inner, depth, step;
 } Operand;
 
-/* How an instruction is run. */
+/* How an instruction runs. `encode` chooses the form, `has_its_form` checks it. */
 typedef enum {
-    POINTWISE,      /* one number from one number of each operand */
-    REDUCTION,      /* sum and dot */
-    MATRIX_PRODUCT, /* a dot whose x depends on j and k only, and whose y, in rows, on i and k only */
-    OUTER           /* the total over rows of products of such an x and y, both in rows */
+    POINTWISE,      /* each result is computed from one number of each operand */
+    REDUCTION,      /* sum, or a dot whose x and y are both listed or both strided */
+    MATRIX_PRODUCT, /* a dot whose x depends on j and k only, and whose y depends on i and k only and is in rows */
+    OUTER           /* a total of products of such an x and y that starts from 0; x is in rows, too */
 } Form;
 
-/* Writes at dst + j * dj + i * di. The last two forms have x and y in operands 1 and 2; they may have j and i, and x
-   and y, the other way round than the program has them. `init_I` is I as the program has it, and operand 0. */
+/* An instruction writes at dst + j * dj + i * di. MATRIX_PRODUCT and OUTER have x and y in operands 1 and 2, and may be
+   transposed: J and I are then exchanged against the program, and so are dj and di. `init_I` is the program's I, which
+   operand 0 keeps. */
 typedef struct {
     Opcode opcode;
     Form form;
     int arity;
     ptrdiff_t dst, J, I, K, width, dj, di, init_I;
-    ptrdiff_t at, pitch; /* of a total: where its sums are in Desk.sums, and of OUTER the length of a line of them */
-    ptrdiff_t lanes_at;  /* where they are lane by lane in Desk.lanes, unless OUTER */
+    ptrdiff_t at, pitch; /* total: where its sums begin in Workspace.sums; OUTER: the distance from line j to j + 1 */
+    ptrdiff_t lanes_at;  /* total, except OUTER: where its sums of each lane begin in Workspace.lanes */
     Operand operands[3];
 } Instruction;
 
-/* One number of a tape: what makes it, and the addresses it is made from. Its own address is the next one. The lists
-   of SUM and DOT stand in the steps that follow, four addresses in each. */
+/* A step of a tape computes one number from the numbers at the addresses a, b and c, and writes it to the next address.
+   SUM and DOT read lists of addresses, which occupy the steps that follow, four addresses in each. */
 typedef struct {
     int32_t code, a, b, c;
 } Step;
 
 /* The codes of steps beside the opcodes of POINTWISE instructions. */
 #define STEP_CODES(ROW)                                                                                                \
-    ROW(SUM3)  /* a + b + c */                                                                                         \
-    ROW(SUM)   /* a and c numbers of the list */                                                                       \
-    ROW(DOT1)  /* a + b * c */                                                                                         \
-    ROW(DOT2)  /* a + b * c + the product of the first two in the list */                                              \
-    ROW(DOT3)  /* a + b * c + the products of the first two and of the next two in the list */                         \
-    ROW(DOT)   /* a and c products of two neighbours in the list */                                                    \
-    ROW(WIDE)  /* run instruction a, which makes b numbers */                                                          \
+    ROW(SUM3) /* a + b + c */                                                                                          \
+    ROW(SUM)  /* a and c numbers of the list */                                                                        \
+    ROW(DOT1) /* a + b * c */                                                                                          \
+    ROW(DOT2) /* a + b * c + the product of the first two in the list */                                               \
+    ROW(DOT3) /* a + b * c + the products of the first two and of the next two in the list */                          \
+    ROW(DOT)  /* a and c products of two neighbours in the list */                                                     \
+    ROW(WIDE) /* run instruction a, which makes b numbers */                                                           \
     ROW(END)
 #define STEP_CODE(name) STEP_##name,
 enum { STEP_ABOVE = OPCODES - 1, STEP_CODES(STEP_CODE) };
 #undef STEP_CODE
 
-enum { NARROW = 8 }; /* instructions that read at most so many numbers of an operand are put on the tape */
+enum { NARROW = 8 }; /* an instruction with at most this many terms is written to the tape number by number */
 
-/* Numbers side by side. */
+/* Numbers with consecutive addresses. */
 typedef struct {
     ptrdiff_t first, count;
 } Run;
 
 typedef struct {
-    ptrdiff_t constants, captured, inputs, once, each, total; /* how many there are, as in Program.encode */
+    ptrdiff_t constants, captured, inputs, once, each, total; /* counts, as in the layout of an encoding */
     ptrdiff_t shared, rows, size;                             /* where the regions end, as in program.py */
     Instruction *instructions;
     Step *once_tape, *each_tape; /* parts of one allocation, for blocks of one row */
-    int32_t **tables; /* four for each instruction, NULL where there is none */
-    double *numbers;  /* the constants */
-    int32_t *results; /* addresses */
-    Run *sums;        /* where they are in Desk.sums */
+    int32_t **tables;            /* three for each instruction, NULL for an operand that is not listed */
+    double *numbers;             /* the constants */
+    int32_t *results;            /* addresses */
+    Run *sums;                   /* where they lie in Workspace.sums */
     ptrdiff_t results_count, sums_count, runs_count;
-    ptrdiff_t terms_size, starts_size, lanes_size, sums_size, pitch; /* sizes of the parts of a Desk; the longest pitch */
-    bool outer;                                         /* whether there is an OUTER */
-    int threads, kind; /* the most threads, and the largest of KINDS */
+    ptrdiff_t terms_size, starts_size, lanes_size, sums_size; /* sizes of the parts of a Workspace */
+    ptrdiff_t pitch;                                          /* the largest */
+    bool outer;                                               /* whether a total has the form OUTER */
+    int threads, kind; /* the largest number of threads, and the largest of KINDS to use */
 } Program;
 
-/* What a call is given, or where it writes: rows of numbers, in one table or in several side by side. */
+/* A buffer of a call: rows of `width` numbers each. */
 typedef struct {
     double *numbers;
-    ptrdiff_t width; /* numbers in a row */
+    ptrdiff_t width;
 } Table;
 
+/* The rows of a call: buffers side by side, each with some columns. */
 typedef struct {
     Table *tables;
     ptrdiff_t count;
 } Tables;
 
-enum { CHUNK = 32 };  /* how many numbers of an operand are brought in line at a time */
-enum { NEAR = 3072 }; /* how many numbers fit into the first cache and leave room */
+enum { CHUNK = 32 };  /* how many numbers of an operand are copied into a contiguous line at a time */
+enum { NEAR = 3072 }; /* how many numbers fit into the first-level cache beside other data */
 
-/* What instructions read. */
+/* The memory that instructions read. */
 typedef struct {
     const double *shared;
     const double *rows;
-    double *lines;           /* room for CHUNK numbers of each operand, */
-    double *starts;          /* and for what a sum or dot starts from */
-    const struct Kind *kind; /* the largest kind of block in use, whose registers do for a block of one row, too */
+    double *lines;           /* contiguous copies of CHUNK numbers of each operand */
+    double *starts;          /* contiguous copies of operand 0 of sums and dots */
+    const struct Kind *kind; /* the largest kind in use; its routines along a matrix serve blocks of one row as well */
 } Numbers;
 
-/* What one thread works on: the numbers of its block and the totals so far. */
+/* The memory of one thread: the numbers of its block, and its totals so far. */
 typedef struct {
-    double *rows;   /* of a block */
-    double *terms;  /* of a total, for each row of a block */
-    double *lanes;  /* totals so far, lane by lane */
-    double *sums;   /* totals so far, in one number, and in the end all of them */
-    double *turned; /* operands of an OUTER with a line for each row: NEAR numbers, or one operand */
-    double *lines;  /* operands in line, and what sums start from: see Numbers */
+    double *rows;       /* the numbers of the rows of a block */
+    double *terms;      /* the terms of a total in each row of a block */
+    double *lanes;      /* totals so far, one number for each lane; added to `sums` at the end */
+    double *sums;       /* totals so far, one number each */
+    double *transposed; /* y of an OUTER, a contiguous line for each row: NEAR numbers, or one k if that is more */
+    double *lines;      /* see Numbers */
     double *starts;
-} Desk;
+} Workspace;
 
 /* --- Loading ------------------------------------------------------------------------------------------------------ */
 
@@ -233,7 +238,7 @@ static bool malformed(const char *what, ptrdiff_t n) {
     return false;
 }
 
-/* Room for `count` things of `size` bytes, zeroed; NULL and a MemoryError if there is none. */
+/* Allocate `count` items of `size` bytes, zeroed; NULL and a MemoryError if that fails. */
 static void *allocate(int64_t count, size_t size) {
     void *memory = count < PY_SSIZE_T_MAX / 2 / (int64_t)size ? PyMem_Calloc((size_t)count + !count, size) : NULL;
     if (!memory)
@@ -241,16 +246,18 @@ static void *allocate(int64_t count, size_t size) {
     return memory;
 }
 
-/* What a program is read from: its encoding. */
+/* The buffers of an encoding: see Encoded in executors/kernel.py. */
 typedef struct {
     const int32_t *layout, *code, *tables, *results, *sums;
     const double *constants;
     ptrdiff_t layout_count, code_count, tables_count, results_count, sums_count, constants_count;
 } Encoding;
 
-enum { LAYOUT = 7, RECORD = 20 }; /* numbers in `layout`, and in `code` for an instruction */
+enum { LAYOUT = 7, RECORD = 21 }; /* lengths of `layout`, and of an instruction in `code` */
 
-/* Let `x` be the operand that `record` describes, of the loop nest `points`. A table of its own is left in `own`. */
+/* Set `x` to the operand that `record` describes, read at `points` = {J, I, K}, all of its addresses below `defined`. A
+   listed operand gets a copy of its addresses, which `own` then owns. False and an exception if that is not possible.
+ */
 static bool resolve(const Program *program, const Encoding *encoding, const int32_t *record, const int64_t *points,
                     int64_t defined, ptrdiff_t n, Operand *x, int32_t **own) {
     int64_t low, high, count = points[0] * points[1] * points[2];
@@ -298,157 +305,83 @@ static bool resolve(const Program *program, const Encoding *encoding, const int3
     return true;
 }
 
-/* Let the strided operand list its addresses. */
-static bool list(const Instruction *q, Operand *x, int32_t **own) {
-    int32_t *next = *own = allocate((int64_t)q->width * q->K, sizeof(int32_t));
-    if (!next)
-        return false;
-    for (ptrdiff_t j = 0; j < q->J; j++)
-        for (ptrdiff_t i = 0; i < q->I; i++)
-            for (ptrdiff_t k = 0; k < q->K; k++)
-                *next++ = (int32_t)(x->start + j * x->outer + i * x->inner + k * x->depth);
-    x->table = *own;
-    return true;
-}
-
-static void exchange_operands(Instruction *q) {
-    Operand x = q->operands[1];
-    q->operands[1] = q->operands[2];
-    q->operands[2] = x;
-}
-
-/* Take j for i, and x for y. */
-static void transpose(Instruction *q) {
-    ptrdiff_t J = q->J, dj = q->dj;
-    q->J = q->I, q->dj = q->di;
-    q->I = J, q->di = dj;
-    for (Operand *x = q->operands + 1; x < q->operands + 3; x++) {
-        ptrdiff_t outer = x->outer;
-        x->outer = x->inner;
-        x->inner = outer;
-    }
-    exchange_operands(q);
-}
-
-/* Whether x, which is operand 1, can be had to depend on j and not on i, and y on i and not on j. */
-static bool is_product(Instruction *q) {
-    const Operand *x = q->operands + 1, *y = q->operands + 2;
-    if (x->inner || y->outer)
-        exchange_operands(q);
-    return !x->table && !y->table && !x->inner && !y->outer;
-}
-
-static bool is_zero(const Program *program, const Operand *x) {
-    return x->shared && !x->table && !x->outer && !x->inner && x->start < program->constants &&
-           program->numbers[x->start] == 0;
-}
-
 static ptrdiff_t in_eights(ptrdiff_t n) {
     return (n + 7) / 8 * 8;
 }
 
-/* Whether the total is of the form OUTER: then it is made so. */
-static bool make_outer(const Program *program, Instruction *q) {
-    Instruction made = *q;
-    if (q->opcode == OP_mul) {
-        made.operands[1] = q->operands[0];
-        made.operands[2] = q->operands[1];
-    } else if (q->opcode != OP_dot || !is_zero(program, q->operands)) {
-        return false;
+/* Whether the operands of `q` satisfy the conditions of its form: see Form. */
+static bool has_its_form(const Instruction *q, bool total) {
+    const Operand *x = q->operands + 1, *y = q->operands + 2;
+    const bool product = q->opcode == OP_dot && !x->table && !y->table && !x->inner && !y->outer && !y->shared;
+    switch (q->form) {
+    case POINTWISE:
+        return !TABLE[q->opcode].reduces;
+    case REDUCTION:
+        return q->opcode == OP_sum || (q->opcode == OP_dot && !x->table == !y->table && (x->shared || !y->shared));
+    case MATRIX_PRODUCT:
+        return product;
+    default:
+        return product && total && !x->shared;
     }
-    if (made.operands[1].shared || made.operands[2].shared || !is_product(&made))
-        return false;
-    if (made.J * in_eights(made.I) > made.I * in_eights(made.J))
-        transpose(&made);
-    if (made.I < 4)
-        return false;
-    made.form = OUTER;
-    made.pitch = in_eights(made.I);
-    *q = made;
-    return true;
 }
 
-/* Choose the form of an instruction whose operands are resolved. */
-static bool choose_form(const Program *program, Instruction *q, bool total, int32_t **own) {
-    Operand *x = q->operands + 1, *y = q->operands + 2;
-    q->form = POINTWISE;
-    if ((total && make_outer(program, q)) || !TABLE[q->opcode].reduces)
-        return true;
-    q->form = REDUCTION;
-    if (q->opcode == OP_sum)
-        return true;
-    if (!(x->shared && y->shared) && is_product(q)) {
-        q->form = MATRIX_PRODUCT;
-        if (y->shared || (!x->shared && q->J < q->I))
-            transpose(q);
-        return true;
+/* Assign the sums of a total the next place in a Workspace. */
+static void place_total(Program *program, Instruction *q) {
+    q->at = program->sums_size;
+    if (q->form == OUTER) {
+        q->pitch = in_eights(q->I);
+        program->outer = true;
+        program->sums_size += q->J * q->pitch;
+        program->pitch = q->pitch > program->pitch ? q->pitch : program->pitch;
+    } else {
+        q->lanes_at = program->lanes_size;
+        program->lanes_size += in_eights(q->width);
+        program->sums_size += in_eights(q->width);
+        program->terms_size = q->width > program->terms_size ? q->width : program->terms_size;
     }
-    if (y->shared && !x->shared)
-        exchange_operands(q);
-    if (x->table && !y->table)
-        return list(q, y, own);
-    return !y->table || x->table || list(q, x, own);
 }
 
-/* Read instruction `n`, which is to write at `next`. */
-static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff_t n, int64_t next, int64_t end) {
+/* Read and validate instruction `n`, which writes at `next` and the addresses that follow. */
+static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff_t n, int64_t next) {
     const int32_t *record = encoding->code + n * RECORD;
     Instruction *q = program->instructions + n;
-    int32_t **tables = program->tables + 4 * n; /* one for each operand, and one for `list` */
-    bool once = n < program->once, total = n >= program->once + program->each;
+    const bool once = n < program->once, total = n >= program->once + program->each;
     if (record[0] < 0 || record[0] >= OPCODES)
         return malformed("an unknown opcode, in instruction", n);
+    if (record[1] < POINTWISE || record[1] > OUTER || (record[2] && (record[2] != 1 || record[1] < MATRIX_PRODUCT)))
+        return malformed("an unknown form, in instruction", n);
     q->opcode = (Opcode)record[0];
+    q->form = (Form)record[1];
     q->arity = TABLE[q->opcode].arity;
-    bool reduces = TABLE[q->opcode].reduces;
-    if (record[2] < 1 || record[3] < 1 || record[4] < 1 || (record[4] > 1 && !reduces))
-        return malformed("the loop nest of instruction", n);
-    if (record[1] != next || (int64_t)record[2] * record[3] > end - next)
-        return malformed("the addresses to write of instruction", n);
-    q->J = record[2], q->I = q->init_I = q->dj = record[3], q->K = record[4];
-    q->di = 1;
+    q->J = record[3], q->I = record[4], q->K = record[5];
+    q->dj = record[2] ? 1 : q->I, q->di = record[2] ? q->J : 1;
+    q->init_I = record[2] ? q->J : q->I;
     q->width = q->J * q->I;
     q->dst = (ptrdiff_t)(next - (once ? 0 : total ? program->rows : program->shared));
+    const bool reduces = TABLE[q->opcode].reduces;
+    if (q->K < 1 || (q->K > 1 && !reduces))
+        return malformed("the loop nest of instruction", n);
     for (int a = 0; a < 3; a++) {
-        const int32_t *described = record + 5 + 5 * a;
-        int64_t points[3] = {q->J, q->I, reduces && a ? q->K : 1};
-        if (a < q->arity) {
-            int64_t defined = total ? program->rows : next;
-            if (!resolve(program, encoding, described, points, defined, n, q->operands + a, tables + a))
+        const int32_t *described = record + 6 + 5 * a;
+        const int64_t points[3] = {q->J, q->I, reduces ? q->K : 1}, starts[3] = {q->width / q->init_I, q->init_I, 1};
+        if (q->form == OUTER ? a > 0 : a < q->arity) {
+            if (!resolve(program, encoding, described, reduces && a == 0 ? starts : points,
+                         total ? program->rows : next, n, q->operands + a, program->tables + 3 * n + a))
                 return false;
         } else if (described[0] != -1 || described[1] || described[2] || described[3] || described[4]) {
             return malformed("too many operands of instruction", n);
         }
     }
+    if (!has_its_form(q, total))
+        return malformed("operands that its form does not allow, in instruction", n);
     if (reduces && q->width > program->starts_size)
         program->starts_size = q->width;
-    return choose_form(program, q, total, tables + 3);
+    if (total)
+        place_total(program, q);
+    return true;
 }
 
-/* Give the sums of each total a place on a Desk; `places` is where each address of the region is then. */
-static void place_totals(Program *program, ptrdiff_t *places) {
-    Instruction *q = program->instructions + program->once + program->each, *end = q + program->total;
-    for (; q < end; q++) {
-        q->at = program->sums_size;
-        if (q->form == OUTER) {
-            program->outer = true;
-            program->sums_size += q->J * q->pitch;
-            program->pitch = q->pitch > program->pitch ? q->pitch : program->pitch;
-        } else {
-            q->lanes_at = program->lanes_size;
-            program->lanes_size += in_eights(q->width);
-            program->sums_size += in_eights(q->width);
-            program->terms_size = q->width > program->terms_size ? q->width : program->terms_size;
-        }
-        for (ptrdiff_t j = 0; j < q->J; j++)
-            for (ptrdiff_t i = 0; i < q->I; i++) {
-                ptrdiff_t p = j * q->dj + i * q->di;
-                places[q->dst + p] = q->at + (q->form == OUTER ? j * q->pitch + i : p);
-            }
-    }
-}
-
-/* The address of operand `x` of `q` at the nth number that it makes and at k. */
+/* The address that operand `x` of `q` reads at k for the nth number that `q` writes. */
 static int32_t address_at(const Program *program, const Instruction *q, const Operand *x, ptrdiff_t n, ptrdiff_t k) {
     const bool init = TABLE[q->opcode].reduces && x == q->operands;
     const ptrdiff_t K = init ? 1 : q->K, base = x->shared ? 0 : program->shared;
@@ -460,7 +393,7 @@ static int32_t address_at(const Program *program, const Instruction *q, const Op
     return (int32_t)(base + x->start + j * x->outer + i * x->inner + k * x->depth);
 }
 
-/* Write the steps of a narrow instruction, if `steps` is not NULL; how many there are. */
+/* Write the steps of a narrow instruction to `steps`, or nothing if that is NULL. Returns how many steps there are. */
 static ptrdiff_t write_narrow(const Program *program, const Instruction *q, Step *steps) {
     const bool product = q->opcode == OP_dot;
     const ptrdiff_t K = q->K, listed = product ? 2 * K : K;
@@ -497,7 +430,7 @@ static ptrdiff_t write_narrow(const Program *program, const Instruction *q, Step
     return count;
 }
 
-/* Write the tape of `count` instructions, if `steps` is not NULL; how many steps there are. */
+/* Write the tape of `count` instructions to `steps`, or nothing if that is NULL. Returns how many steps it has. */
 static ptrdiff_t write_tape(const Program *program, const Instruction *q, ptrdiff_t count, Step *steps) {
     ptrdiff_t written = 0;
     for (const Instruction *end = q + count; q < end; q++) {
@@ -527,7 +460,7 @@ static bool make_tapes(Program *program) {
     return true;
 }
 
-/* Read the whole of it; false, and a ValueError or MemoryError, if that cannot be. */
+/* Read the encoding into `program`; false, and a ValueError or MemoryError, if that is not possible. */
 static bool read_program(Program *program, const Encoding *encoding) {
     const int32_t *layout = encoding->layout;
     if (encoding->layout_count != LAYOUT)
@@ -535,7 +468,7 @@ static bool read_program(Program *program, const Encoding *encoding) {
     for (int n = 0; n < LAYOUT; n++)
         if (layout[n] < 0)
             return malformed("a negative number in the layout,", layout[n]);
-    int64_t instructions = (int64_t)layout[3] + layout[4] + layout[5];
+    const int64_t instructions = (int64_t)layout[3] + layout[4] + layout[5], first = (int64_t)layout[0] + layout[1];
     if (layout[0] != encoding->constants_count)
         return malformed("the number of constants,", encoding->constants_count);
     if (encoding->code_count % RECORD || encoding->code_count / RECORD != instructions)
@@ -544,18 +477,18 @@ static bool read_program(Program *program, const Encoding *encoding) {
     program->once = layout[3], program->each = layout[4], program->total = layout[5];
     program->size = layout[6];
     program->instructions = allocate(instructions, sizeof(Instruction));
-    program->tables = allocate(4 * instructions, sizeof(int32_t *));
+    program->tables = allocate(3 * instructions, sizeof(int32_t *));
     program->numbers = allocate(layout[0], sizeof(double));
     if (!program->instructions || !program->tables || !program->numbers)
         return false;
     memcpy(program->numbers, encoding->constants, layout[0] * sizeof(double));
 
-    /* Where the regions end, before an instruction is read: `shared` tells one kind of operand from the other. */
-    int64_t ends[3], next = (int64_t)layout[0] + layout[1];
+    /* Where the regions end, before an instruction is read: `shared` tells shared operands from those in rows. */
+    int64_t ends[3], next = first;
     ptrdiff_t n = 0;
     for (int stage = 0; stage < 3; stage++) {
         for (ptrdiff_t last = n + layout[3 + stage]; n < last; n++) {
-            const int32_t *shape = encoding->code + n * RECORD + 2;
+            const int32_t *shape = encoding->code + n * RECORD + 3;
             if (shape[0] < 1 || shape[1] < 1 || (int64_t)shape[0] * shape[1] > layout[6])
                 return malformed("the loop nest of instruction", n);
             next += (int64_t)shape[0] * shape[1];
@@ -566,40 +499,33 @@ static bool read_program(Program *program, const Encoding *encoding) {
     if (ends[2] != layout[6])
         return malformed("the size,", layout[6]);
     program->shared = (ptrdiff_t)ends[0], program->rows = (ptrdiff_t)ends[1];
-    next = (int64_t)layout[0] + layout[1];
-    for (n = 0; n < instructions; n++) {
+    next = first;
+    for (n = 0; n < instructions; next += program->instructions[n++].width) {
         next += n == program->once ? program->inputs : 0;
-        if (!read_instruction(program, encoding, n, next, program->size))
+        if (!read_instruction(program, encoding, n, next))
             return false;
-        next += program->instructions[n].width;
     }
 
-    program->results_count = encoding->results_count, program->sums_count = encoding->sums_count;
-    ptrdiff_t *places = allocate(program->size - program->rows, sizeof(ptrdiff_t));
+    program->results_count = encoding->results_count, program->runs_count = encoding->sums_count / 2;
     program->results = allocate(program->results_count, sizeof(int32_t));
-    program->sums = allocate(program->sums_count, sizeof(Run));
-    bool read = places && program->results && program->sums;
-    if (read)
-        place_totals(program, places);
-    for (n = 0; read && n < program->results_count; n++) {
+    program->sums = allocate(program->runs_count, sizeof(Run));
+    if (!program->results || !program->sums)
+        return false;
+    for (n = 0; n < program->results_count; n++) {
         program->results[n] = encoding->results[n];
         if (program->results[n] < 0 || program->results[n] >= program->rows)
-            read = malformed("an address out of range, that of result", n);
+            return malformed("an address out of range, that of result", n);
     }
-    for (n = 0; read && n < program->sums_count; n++) {
-        if (encoding->sums[n] < program->rows || encoding->sums[n] >= program->size) {
-            read = malformed("an address out of range, that of sum", n);
-            break;
-        }
-        ptrdiff_t place = places[encoding->sums[n] - program->rows];
-        Run *last = program->sums + program->runs_count - 1;
-        if (n && last->first + last->count == place)
-            last->count++;
-        else
-            program->sums[program->runs_count++] = (Run){place, 1};
+    if (encoding->sums_count % 2)
+        return malformed("the length of the sums,", encoding->sums_count);
+    for (n = 0; n < program->runs_count; n++) {
+        const int64_t begin = encoding->sums[2 * n], count = encoding->sums[2 * n + 1];
+        if (begin < 0 || count < 1 || begin + count > program->sums_size)
+            return malformed("a place out of range, that of run", n);
+        program->sums[n] = (Run){(ptrdiff_t)begin, (ptrdiff_t)count};
+        program->sums_count += (ptrdiff_t)count;
     }
-    PyMem_Free(places);
-    return read && make_tapes(program);
+    return make_tapes(program);
 }
 
 /* --- The interpreter, for each kind of block ----------------------------------------------------------------- */
@@ -617,40 +543,34 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define INLINE static inline
 #endif
 
-/* A kind of block, and what it is done with: see kernel_lanes.h. */
+/* A kind of block: how many rows, and the routines that kernel_lanes.h defines for it. */
 typedef struct Kind {
     const char *name;
     int rows;
-    bool (*run_rows)(const Program *, const Numbers *, Tables, Tables, ptrdiff_t, ptrdiff_t, Desk *, bool);
+    bool (*run_rows)(const Program *, const Numbers *, Tables, Tables, ptrdiff_t, ptrdiff_t, Workspace *, bool);
     bool (*product_of_one)(const Instruction *, const Numbers *, const double *, ptrdiff_t, double *);
-    void (*outer_product)(const Instruction *, int, int, Desk *, bool);
+    void (*outer_product)(const Instruction *, int, int, Workspace *, bool);
 } Kind;
 
-#define LANES 1
-#define REGISTERS 16
-#define TARGET
-#define FMA(x, y, z) ((x) * (y) + (z))
-#define SQRT(x) sqrt(x)
-#define ANY(mask) (mask)
 #define KIND plain
 #define WIDE 1
-#include "kernel_lanes.h"
+#include "kernel_plain.h"
 
-/* The rest is for compilers with vectors in the language, and machines that do not compute in a wider format. */
+/* The other kinds need a compiler with vector types, and a machine that evaluates doubles in double precision. */
 #if defined(__GNUC__) && FLT_EVAL_METHOD == 0
 #define HAS_VECTORS
 #undef UNROLL
 #define UNROLL _Pragma("GCC unroll 8")
 #undef ONCE
 #define ONCE _Pragma("GCC unroll 1")
-#pragma GCC diagnostic ignored "-Wpsabi" /* no vector is an argument in the end, for all is inlined */
+#pragma GCC diagnostic ignored "-Wpsabi" /* about vectors as arguments: every such function is inlined */
 #ifdef __clang__
 #define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #else
 #define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (M){__VA_ARGS__})
 #endif
 
-/* log(2) in two parts, the first of which times an integer is exact; and the bits of sqrt(1/2). */
+/* log(2) in two parts, where the product of the first and an integer is exact; and the bits of sqrt(1/2). */
 #define LOG2_E 1.4426950408889634
 #define LOG_2_HIGH 6.93147180369123816490e-01
 #define LOG_2_LOW 1.90821492927058770002e-10
@@ -662,101 +582,50 @@ static const double EXPM1[] = {0.5000000000000001,     0.16666666666666669,    0
                                0.008333333333330039,   0.0013888888917367081,  0.00019841269863171557,
                                2.4801521057868204e-05, 2.7557268276905696e-06, 2.7620201591031547e-07,
                                2.5100472505694996e-08};
-static const double ATANH[] = {0.666666666666667,   0.3999999999989889,  0.28571428626253836, 0.22222211089379496,
-                               0.1818289243253687,  0.15331611722055008, 0.14617807153417325};
+static const double ATANH[] = {0.666666666666667,  0.3999999999989889,  0.28571428626253836, 0.22222211089379496,
+                               0.1818289243253687, 0.15331611722055008, 0.14617807153417325};
 
-#undef LANES
-#undef REGISTERS
-#undef TARGET
-#undef FMA
-#undef SQRT
-#undef ANY
-#define LANES 2
-#define TARGET
-#define ANY(mask) N(any)(mask)
-#ifdef __aarch64__
-#include <arm_neon.h>
-#define REGISTERS 32
-#define FMA(x, y, z) vfmaq_f64(z, x, y)
-#define SQRT(x) vsqrtq_f64(x)
-#else
-#define REGISTERS 16
-#define FMA(x, y, z) ((x) * (y) + (z))
-#define SQRT(x) N(sqrt)(x)
-#endif
 #define KIND vectors
 #define WIDE 2
-#include "kernel_lanes.h"
+#include "kernel_vectors.h"
 
 #ifdef __x86_64__
 #define HAS_AVX
 #include <immintrin.h>
 
-#undef LANES
-#undef REGISTERS
-#undef TARGET
-#undef FMA
-#undef SQRT
-#undef ANY
-#define LANES 4
-#define REGISTERS 16
-#define TARGET __attribute__((target("avx2,fma")))
-#define FMA(x, y, z) _mm256_fmadd_pd(x, y, z)
-#define SQRT(x) _mm256_sqrt_pd(x)
-#define ANY(mask) _mm256_movemask_pd((__m256d)(mask))
 #define KIND avx2
 #define WIDE 1
-#include "kernel_lanes.h"
+#include "kernel_avx2.h"
 #define KIND avx2x2
 #define WIDE 2
-#include "kernel_lanes.h"
+#include "kernel_avx2.h"
 #define KIND avx2x8
 #define WIDE 8
-#include "kernel_lanes.h"
+#include "kernel_avx2.h"
 
-#undef LANES
-#undef REGISTERS
-#undef TARGET
-#undef FMA
-#undef SQRT
-#undef ANY
-#define LANES 8
-#define REGISTERS 32
-#define TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma")))
-#define FMA(x, y, z) _mm512_fmadd_pd(x, y, z)
-#define SQRT(x) _mm512_sqrt_pd(x)
-#define ANY(mask) _mm512_movepi64_mask((__m512i)(mask))
-#define KIND avx512
-#define WIDE 1
-#include "kernel_lanes.h"
 #define KIND avx512x2
 #define WIDE 2
-#include "kernel_lanes.h"
+#include "kernel_avx512.h"
 #define KIND avx512x8
 #define WIDE 8
-#include "kernel_lanes.h"
+#include "kernel_avx512.h"
 #endif
 #endif
 
 #define BLOCK(kind, rows) {#kind, rows, run_rows_##kind, product_of_one_##kind, outer_product_##kind}
 
-/* The kinds of block, from the smallest to the largest; of two of one size the faster one is last. */
+/* The kinds of block, each faster than those of the same number of rows before it. */
 static const Kind KINDS[] = {
     BLOCK(plain, 1),
 #ifdef HAS_VECTORS
     BLOCK(vectors, 4),
 #endif
 #ifdef HAS_AVX
-    BLOCK(avx2, 4),
-    BLOCK(avx2x2, 8),
-    BLOCK(avx2x8, 32),
-    BLOCK(avx512, 8),
-    BLOCK(avx512x2, 16),
-    BLOCK(avx512x8, 64),
+    BLOCK(avx2, 4),    BLOCK(avx2x2, 8), BLOCK(avx2x8, 32), BLOCK(avx512x2, 16), BLOCK(avx512x8, 64),
 #endif
 };
 
-/* How many of them this machine can run. */
+/* How many of KINDS, from the first on, this machine can run. */
 static int count_kinds(void) {
 #ifdef HAS_AVX
     __builtin_cpu_init();
@@ -769,7 +638,7 @@ static int count_kinds(void) {
     return sizeof(KINDS) / sizeof(*KINDS);
 }
 
-/* The largest of them, but those of many rows only if the numbers of a block are near at hand then. */
+/* The largest kind to use for `program`: more than 16 rows only if the numbers of a block stay in the first cache. */
 static int best_kind(const Program *program) {
     int kind = count_kinds() - 1;
     while (KINDS[kind].rows > 16 && (program->rows - program->shared) * KINDS[kind].rows > NEAR)
@@ -779,72 +648,77 @@ static int best_kind(const Program *program) {
 
 /* --- A call ------------------------------------------------------------------------------------------------------- */
 
-/* Memory for one call: the shared numbers, and a Desk for each thread. Those of a program wait here between calls. */
-typedef struct Room {
-    struct Room *next;
+/* The memory of one call: the shared numbers, and a Workspace for each thread. A program keeps the pools of finished
+   calls in a list, for the calls to come. */
+typedef struct WorkspacePool {
+    struct WorkspacePool *next;
     void *memory;
     double *shared;
-    Desk desks[];
-} Room;
+    Workspace workspaces[];
+} WorkspacePool;
 
-static void free_room(Room *room) {
-    free(room->memory);
-    PyMem_Free(room);
+static void free_pool(WorkspacePool *pool) {
+    free(pool->memory);
+    PyMem_Free(pool);
 }
 
-/* A part of `size` doubles of the memory from *top on, where a cache line begins. */
+/* Take `size` doubles of the memory at *top, and move *top to the next cache line after them. */
 static double *part(double **top, int64_t size) {
     double *begin = *top;
     *top += (size + 7) / 8 * 8;
     return begin;
 }
 
-/* A room for the program, with the constants in it; NULL and a MemoryError if there is no memory. */
-static Room *make_room(const Program *program) {
+/* A new pool for the program that holds its constants; NULL and a MemoryError if there is no memory. */
+static WorkspacePool *make_pool(const Program *program) {
     const int64_t rows = KINDS[program->kind].rows, line = program->pitch * rows;
-    int64_t sizes[7] = {(program->rows - program->shared) * rows, program->terms_size * rows,
-                        program->lanes_size * rows, program->sums_size, line && line < NEAR ? NEAR : line,
-                        3 * CHUNK * rows, program->starts_size * rows};
-    int64_t desk = 0;
+    int64_t sizes[7] = {(program->rows - program->shared) * rows,
+                        program->terms_size * rows,
+                        program->lanes_size * rows,
+                        program->sums_size,
+                        line && line < NEAR ? NEAR : line,
+                        3 * CHUNK * rows,
+                        program->starts_size * rows};
+    int64_t workspace = 0;
     for (int n = 0; n < 7; n++)
-        desk += sizes[n] + 8;
-    int64_t doubles = 8 + program->shared + 8 + program->threads * desk;
-    const ptrdiff_t before = (8 - program->shared % 8) % 8; /* so that the shared numbers end where a cache line does, */
-    Room *room = PyMem_Calloc(1, sizeof(Room) + program->threads * sizeof(Desk));
+        workspace += sizes[n] + 8;
+    int64_t doubles = 8 + program->shared + 8 + program->threads * workspace;
+    const ptrdiff_t before = (8 - program->shared % 8) % 8; /* so that the shared numbers end where a cache line ends */
+    WorkspacePool *pool = PyMem_Calloc(1, sizeof(WorkspacePool) + program->threads * sizeof(Workspace));
     void *memory = doubles < PY_SSIZE_T_MAX / 8 ? malloc((size_t)doubles * sizeof(double)) : NULL;
-    if (!room || !memory) {
-        PyMem_Free(room);
+    if (!pool || !memory) {
+        PyMem_Free(pool);
         free(memory);
         PyErr_NoMemory();
         return NULL;
     }
     double *top = (double *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
-    room->memory = memory;
-    room->shared = part(&top, before + program->shared) + before; /* and those of the first desk's row follow */
-    memcpy(room->shared, program->numbers, program->constants * sizeof(double));
+    pool->memory = memory;
+    pool->shared = part(&top, before + program->shared) + before; /* the rows of the first workspace follow */
+    memcpy(pool->shared, program->numbers, program->constants * sizeof(double));
     for (int t = 0; t < program->threads; t++) {
-        Desk *desk = room->desks + t;
-        desk->rows = part(&top, sizes[0]);
-        desk->terms = part(&top, sizes[1]);
-        desk->lanes = part(&top, sizes[2]);
-        desk->sums = part(&top, sizes[3]);
-        desk->turned = part(&top, sizes[4]);
-        desk->lines = part(&top, sizes[5]);
-        desk->starts = part(&top, sizes[6]);
+        Workspace *workspace = pool->workspaces + t;
+        workspace->rows = part(&top, sizes[0]);
+        workspace->terms = part(&top, sizes[1]);
+        workspace->lanes = part(&top, sizes[2]);
+        workspace->sums = part(&top, sizes[3]);
+        workspace->transposed = part(&top, sizes[4]);
+        workspace->lines = part(&top, sizes[5]);
+        workspace->starts = part(&top, sizes[6]);
     }
-    return room;
+    return pool;
 }
 
-/* What a thread does: the rows from `first` to `last`, at a desk. */
+/* What one thread does: run the rows from `first` to `last - 1` in a workspace. */
 typedef struct {
     const Program *program;
     Numbers numbers;
     Tables inputs, outputs;
     ptrdiff_t first, last;
-    Desk *desk;
+    Workspace *workspace;
 } Job;
 
-/* The kind of block for the next of n rows: the largest that they fill, or the smallest in which there is room. */
+/* The kind of block for the first of n rows: the largest one if they fill it, else the smallest that holds them. */
 static int next_kind(const Program *program, ptrdiff_t n) {
     int kind = program->kind;
     if (n < KINDS[kind].rows)
@@ -854,15 +728,16 @@ static int next_kind(const Program *program, ptrdiff_t n) {
     return kind;
 }
 
-/* Do a job; false if that has to be done again, not `fused`. */
+/* Run a job. False if a total may be wrong because it was `fused`: run it again without. */
 static bool do_job(const Job *job, bool fused) {
     const Program *program = job->program;
     bool right = true;
-    memset(job->desk->sums, 0, program->sums_size * sizeof(double));
+    memset(job->workspace->sums, 0, program->sums_size * sizeof(double));
     for (ptrdiff_t row = job->first, n; right && row < job->last; row += n) {
         int kind = next_kind(program, job->last - row), rows = KINDS[kind].rows;
         n = job->last - row < rows ? job->last - row : (job->last - row) / rows * rows;
-        right = KINDS[kind].run_rows(program, &job->numbers, job->inputs, job->outputs, row, row + n, job->desk, fused);
+        right = KINDS[kind].run_rows(program, &job->numbers, job->inputs, job->outputs, row, row + n, job->workspace,
+                                     fused);
     }
     return right;
 }
@@ -873,7 +748,7 @@ static void *work(void *job) {
     return NULL;
 }
 
-/* Do the jobs, each in a thread of its own, the first in this one; and whatever no thread can be had for. */
+/* Run each job in a thread of its own, but the first, and those whose thread cannot be created, in this thread. */
 static void in_parallel(Job *jobs, int count) {
 #ifdef HAS_THREADS
     pthread_t threads[MAX_THREADS];
@@ -892,33 +767,30 @@ static void in_parallel(Job *jobs, int count) {
 #endif
 }
 
-/* Run the program on n rows, n > 0, in at most as many threads as it has. Does not touch Python. */
-static void run(const Program *program, Room *room, ptrdiff_t n, Tables inputs, const double *captured, Tables outputs,
-                double *sums) {
-    memcpy(room->shared + program->constants, captured, program->captured * sizeof(double));
-    run_once(program, room->shared, room->desks[0].starts);
+/* Run the program on n > 0 rows, in at most program->threads threads. Calls no function of Python. */
+static void run(const Program *program, WorkspacePool *pool, ptrdiff_t n, Tables inputs, const double *captured,
+                Tables outputs, double *sums) {
+    memcpy(pool->shared + program->constants, captured, program->captured * sizeof(double));
+    run_once(program, pool->shared, pool->workspaces[0].starts);
     const ptrdiff_t rows = KINDS[program->kind].rows, blocks = (n + rows - 1) / rows;
     const int threads = blocks < program->threads ? (int)blocks : program->threads;
     Job jobs[MAX_THREADS];
     for (int t = 0; t < threads; t++) {
         ptrdiff_t first = blocks * t / threads * rows, last = blocks * (t + 1) / threads * rows;
-        Desk *desk = room->desks + t;
+        Workspace *workspace = pool->workspaces + t;
         jobs[t] = (Job){
-            program,
-            {room->shared, desk->rows, desk->lines, desk->starts, KINDS + program->kind},
-            inputs,
-            outputs,
-            first,
-            last < n ? last : n,
-            desk,
+            program,   {pool->shared, workspace->rows, workspace->lines, workspace->starts, KINDS + program->kind},
+            inputs,    outputs,
+            first,     last < n ? last : n,
+            workspace,
         };
     }
     in_parallel(jobs, threads);
     for (const Run *piece = program->sums, *end = piece + program->runs_count; piece < end; piece++) {
-        memcpy(sums, room->desks[0].sums + piece->first, piece->count * sizeof(double));
+        memcpy(sums, pool->workspaces[0].sums + piece->first, piece->count * sizeof(double));
         for (int t = 1; t < threads; t++)
             for (ptrdiff_t s = 0; s < piece->count; s++)
-                sums[s] += room->desks[t].sums[piece->first + s];
+                sums[s] += pool->workspaces[t].sums[piece->first + s];
         sums += piece->count;
     }
 }
@@ -927,14 +799,13 @@ static void run(const Program *program, Room *room, ptrdiff_t n, Tables inputs, 
 
 /* A Program in Python. */
 typedef struct {
-    PyObject_HEAD
-    Program program;
-    Room *rooms; /* those that no call is in: concurrent calls have one each */
+    PyObject_HEAD Program program;
+    WorkspacePool *idle; /* pools that no call is using; concurrent calls use one each */
 } PyProgram;
 
 enum { INTS = 'i', FLOATS = 'd' };
 
-/* The buffer of an object: contiguous, of int32 or float64. False and an exception that says what `name` is instead. */
+/* Get the contiguous buffer of int32 or float64 of an object; false and an exception about `name` if it has none. */
 static bool get_buffer(PyObject *object, const char *name, char format, bool writable, Py_buffer *view) {
     int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(object, view, flags) < 0)
@@ -950,7 +821,7 @@ static bool get_buffer(PyObject *object, const char *name, char format, bool wri
 }
 
 static void free_program(Program *program) {
-    for (ptrdiff_t n = 0; program->tables && n < 4 * (program->once + program->each + program->total); n++)
+    for (ptrdiff_t n = 0; program->tables && n < 3 * (program->once + program->each + program->total); n++)
         PyMem_Free(program->tables[n]);
     PyMem_Free(program->instructions);
     PyMem_Free(program->once_tape);
@@ -962,9 +833,9 @@ static void free_program(Program *program) {
 
 static void program_dealloc(PyProgram *self) {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
-    for (Room *room = self->rooms, *next; room; room = next) {
-        next = room->next;
-        free_room(room);
+    for (WorkspacePool *pool = self->idle, *next; pool; pool = next) {
+        next = pool->next;
+        free_pool(pool);
     }
     free_program(&self->program);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
@@ -1012,7 +883,7 @@ static PyObject *program_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return NULL;
 }
 
-/* Whether `count` is n times `width`; else a ValueError. */
+/* True if `count` is n times `width`; otherwise false and a ValueError about `name`. */
 static bool has_length(const char *name, ptrdiff_t count, Py_ssize_t n, ptrdiff_t width) {
     if (width ? count % width == 0 && count / width == n : count == 0)
         return true;
@@ -1021,7 +892,7 @@ static bool has_length(const char *name, ptrdiff_t count, Py_ssize_t n, ptrdiff_
     return false;
 }
 
-/* Some of the buffers of a call, and the tables that they are. */
+/* The buffers of one argument of a call, and the tables in them. */
 typedef struct {
     Py_buffer *views;
     Tables got;
@@ -1034,8 +905,8 @@ static void release(Buffers *buffers) {
     PyMem_Free(buffers->got.tables);
 }
 
-/* The buffer that `given` is, or the tuple of them: n rows of `width` numbers in all. False and an exception if not.
-   To be released in any case. */
+/* Get the buffers of `given`, a buffer or a tuple of buffers, that hold n rows of `width` numbers together. False and
+   an exception if it does not. The caller releases `buffers` in both cases. */
 static bool get_tables(PyObject *given, const char *name, Py_ssize_t n, ptrdiff_t width, bool writable,
                        Buffers *buffers) {
     Py_ssize_t count = PyTuple_Check(given) ? PyTuple_Size(given) : 1;
@@ -1059,7 +930,7 @@ static bool get_tables(PyObject *given, const char *name, Py_ssize_t n, ptrdiff_
     if (!has_length(name, all, n, width))
         return false;
     if (!even)
-        PyErr_Format(PyExc_ValueError, "%s: a buffer has not the same number of numbers for each of %zd rows", name, n);
+        PyErr_Format(PyExc_ValueError, "%s: the length of a buffer is no multiple of %zd rows", name, n);
     return even;
 }
 
@@ -1085,18 +956,18 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
     if (done && n == 0) {
         memset(sums.views->buf, 0, sums.views->len);
     } else if (done) {
-        Room *room = self->rooms;
-        if (room)
-            self->rooms = room->next;
+        WorkspacePool *pool = self->idle;
+        if (pool)
+            self->idle = pool->next;
         else
-            room = make_room(program);
-        done = room != NULL;
-        if (room) {
+            pool = make_pool(program);
+        done = pool != NULL;
+        if (pool) {
             Py_BEGIN_ALLOW_THREADS;
-            run(program, room, n, rows.got, captured.views->buf, results.got, sums.views->buf);
+            run(program, pool, n, rows.got, captured.views->buf, results.got, sums.views->buf);
             Py_END_ALLOW_THREADS;
-            room->next = self->rooms;
-            self->rooms = room;
+            pool->next = self->idle;
+            self->idle = pool;
         }
     }
     release(&rows), release(&captured), release(&results), release(&sums);
@@ -1116,13 +987,13 @@ static PyMethodDef program_methods[] = {
     {"run_into", (PyCFunction)(void (*)(void))program_run_into, METH_FASTCALL,
      "run_into(n, rows, captured, results, sums)\n--\n\n"
      "Run on n rows of float64, and write the results of each row and the sums into the last two.\n\n"
-     "All are buffers; rows and results may also be tuples of buffers, side by side. Without sums, results may be\n"
-     "written where rows are read. Other Python threads go on meanwhile, and may call this too."},
+     "All are buffers; rows and results may also be tuples of buffers, each with some columns. If the program has no\n"
+     "sums, a buffer may be among rows and results both. Releases the GIL; several threads may call this at once."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot program_slots[] = {
-    {Py_tp_doc, "A program from the buffers of its encoding, checked: a ValueError if they are malformed."},
+    {Py_tp_doc, "A program read from the buffers of its encoding; a ValueError if they are malformed."},
     {Py_tp_new, program_new},
     {Py_tp_dealloc, program_dealloc},
     {Py_tp_methods, program_methods},
@@ -1136,7 +1007,7 @@ static PyType_Spec program_spec = {
     .slots = program_slots,
 };
 
-/* Add Program, OPCODES and KINDS. */
+/* Add Program, OPCODES and KINDS to the module. */
 static int module_exec(PyObject *module) {
     PyObject *type = PyType_FromModuleAndSpec(module, &program_spec, NULL);
     int failed = PyModule_AddObjectRef(module, "Program", type);

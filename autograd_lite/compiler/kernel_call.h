@@ -31,7 +31,8 @@ static Match read_array(PyObject *template, PyObject *given, Reader *reader) {
         PyErr_Clear();
         return MISMATCH;
     }
-    bool same = view.format && !strcmp(view.format, "d") && view.ndim > 0 && has_shape(template, view.shape, view.ndim) &&
+    bool same = view.format && !strcmp(view.format, "d") && view.ndim > 0 &&
+                has_shape(template, view.shape, view.ndim) &&
                 view.len / (Py_ssize_t)sizeof(double) <= reader->end - reader->next;
     if (same) {
         memcpy(reader->next, view.buf, view.len);
@@ -64,7 +65,8 @@ static Match read_numbers(PyObject *template, PyObject *given, Reader *reader) {
     Match match = MATCH;
     if (PyList_CheckExact(template)) {
         if (!PyList_CheckExact(given))
-            return Py_TYPE(given) == (PyTypeObject *)reader->array_type ? read_array(template, given, reader) : MISMATCH;
+            return Py_TYPE(given) == (PyTypeObject *)reader->array_type ? read_array(template, given, reader)
+                                                                        : MISMATCH;
         Py_ssize_t count = PyList_Size(template);
         if (PyList_Size(given) != count)
             return MISMATCH;
@@ -168,7 +170,8 @@ enum { SMALL = 4096 }; /* addresses of a program that runs faster than a lock is
 static PyObject *program_call(PyProgram *self, PyObject *const *args, Py_ssize_t count) {
     Program *program = &self->program;
     if (count != 5)
-        return PyErr_Format(PyExc_TypeError, "call takes arguments, results, array_type, finish and args, got %zd", count);
+        return PyErr_Format(PyExc_TypeError, "call takes arguments, results, array_type, finish and args, got %zd",
+                            count);
     if (program->captured || program->sums_count)
         return PyErr_Format(PyExc_ValueError, "call runs a program without captured numbers and sums");
     if (!PyType_Check(args[2]) && args[2] != Py_None)
@@ -188,23 +191,23 @@ static PyObject *program_call(PyProgram *self, PyObject *const *args, Py_ssize_t
     if (match == MISMATCH)
         made = Py_NewRef(Py_NotImplemented);
     if (match == MATCH) {
-        Room *room = self->rooms;
-        if (room)
-            self->rooms = room->next;
+        WorkspacePool *pool = self->idle;
+        if (pool)
+            self->idle = pool->next;
         else
-            room = make_room(program);
-        if (room) {
+            pool = make_pool(program);
+        if (pool) {
             Table in = {numbers, inputs}, out = {numbers + inputs, results};
             Tables in_table = {&in, 1}, out_table = {&out, 1};
             if (program->size < SMALL) {
-                run(program, room, 1, in_table, numbers, out_table, numbers);
+                run(program, pool, 1, in_table, numbers, out_table, numbers);
             } else {
                 Py_BEGIN_ALLOW_THREADS;
-                run(program, room, 1, in_table, numbers, out_table, numbers);
+                run(program, pool, 1, in_table, numbers, out_table, numbers);
                 Py_END_ALLOW_THREADS;
             }
-            room->next = self->rooms;
-            self->rooms = room;
+            pool->next = self->idle;
+            self->idle = pool;
             const double *next = out.numbers;
             if (reader.arrays && args[3] != Py_None) {
                 PyObject *raw = PyByteArray_FromStringAndSize((const char *)next, results * sizeof(double));

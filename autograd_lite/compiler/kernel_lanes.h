@@ -1,18 +1,21 @@
 /* One block of a program: ROWS rows side by side, LANES of them in a SIMD register and WIDE registers in line.
 
-   kernel.c includes this file once for each kind of block, having defined
+   kernel.c includes this file once for each kind of block. It defines
 
-       KIND       what it is called, and WIDE, 1, 2 or 8
+       KIND       the name of the kind
+       WIDE       1, 2 or 8
+
+   and includes the header of an instruction set, which defines the following and then includes this file:
+
        LANES      1, 2, 4 or 8
-       REGISTERS  how many the machine has
-       TARGET     the attribute that lets the C compiler use the machine's instructions
+       REGISTERS  how many SIMD registers the machine has
+       TARGET     the attribute that lets the C compiler use the instruction set
        FMA        x * y + z, rounded once where the machine can
        SQRT       the square root in each lane
        ANY        whether a mask has a lane set
 
-   and gets N(run_rows), N(product_of_one) and N(outer_product), in which N(name) stands for name_KIND, and with
-   LANES = 1 run_once too. A V is LANES numbers and fills one register; what is written here for one number is done to
-   all of them. With LANES = 1 a V is a double: plain C, for any compiler, with the C library's functions. */
+   This file then defines N(run_rows), N(product_of_one) and N(outer_product), where N(name) is name_KIND, and with
+   LANES = 1 also run_once. A V is LANES numbers and fills one register; every operation on a V acts on all of them. */
 
 #define N(name) PASTE(name, KIND)
 #define V N(Lanes)
@@ -50,7 +53,7 @@ INLINE bool N(any)(M mask) {
 
 /* --- Functions of a number ---------------------------------------------------------------------------------------- */
 
-/* z = f(x) by the C library, in the lanes of `mask`. */
+/* Set z = f(x) with the function f of the C library, in the lanes of `mask`. */
 #define LIBRARY(f, mask)                                                                                               \
     for (int l = 0; l < LANES; l++)                                                                                    \
         if (LANE(mask, l))                                                                                             \
@@ -103,22 +106,22 @@ INLINE V N(polynomial)(const double *c, int n, V x) {
     return z;
 }
 
-/* A number to which an integer is added to round it: the integer is then in its lowest bits, too. */
+/* Adding this to a number rounds it to an integer, which the lowest bits of the sum then hold. */
 #define ROUNDER 0x1.8p52
 
-/* 2^k of an integer k from -1022 to 1023. */
+/* 2^k for an integer k from -1022 to 1023. */
 INLINE V N(power_of_2)(V k) {
     return (V)(((Bits)(k + ROUNDER) << 52) + 0x3FF0000000000000);
 }
 
-/* x = k log 2 + r with |r| <= log(2) / 2: gives exp(r) - 1. */
+/* exp(r) - 1, where x = k log 2 + r with |r| <= log(2) / 2. */
 INLINE V N(expm1_of_rest)(V x, V *k) {
     *k = FMA(x, SPLAT(LOG2_E), SPLAT(ROUNDER)) - ROUNDER;
     V r = FMA(*k, SPLAT(-LOG_2_LOW), FMA(*k, SPLAT(-LOG_2_HIGH), x));
     return FMA(r * r, N(polynomial)(EXPM1, 10, r), r);
 }
 
-/* Beyond -746 it is 0 and beyond 710 infinite. 2^k is applied in two steps, so that both ends are reached smoothly. */
+/* 0 below -746 and infinite above 710. Multiplies by 2^k in two steps, so that neither end is reached too early. */
 INLINE V N(exp)(V x) {
     V k;
     x = SELECT(x < -746, SPLAT(-746.0), x);
@@ -168,7 +171,7 @@ INLINE V N(log)(V x) {
     return z;
 }
 
-/* For 0 <= x <= 1, or nan. What rounding takes from 1 + x comes back in the second term. */
+/* For 0 <= x <= 1, or nan. The second term corrects the rounding error of 1 + x. */
 INLINE V N(log1p_of_01)(V x) {
     V u = 1 + x;
     return N(log_of_normal)(u) + (x - (u - 1)) / u;
@@ -182,7 +185,7 @@ INLINE V N(log1p)(V x) {
     return z;
 }
 
-/* x^n by squaring, of an integer n. */
+/* x^n by repeated squaring. */
 INLINE V N(power)(V x, int n) {
     V base = n < 0 ? (V)(1 / x) : x;
     V z = SPLAT(1.0);
@@ -192,14 +195,14 @@ INLINE V N(power)(V x, int n) {
     return z;
 }
 
-/* The exponent is nearly always the same constant in all lanes, and nearly always an integer or a half more. */
+/* The exponent is nearly always the same constant in all lanes, and an integer or an integer plus 1/2. */
 INLINE V N(pow)(V x, V y) {
     double n = y[0], twice = 2 * n;
     M differs = y != SPLAT(n);
     if (!ANY(differs) && fabs(n) <= 32 && twice == rint(twice)) {
         if (n == rint(n))
             return N(power)(x, (int)n);
-        x = SELECT(x == -INFINITY, SPLAT(INFINITY), x + 0.0); /* as pow has it; -0.0 + 0.0 is 0.0 */
+        x = SELECT(x == -INFINITY, SPLAT(INFINITY), x + 0.0); /* as in pow; -0.0 + 0.0 is 0.0 */
         V root = SQRT(x);
         return N(power)(x, (int)n) * (n < 0 ? (V)(1 / root) : root);
     }
@@ -219,7 +222,7 @@ INLINE V N(softplus)(V x) {
     return SELECT(x <= 0, SPLAT(0.0), x) + N(log1p_of_01)(N(exp)(-N(fabs)(x)));
 }
 
-/* --- Squares of numbers -------------------------------------------------------------------------------------------- */
+/* --- Transposing square blocks ------------------------------------------------------------------------------------ */
 
 #if LANES == 8
 #define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
@@ -229,7 +232,7 @@ INLINE V N(softplus)(V x) {
 #define EACH_LANE(f, s) f(0, s), f(1, s)
 #endif
 
-/* In 2 x 2 blocks of s x s numbers, exchange the upper right with the lower left. */
+/* Exchange the upper right and the lower left s x s numbers of each 2s x 2s block. */
 #define EXCHANGE(s)                                                                                                    \
     UNROLL for (int i = 0; i < LANES; i++)                                                                             \
         if (!(i & s)) {                                                                                                \
@@ -240,7 +243,7 @@ INLINE V N(softplus)(V x) {
 #define FROM_LEFT(l, s) ((l) & (s) ? ((l) - (s) + LANES) : (l))
 #define FROM_RIGHT(l, s) ((l) & (s) ? (l) + LANES : ((l) + (s)))
 
-/* The block of LANES x LANES numbers with rows and columns exchanged. */
+/* Transpose a block of LANES x LANES numbers in place. */
 INLINE void N(transpose)(V *block) {
 #if LANES > 1
     EXCHANGE(1)
@@ -256,14 +259,14 @@ INLINE void N(transpose)(V *block) {
 
 /* --- Operands ----------------------------------------------------------------------------------------------------- */
 
-/* The numbers in register `w` of those at an address. */
+/* Register `w` of the WIDE registers at an address; a shared number fills all lanes. */
 INLINE V N(load)(const double *space, ptrdiff_t address, bool shared, int w) {
     if (shared)
         return SPLAT(space[address]);
     return ((const V *)space)[address * WIDE + w];
 }
 
-/* Copy to `line` the operand at `count` points of the J x I nest from `first` on. */
+/* Copy an operand at `count` points of the J x I nest, from point `first` on, to `line`. */
 ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
                               V *line) {
     const double *space = x->shared ? numbers->shared : numbers->rows;
@@ -275,7 +278,7 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_
                 line[p * WIDE + w] = N(load)(space, table[p], shared, w);
         return;
     }
-    if (x->flat) /* one long line */
+    if (x->flat) /* treat it as one line */
         I = first + count;
     ptrdiff_t j = x->flat ? 0 : first / I, i = first - j * I, inner = x->step;
     for (ptrdiff_t rest = count, length; rest; rest -= length, line += length * WIDE, i = 0, j++) {
@@ -287,8 +290,8 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_
     }
 }
 
-/* Where that is if it stands somewhere in line, else a copy of it in `line`. From point to point it moves by `step` V.
-   What is the same at all points is put in `one`. */
+/* A pointer to an operand at `count` points from `first` on, `step` V apart: into memory where they have a constant
+   distance, else to a copy in `line`. A number that is the same at all points is stored in `one`, with step 0. */
 INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
                            V *line, V *one, ptrdiff_t *step) {
     *step = x->step * WIDE;
@@ -313,7 +316,7 @@ INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I
         z[iz] = formula;                                                                                               \
     } while (0)
 
-/* One number from one number of each operand: a function for each row of the table. */
+/* The routine of a POINTWISE instruction, one for each row of the table. */
 #define FUNCTION(name, arity, formula)                                                                                 \
     ROUTINE NOINLINE void N(do_##name)(const Instruction *q, const Numbers *numbers, V *dst) {                         \
         ptrdiff_t sc = WIDE, sx, sy = WIDE;                                                                            \
@@ -350,7 +353,7 @@ PRIMITIVES(ONE, TWO, THREE)
 static void (*const N(FUNCTIONS)[])(const Instruction *, const Numbers *, V *) = {PRIMITIVES(DO, DO, DO)};
 #undef DO
 
-/* The numbers of an operand over k: at the addresses in a table, or at equal distances. */
+/* The numbers of an operand for k = 0, 1, ...: at the addresses in a table, or at equal distances. */
 typedef struct {
     const int32_t *table;
     const double *space;
@@ -372,7 +375,7 @@ INLINE void N(next)(bool gathered, bool shared, N(Stream) *xs, V *x) {
         xs->space += xs->depth;
 }
 
-/* z += x[0] y[0] + ... + x[K-1] y[K-1], or without y. The flags are constants wherever this is called. */
+/* z += x[0] y[0] + ... + x[K-1] y[K-1], or the sum of x if not `product`. All callers pass the flags as constants. */
 INLINE void N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bool y_shared, const Numbers *numbers,
                       const Operand *x, const Operand *y, ptrdiff_t x_at, ptrdiff_t y_at, ptrdiff_t K, V *z) {
     N(Stream) xs = N(stream)(gathered, x_shared, numbers, x, x_at), ys = xs;
@@ -387,7 +390,7 @@ INLINE void N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bo
         UNROLL for (int w = 0; w < WIDE; w++)                                                                          \
             z[w] = !product ? (V)(z[w] + a[w]) : fused ? (V)FMA(a[w], b[w], z[w]) : (V)(z[w] + a[w] * b[w]);           \
     } while (0)
-    if (K >= 8 && WIDE <= 2) { /* several sums at a time, for none has to wait for the one before */
+    if (K >= 8 && WIDE <= 2) { /* four independent sums, so that additions overlap */
         V z1[WIDE], z2[WIDE], z3[WIDE];
         UNROLL
         for (int w = 0; w < WIDE; w++)
@@ -407,7 +410,7 @@ INLINE void N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bo
 #undef ADD
 }
 
-/* sum or dot at each point, from the numbers at `init`. */
+/* Run a REDUCTION, or a MATRIX_PRODUCT as one; `init` has the numbers to start from, `step` V apart. */
 ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step, V *dst,
                                    bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
@@ -437,8 +440,8 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers,
 #undef CASES
 }
 
-/* JT x IT of the results of a MATRIX_PRODUCT: z[j, i] = init[j, i] + the sum of x[j, k] y[i, k] over k. A function for
-   each size of tile, so that what its loop needs stays in registers. */
+/* JT x IT results of a MATRIX_PRODUCT: z[j, i] = init[j, i] + the sum of x[j, k] y[i, k] over k. Each size of tile
+   has a function of its own, so that its sums stay in registers. */
 #define TILE(JT, IT, shared)                                                                                           \
     ROUTINE NOINLINE void N(tile_##JT##_##IT##_##shared)(const Instruction *q, const double *x, const double *y,       \
                                                          const V *init, ptrdiff_t step, V *z) {                        \
@@ -477,7 +480,7 @@ static void (*const N(TILES)[2][3])(const Instruction *, const double *, const d
 #endif
 };
 
-/* dot where x depends on j and k only, and y, which is in rows, on i and k only, from the numbers at `init`. */
+/* Run a MATRIX_PRODUCT; `init` has the numbers to start from, `step` V apart. */
 ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step,
                                         V *dst) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
@@ -489,7 +492,7 @@ ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *num
         wide = !TALL || I - i < 2 || J < 4 ? 1 : 2;
         for (ptrdiff_t j = 0, high; j < J; j += high) {
             high = J < 4 ? 1 : !TALL || wide == 2 || J < 8 ? 4 : 8;
-            if (J - j < high) /* the last tile overlaps with the one before */
+            if (J - j < high) /* the last tile overlaps the one before */
                 j = J - high;
             ptrdiff_t n = j * q->dj + i * q->di;
             if (high > 1) {
@@ -515,8 +518,8 @@ ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *num
     }
 }
 
-/* A MATRIX_PRODUCT in a block of one row, with lanes along the matrix: false if its operands do not stand in line for
-   that, x along j or along k. */
+/* Run a MATRIX_PRODUCT on a block of one row, with lanes along the matrix. False, and nothing done, if x is contiguous
+   neither along j nor along k. */
 ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *numbers, const double *init,
                                         ptrdiff_t step, double *dst) {
 #if LANES == 1
@@ -538,7 +541,7 @@ ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *num
         }
         for (ptrdiff_t j = 0; j < J; j += LANES) {
             if (J >= LANES && J - j < LANES)
-                j = J - LANES; /* the last tile overlaps with the one before */
+                j = J - LANES; /* the last tile overlaps the one before */
             const double *from = xs + j * xj;
             V z[LANES];
             UNROLL
@@ -577,7 +580,7 @@ ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *num
 #endif
 }
 
-/* Whether none of `count` is infinite or nan. */
+/* True if none of `count` numbers is infinite or nan. */
 INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
     V a = SPLAT(0.0), b = a, c = a, d = a;
     ptrdiff_t p = 0;
@@ -613,14 +616,14 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
         N(reduction)(q, numbers, init, step, dst, true);
     }
     if (q->opcode == OP_dot && !N(all_finite)(dst, q->width * WIDE)) {
-        /* An infinity minus an infinite product is nan. FMA, which never makes the product, may have missed that. */
+        /* An infinity minus an infinite product is nan, but FMA does not round the product: run it unfused. */
         N(reduction)(q, numbers, init, step, dst, false);
     }
 }
 
 #if LANES == 1
-/* Run a tape on one row whose addresses are those of the program: `numbers` has the shared ones and then those of the
-   row, and `z` is the first that the tape makes. */
+/* Run a tape on one row. `numbers` is indexed by the program's addresses: the shared numbers, then those of the row.
+   `z` is where the first result of the tape goes. `given` is the same memory for wide instructions. */
 static void run_tape(const Program *program, const Numbers *given, const Step *step, double *numbers, double *z) {
 #define A numbers[step->a]
 #define B numbers[step->b]
@@ -632,7 +635,7 @@ static void run_tape(const Program *program, const Numbers *given, const Step *s
 #undef LABEL
 #undef STEP_LABEL
 #define ON(name, code) do_##name:
-#define NEXT goto *LABELS[step->code] /* a jump of its own after each step is predicted better than one for all */
+#define NEXT goto *LABELS[step->code] /* a jump after each step is predicted better than one jump for all */
     NEXT;
 #else
 #define ON(name, code) case code:
@@ -743,8 +746,8 @@ static void (*const N(OUTER_TILES)[2][2][3])(ptrdiff_t, int, const double *, ptr
      {N(outer_tile_1_2_1), N(outer_tile_2_2_1), N(outer_tile_4_2_1)}},
 };
 
-/* Write a line of `pitch` for each of `rows`, ROWS or 1: I numbers of the row that stand `step` apart, and zeros. */
-INLINE void N(turn)(const double *y, ptrdiff_t I, ptrdiff_t step, int rows, ptrdiff_t pitch, double *lines) {
+/* For each of `rows` rows, ROWS or 1, write `pitch` numbers: I numbers of the row, `step` apart, and then zeros. */
+INLINE void N(transpose_rows)(const double *y, ptrdiff_t I, ptrdiff_t step, int rows, ptrdiff_t pitch, double *lines) {
     for (ptrdiff_t i = 0; rows == 1 && i < pitch; i++)
         lines[i] = i < I ? y[i * step] : 0.0;
     for (ptrdiff_t first = 0; rows > 1 && first < pitch; first += LANES)
@@ -762,40 +765,41 @@ INLINE void N(turn)(const double *y, ptrdiff_t I, ptrdiff_t step, int rows, ptrd
         }
 }
 
-/* A matrix of sums over the rows, of products of two numbers of a row. Lanes run along the matrix, not along the rows,
-   so that a sum is one number and not LANES of them; and blocks may be of any number of `rows`, ROWS or 1. */
-ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live, Desk *desk, bool fused) {
+/* Add the products of a total of the form OUTER to its sums. Lanes run along the matrix, not along the rows, so that
+   each sum is one number, not one for each lane. The block has `rows` rows, ROWS or 1, and `live` of them count. */
+ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live, Workspace *workspace, bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * rows, yi = y->inner;
     const ptrdiff_t vectors = pitch / LANES, line = pitch * rows, deep = line < NEAR ? NEAR / line : 1;
-    double *sums = desk->sums + q->at;
+    double *sums = workspace->sums + q->at;
     for (ptrdiff_t k = 0, count; k < q->K; k += count) {
         count = q->K - k < deep ? q->K - k : deep;
-        double *turned = desk->turned;
-        for (ptrdiff_t n = 0; n < count; n++, turned += line)
-            N(turn)(desk->rows + (y->start + (k + n) * y->depth) * rows, I, yi, rows, pitch, turned);
-        const double *xs = desk->rows + (x->start + k * x->depth) * rows;
+        double *transposed = workspace->transposed;
+        for (ptrdiff_t n = 0; n < count; n++, transposed += line)
+            N(transpose_rows)(workspace->rows + (y->start + (k + n) * y->depth) * rows, I, yi, rows, pitch, transposed);
+        const double *xs = workspace->rows + (x->start + k * x->depth) * rows;
         for (ptrdiff_t i = 0, wide; i < vectors; i += wide) {
             wide = vectors - i < 2 ? 1 : 2;
             for (ptrdiff_t j = 0, high; j < J; j += high) {
                 high = J - j < 2 ? 1 : J - j < 4 ? 2 : 4;
                 N(OUTER_TILES)[fused][wide - 1][high / 2](count, live, xs + j * xj, x->depth * rows, xj,
-                                                         desk->turned + i * LANES, line, pitch,
+                                                         workspace->transposed + i * LANES, line, pitch,
                                                          sums + j * pitch + i * LANES);
             }
         }
     }
 }
 
-/* Any other total: the numbers of the rows, and then their sums lane by lane. */
-ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int live, Desk *desk) {
-    V *lanes = (V *)desk->lanes + q->lanes_at;
-    const V *terms = (const V *)desk->terms;
+/* Add the terms of any other total to its sums of each lane, in the first `live` rows. */
+ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int live, Workspace *workspace) {
+    V *lanes = (V *)workspace->lanes + q->lanes_at;
+    V *copied = (V *)workspace->terms;
+    const V *terms = copied;
     ptrdiff_t step = WIDE;
     if (q->opcode == OP_detach)
-        terms = N(in_line)(q->operands, numbers, q->I, 0, q->width, (V *)desk->terms, (V *)desk->terms, &step);
+        terms = N(in_line)(q->operands, numbers, q->I, 0, q->width, copied, copied, &step);
     else
-        N(execute)(q, numbers, (V *)desk->terms);
+        N(execute)(q, numbers, (V *)workspace->terms);
     const ptrdiff_t width = q->width;
     int64_t row_is_alive[ROWS];
     for (int row = 0; row < ROWS; row++)
@@ -809,12 +813,12 @@ ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int liv
 
 /* --- Blocks ------------------------------------------------------------------------------------------------------- */
 
-/* The numbers of `live` rows from `first` on. In a block of fewer rows than ROWS the last one is repeated, so that no
-   lane has numbers that are nobody's. */
+/* Read `live` rows from `first` on into a block. If they are fewer than ROWS, the last one fills the other lanes, so
+   that every lane computes on real numbers. */
 ROUTINE void N(read_rows)(Tables inputs, ptrdiff_t first, int live, V *rows) {
     for (const Table *table = inputs.tables, *end = table + inputs.count; table < end; table++) {
         const ptrdiff_t width = table->width;
-        if (width == 1 && live == ROWS) { /* they stand in line already */
+        if (width == 1 && live == ROWS) { /* the rows are contiguous already */
             memcpy(rows, table->numbers + first, sizeof(V) * WIDE);
             rows += WIDE;
             continue;
@@ -856,45 +860,45 @@ ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, ptrdi
         }
 }
 
-/* The results of the rows from `row` to `last`; and their sums, added to desk->sums. `fused` is whether those may be
-   made by FMA: false if they were and one is not finite, which may be wrong then, see N(execute). */
+/* Run the rows from `row` to `last - 1`: write their results, and add their sums to workspace->sums. `fused` allows
+   FMA in totals. False if it was used and a sum is not finite: then it may be wrong, see N(execute). */
 static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, Tables inputs, Tables outputs,
-                               ptrdiff_t row, ptrdiff_t last, Desk *desk, bool fused) {
+                               ptrdiff_t row, ptrdiff_t last, Workspace *workspace, bool fused) {
     const Instruction *each = program->instructions + program->once, *total = each + program->each;
     const Instruction *end = total + program->total;
-    memset(desk->lanes, 0, program->lanes_size * LANES * sizeof(double));
+    memset(workspace->lanes, 0, program->lanes_size * LANES * sizeof(double));
     for (; row < last; row += ROWS) {
         int live = (int)(last - row < ROWS ? last - row : ROWS);
-        N(read_rows)(inputs, row, live, (V *)desk->rows);
+        N(read_rows)(inputs, row, live, (V *)workspace->rows);
 #if LANES == 1
-        double *shared = desk->rows - program->shared;
+        double *shared = workspace->rows - program->shared;
         if (shared == numbers->shared)
-            run_tape(program, numbers, program->each_tape, shared, desk->rows + program->inputs);
+            run_tape(program, numbers, program->each_tape, shared, workspace->rows + program->inputs);
         else
 #endif
             for (const Instruction *q = each; q < total; q++)
-                N(execute)(q, numbers, (V *)desk->rows + q->dst * WIDE);
+                N(execute)(q, numbers, (V *)workspace->rows + q->dst * WIDE);
         N(write_rows)(program, numbers, row, live, outputs);
         for (const Instruction *q = total; q < end; q++)
             if (q->form == OUTER)
-                (ROWS == 1 ? numbers->kind->outer_product : N(outer_product))(q, ROWS, live, desk, fused);
+                (ROWS == 1 ? numbers->kind->outer_product : N(outer_product))(q, ROWS, live, workspace, fused);
             else
-                N(accumulate)(q, numbers, live, desk);
+                N(accumulate)(q, numbers, live, workspace);
     }
     for (const Instruction *q = total; q < end; q++)
         if (q->form != OUTER)
             for (ptrdiff_t p = 0; p < q->width; p += LANES) {
-                V block[LANES], *sums = (V *)(desk->sums + q->at + p);
-                memcpy(block, (V *)desk->lanes + q->lanes_at + p, sizeof(block));
+                V block[LANES], *sums = (V *)(workspace->sums + q->at + p);
+                memcpy(block, (V *)workspace->lanes + q->lanes_at + p, sizeof(block));
                 N(transpose)(block);
                 for (int l = 0; l < LANES; l++)
                     *sums += block[l];
             }
-    return !fused || !program->outer || N(all_finite)((const V *)desk->sums, program->sums_size / LANES);
+    return !fused || !program->outer || N(all_finite)((const V *)workspace->sums, program->sums_size / LANES);
 }
 
 #if LANES == 1
-/* The numbers that all rows share. */
+/* Run the `once` instructions, which compute numbers that all rows share. */
 static void run_once(const Program *program, double *shared, double *starts) {
     double lines[3 * CHUNK];
     Numbers numbers = {shared, NULL, lines, starts, NULL};
@@ -902,6 +906,14 @@ static void run_once(const Program *program, double *shared, double *starts) {
 }
 #endif
 
+#undef KIND
+#undef WIDE
+#undef LANES
+#undef REGISTERS
+#undef TARGET
+#undef FMA
+#undef SQRT
+#undef ANY
 #undef N
 #undef V
 #undef M
@@ -922,5 +934,3 @@ static void run_once(const Program *program, double *shared, double *starts) {
 #undef FROM_LEFT
 #undef FROM_RIGHT
 #undef OUTER_TILE
-#undef KIND
-#undef WIDE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -80,17 +80,6 @@ class Instruction(NamedTuple):
 REDUCTIONS = {p.sum_: 2, p.dot: 3}  # and how many operands an instruction of theirs has
 
 
-class Encoded(NamedTuple):
-    """A program in flat buffers, for the kernel: see `Program.encode`."""
-
-    layout: array[int]
-    code: array[int]
-    tables: array[int]
-    results: array[int]
-    sums: array[int]
-    constants: array[float]
-
-
 @dataclass(frozen=True, slots=True)
 class Program:
     """What to compute from `captured` numbers, the same for every row, and from rows of `inputs` numbers each.
@@ -145,52 +134,6 @@ class Program:
         """The number of addresses."""
         return self.rows + sum(i.width for i in self.total)
 
-    def check(self) -> Program:
-        """This program; a ValueError that names the instruction if it breaks a rule of the two docstrings above."""
-        shared, rows, size = self.shared, self.rows, self.size
-        first = len(self.constants) + self.captured
-        for instructions, next_dst in ((self.once, first), (self.each, shared + self.inputs), (self.total, rows)):
-            for instruction in instructions:
-                _check(instruction, next_dst, shared, min(next_dst, rows))
-                next_dst += instruction.width
-        if any(not 0 <= address < rows for address in self.results):
-            raise ValueError("a result lies outside the shared and row addresses")
-        if any(not rows <= address < size for address in self.sums):
-            raise ValueError("a sum lies outside the total addresses")
-        return self
-
-    def encode(self, opcodes: Mapping[str, int]) -> Encoded:
-        """The program in buffers of int32 (`array("i")`) and float64 (`array("d")`).
-
-        layout     [len(constants), captured, inputs, len(once), len(each), len(total), size]
-        code       20 int32 for each instruction, in the order once, each, total:
-                   [opcode, dst, J, I, K] and for each of three operands [table, start, outer, inner, depth].
-                   A strided operand has table = -1. An indexed one has its addresses from tables[table] on, J*I or
-                   J*I*K of them, and zeros for the rest. An operand that the op does not have is [-1, 0, 0, 0, 0].
-        tables     the addresses of all indexed operands, one after the other
-        results    addresses
-        sums       addresses
-        constants  float64
-
-        An op that has no opcode, or more than three operands, is an UnknownPrimitiveError.
-        """
-        code, tables = array("i"), array("i")
-        for instruction in self.instructions:
-            op, dst, shape, operands = instruction
-            if op.name not in opcodes or len(operands) > 3:
-                raise UnknownPrimitiveError("the kernel", op.name)
-            record = [opcodes[op.name], dst, *shape]
-            for operand in operands:
-                if isinstance(operand, Indexed):
-                    record += [len(tables), 0, 0, 0, 0]
-                    tables.extend(operand.addresses)
-                else:
-                    record += [-1, *operand]
-            code.extend(record + [-1, 0, 0, 0, 0] * (3 - len(operands)))
-        counts = [len(instructions) for instructions in (self.once, self.each, self.total)]
-        layout = array("i", [len(self.constants), self.captured, self.inputs, *counts, self.size])
-        return Encoded(layout, code, tables, self.results, self.sums, array("d", self.constants))
-
     def __str__(self) -> str:
         lines = [
             f"{len(self.instructions)} instructions over {self.size} addresses: {len(self.constants)} constants, "
@@ -200,35 +143,6 @@ class Program:
             for instruction in instructions:
                 lines.append(f"{title:<6}{_show(instruction)}")
         return "\n".join(lines)
-
-
-def _check(instruction: Instruction, dst: int, shared: int, defined: int) -> None:
-    """A ValueError unless `instruction` writes at `dst`, and reads below `defined` and on one side of `shared`."""
-    where = f"{instruction.op.name} at address {instruction.dst}"
-    J, I, K = instruction.shape  # noqa: E741
-    if min(J, I, K) < 1:
-        raise ValueError(f"{where}: the loop nest {J} x {I} x {K} is empty")
-    if instruction.dst != dst:
-        raise ValueError(f"{where}: the next address to write is {dst}")
-    arity = REDUCTIONS.get(instruction.op)
-    if arity is None and K != 1:
-        raise ValueError(f"{where}: only sum and dot reduce, and this has K = {K}")
-    if not instruction.operands or arity not in (None, len(instruction.operands)):
-        raise ValueError(f"{where}: {len(instruction.operands)} operands")
-    for n, operand in enumerate(instruction.operands):
-        points = instruction.points(n)
-        if isinstance(operand, Indexed):
-            if len(operand.addresses) != points[0] * points[1] * points[2]:
-                raise ValueError(f"{where}: operand {n} lists {len(operand.addresses)} addresses for {points}")
-            low, high = min(operand.addresses), max(operand.addresses)
-        else:
-            reach = [stride * (points[axis] - 1) for axis, stride in enumerate(operand[1:])]
-            low = operand.start + sum(x for x in reach if x < 0)
-            high = operand.start + sum(x for x in reach if x > 0)
-        if not 0 <= low <= high < defined:
-            raise ValueError(f"{where}: operand {n} reads {low}..{high}, and only 0..{defined - 1} are there")
-        if low < shared <= high:
-            raise ValueError(f"{where}: operand {n} reads {low}..{high}, on both sides of {shared}")
 
 
 def _show(instruction: Instruction) -> str:

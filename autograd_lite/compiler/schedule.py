@@ -68,7 +68,7 @@ def schedule(
         total=tuple([instruction._replace(dst=end + instruction.dst) for instruction in layout.instructions[TOTAL]]),
         results=array("i", [layout.addresses[_key(x)] for x in results]),
         sums=array("i", [end + layout.totals[_key(x)] for x in sums]),
-    ).check()
+    )
 
 
 def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) -> Iterator[list[list[Node]]]:

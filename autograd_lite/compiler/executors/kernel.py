@@ -1,30 +1,172 @@
-"""The kernel executor: hands a program to the C extension (kernel.c) and allocates its buffers."""
+"""The kernel executor: encodes a program for the C extension (kernel.c), hands it over and allocates its buffers."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias
 
+from autograd_lite import primitives as p
 from autograd_lite.compiler import _kernel
-from autograd_lite.compiler.program import Program, UnknownPrimitiveError
+from autograd_lite.compiler.program import (
+    REDUCTIONS,
+    Indexed,
+    Instruction,
+    Operand,
+    Program,
+    Shape,
+    Strided,
+    UnknownPrimitiveError,
+)
 from autograd_lite.primitives import PRIMITIVES
 
 Buffer: TypeAlias = Any  # an object with the buffer protocol
 _ZERO = array("d", [0.0])
 KINDS = tuple(_kernel.KINDS)  # the block kinds that this machine can run, largest last
+OPCODES = {PRIMITIVES[name]: opcode for name, opcode in _kernel.OPCODES.items()}
+POINTWISE, REDUCTION, MATRIX_PRODUCT, OUTER = range(4)  # the forms: see Form in kernel.c
+_NO_OPERAND = (-1, 0, 0, 0, 0)
+
+
+class Encoded(NamedTuple):
+    """A program in buffers of int32 (`array("i")`) and float64 (`array("d")`).
+
+    layout     [len(constants), captured, inputs, len(once), len(each), len(total), size]
+    code       21 int32 for each instruction, in the order once, each, total:
+               [opcode, form, transposed, J, I, K] and for each of three operands [table, start, outer, inner, depth].
+               Where `transposed` is 1, J and I are exchanged, and so are outer and inner of the second and third
+               operand: the instruction writes at dst + i * J + j. A strided operand has table = -1. An indexed one has
+               its J*I or J*I*K addresses in `tables`, from index `table` on, and zeros for the strides. An operand
+               that the instruction lacks is [-1, 0, 0, 0, 0].
+    tables     the addresses of all indexed operands, one after the other
+    results    addresses
+    sums       pairs [first, count]: runs of places in the workspace's sums. Each total has its sums there, in order,
+               from a multiple of 8 on; of OUTER, each j has them from a multiple of 8 on.
+    constants  float64
+    """
+
+    layout: array[int]
+    code: array[int]
+    tables: array[int]
+    results: array[int]
+    sums: array[int]
+    constants: array[float]
+
+
+def encode(program: Program) -> Encoded:
+    """The program as the kernel reads it, with the form of each instruction chosen.
+
+    An UnknownPrimitiveError names an op that the kernel lacks.
+    """
+    code, tables = array("i"), array("i")
+    places = array("i")  # of each address of the total region
+    size = 0  # of the workspace's sums
+    operands: tuple[Operand | None, ...]
+    for number, instruction in enumerate(program.instructions):
+        opcode = OPCODES.get(instruction.op)
+        if opcode is None or len(instruction.operands) > 3:
+            raise UnknownPrimitiveError("the kernel", instruction.op.name)
+        total = number >= len(program.once) + len(program.each)
+        if instruction.op in REDUCTIONS or (total and instruction.op is p.mul):
+            form, transposed, shape, operands = _arrange(program, instruction, total)
+            opcode = OPCODES[p.dot] if form == OUTER else opcode
+        else:
+            form, transposed, shape, operands = POINTWISE, False, instruction.shape, instruction.operands
+        code.extend((opcode, form, transposed, *shape))
+        for operand in operands:
+            if isinstance(operand, Strided):
+                code.extend((-1, *operand))
+            elif operand is None:
+                code.extend(_NO_OPERAND)
+            else:
+                code.extend((len(tables), 0, 0, 0, 0))
+                tables.extend(operand.addresses)
+        code.extend(_NO_OPERAND * (3 - len(operands)))
+        if total and form == OUTER:
+            J, I, _ = shape  # noqa: E741
+            pitch = _in_eights(I)
+            lines = [range(size + j * pitch, size + j * pitch + I) for j in range(J)]
+            for line in zip(*lines, strict=True) if transposed else lines:
+                places.extend(line)
+            size += J * pitch
+        elif total:
+            places.extend(range(size, size + instruction.width))
+            size += _in_eights(instruction.width)
+    counts = [len(instructions) for instructions in (program.once, program.each, program.total)]
+    layout = array("i", [len(program.constants), program.captured, program.inputs, *counts, program.size])
+    sums = _runs([places[address - program.rows] for address in program.sums])
+    return Encoded(layout, code, tables, program.results, sums, array("d", program.constants))
+
+
+def _arrange(
+    program: Program, instruction: Instruction, total: bool
+) -> tuple[int, bool, Shape, tuple[Operand | None, ...]]:
+    """The form of a sum, a dot or a total of products, whether it is transposed, its loop nest and its operands."""
+    op, _, (J, I, K), operands = instruction  # noqa: E741
+    if op is p.sum_:
+        return REDUCTION, False, (J, I, K), operands
+    init, (x, y) = operands[0] if op is p.dot else None, operands[-2:]
+    x_shared, y_shared = [_first(operand) < program.shared for operand in (x, y)]
+    if isinstance(x, Strided) and isinstance(y, Strided):
+        a, b = x, y
+        if (x.inner and I > 1) or (y.outer and J > 1):
+            a, b = y, x
+        if not (a.inner and I > 1) and not (b.outer and J > 1):  # a depends on j and k only, b on i and k only
+            a_shared, b_shared = (x_shared, y_shared) if a is x else (y_shared, x_shared)
+            product = (J, I, K), a._replace(inner=0), b._replace(outer=0)
+            if total and not a_shared and not b_shared and (init is None or _is_zero(program, init)):
+                transposed = J * _in_eights(I) > I * _in_eights(J)
+                if (J if transposed else I) >= 4:
+                    shape, a, b = _transpose(*product) if transposed else product
+                    return OUTER, transposed, shape, (None, a, b)
+            if op is p.dot and not (a_shared and b_shared):
+                transposed = b_shared or (not a_shared and J < I)
+                shape, a, b = _transpose(*product) if transposed else product
+                return MATRIX_PRODUCT, transposed, shape, (init, a, b)
+    if op is not p.dot:
+        return POINTWISE, False, (J, I, K), operands
+    order = (2, 1) if y_shared and not x_shared else (1, 2)
+    if isinstance(x, Indexed) or isinstance(y, Indexed):
+        return REDUCTION, False, (J, I, K), (init, *[Indexed(array("i", instruction.addresses(n))) for n in order])
+    return REDUCTION, False, (J, I, K), (init, *[operands[n] for n in order])
+
+
+def _transpose(shape: Shape, x: Strided, y: Strided) -> tuple[Shape, Strided, Strided]:
+    """The product with i in place of j, and y in place of x."""
+    J, I, K = shape  # noqa: E741
+    return (I, J, K), y._replace(outer=y.inner, inner=y.outer), x._replace(outer=x.inner, inner=x.outer)
+
+
+def _first(operand: Operand) -> int:
+    """An address of `operand`."""
+    return operand.start if isinstance(operand, Strided) else operand.addresses[0]
+
+
+def _is_zero(program: Program, init: Operand) -> bool:
+    """True if `init` is one constant that is 0."""
+    constants = program.constants
+    return init == Strided(_first(init)) and _first(init) < len(constants) and constants[_first(init)] == 0
+
+
+def _in_eights(n: int) -> int:
+    return (n + 7) // 8 * 8
+
+
+def _runs(places: list[int]) -> array[int]:
+    """`places` as pairs of a first place and a number of places that follow one another."""
+    bounds = [0, *[n for n in range(1, len(places)) if places[n] != places[n - 1] + 1], len(places)]
+    pairs = [(places[begin], end - begin) for begin, end in pairwise(bounds) if begin < end]
+    return array("i", [number for pair in pairs for number in pair])
 
 
 def load(program: Program, threads: int = 1, kind: str | None = None) -> _kernel.Program:
-    """The program in the kernel, an object with the method `run_into(n, rows, captured, results, sums)`.
+    """The program in the kernel, an object with the methods `run_into` and `call`: see _kernel.pyi.
 
     `threads` threads share the rows of a batch; the order of additions, and so the last digits of the sums, depend on
     how many there are. `kind` is the largest of KINDS to use, by default the last.
     """
-    for instruction in program.check().instructions:
-        if PRIMITIVES.get(instruction.op.name) is not instruction.op:
-            raise UnknownPrimitiveError("the kernel", instruction.op.name)
-    return _kernel.Program(*program.encode(_kernel.OPCODES), threads=threads, kind=kind)
+    return _kernel.Program(*encode(program), threads=threads, kind=kind)
 
 
 def executor(
