@@ -3,6 +3,7 @@
 from nn import init
 from nn.callbacks import Callback, EarlyStopping, Training
 from nn.diagnosis import Diagnosis, Finding, diagnose
+from nn.filming import Recording, film
 from nn.history import History
 from nn.layers import MLP, Embedding, Layer, Linear, Neuron, Sequential
 from nn.losses import (
@@ -53,6 +54,7 @@ __all__ = [
     "Neuron",
     "Optimizer",
     "RMSprop",
+    "Recording",
     "Schedule",
     "Sequential",
     "StepLR",
@@ -66,6 +68,7 @@ __all__ = [
     "cross_entropy",
     "diagnose",
     "evaluate",
+    "film",
     "fit",
     "hinge",
     "huber",

@@ -13,6 +13,7 @@ from nn.tables import Table
 
 if TYPE_CHECKING:
     from nn.diagnosis import Diagnosis
+    from nn.filming import Recording
 
 
 class History:
@@ -32,6 +33,7 @@ class History:
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.stopped = ""  # why the training ended before its last epoch, if it did
+        self.recording: Recording | None = None  # of the callback nn.Recording, for nn.film
         self.diagnosis: Diagnosis | None = None  # of `fit(..., diagnose=True)`
 
     def __len__(self) -> int:

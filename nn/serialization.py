@@ -48,7 +48,7 @@ def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, hi
         np, safetensors = _safetensors("save")
         arrays = {name: np.asarray(array, dtype=np.float64) for name, array in state.items()}
         content = safetensors.numpy.save(arrays, metadata={FORMAT: json.dumps(description)})
-    _write_atomically(path, content)
+    write_atomically(path, content, "save")
 
 
 def load(
@@ -279,7 +279,7 @@ def _readable(data: Any, indent: str = "") -> str:
     return json.dumps(data)
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, what: str) -> None:
     """Write `content` to `path` by replacing the file, so that no reader sees a part of it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -292,7 +292,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise type(error)(f"save: cannot write {path}: {error.strerror}; it is as it was before") from error
+        raise type(error)(f"{what}: cannot write {path}: {error.strerror}; it is as it was before") from error
 
 
 def _suffix(path: Path, what: str) -> str:

@@ -96,9 +96,8 @@ class Stepper:
             def one(x: Any, target: Any) -> Any:
                 return loss(model(x), target)
 
-            labels = loss is cross_entropy and shape(y[0]) == ()
             jitted = ag.jit(one)
-            columns = as_array(X), as_array(_probabilities(y, len(model(X[0]))) if labels else y)
+            columns = _columns(model, loss, X, y)
             if clip is None and type(optimizer).step is Optimizer.step:
                 self._ways.append(CompiledStep(jitted, *columns, optimizer))
             self._ways.append(JittedStep(jitted, *columns, optimizer, clip))
@@ -156,6 +155,29 @@ class Stepper:
     def write(self) -> None:
         """Bring the parameters and the optimiser up to date with the steps so far."""
         self._ways[0].write()
+
+
+def mean_loss(model: Model, loss: Loss, X: list[Any], y: list[Any], jit: bool) -> Callable[[], Any]:
+    """A function that gives the mean loss over the rows as a Value: compiled, or recorded if it cannot be compiled."""
+
+    def recorded() -> Any:
+        return ag.mean([loss(model(x), target) for x, target in zip(X, y, strict=True)])
+
+    if not jit:
+        return recorded
+    jitted = ag.jit(lambda x, target: loss(model(x), target))
+    columns = _columns(model, loss, X, y)
+    try:
+        jitted.mean(*columns)
+    except ag.CompileError:
+        return recorded
+    return lambda: jitted.mean(*columns)
+
+
+def _columns(model: Model, loss: Loss, X: list[Any], y: list[Any]) -> tuple[Any, Any]:
+    """The rows of X and y as arrays that compiled code takes."""
+    labels = loss is cross_entropy and shape(y[0]) == ()
+    return as_array(X), as_array(_probabilities(y, len(model(X[0]))) if labels else y)
 
 
 def _descend(loss: Any, optimizer: Optimizer, clip: Clip | None) -> float:
