@@ -1,23 +1,29 @@
-"""The engine against micrograd, in ratios from one run: training steps, memory, and a chain of a million operations.
+"""The engine against micrograd, in ratios from one run: training steps, single operations, memory, and long chains.
 
     python tests/benchmarks/engine.py
 
 The step is the same script for both engines, in plain arithmetic on Values: MLP(2, [16, 16, 1]) on 100 points, hinge
-loss and weight decay, backward, and a step of gradient descent; and again with each one's own `nn`. Each engine runs in
-processes of its own, in turns, with the garbage collector on, as people run them.
+loss and weight decay, backward, and a step of gradient descent; and again with each one's own `nn`. The microgpt row
+trains a small character GPT with its own class of scalars (microgpt.py) and with ours in its place. "pure" is our
+engine without the extension. Each engine runs in processes of its own, in turns, with the garbage collector on, as
+people run them.
 """
 
+import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
 import time
+import timeit
 import tracemalloc
 from itertools import pairwise
 from typing import Any
 
-ROUNDS, STEPS = 5, 8
-ENGINES = ("autograd_lite", "micrograd.engine")
+ROUNDS, STEPS = 3, 6
+OURS, PURE, MICROGRAD, MICROGPT = ENGINES = ("autograd_lite", "pure", "micrograd.engine", "microgpt")
+LONG = 10**7
 
 
 def points() -> tuple[list[list[float]], list[int]]:
@@ -112,6 +118,7 @@ def memory_per_node(Value: Any) -> float:
     """Bytes that one recorded multiplication or addition takes, after backward."""
     n = 900  # micrograd's backward recurses
     x = Value(1.5)
+    (x + x * x).backward()  # what is made at first use does not count
     tracemalloc.start()
     total = Value(0.0)
     for _ in range(n // 2):
@@ -122,11 +129,11 @@ def memory_per_node(Value: Any) -> float:
     return size / n
 
 
-def chain(Value: Any) -> tuple[float, float, float]:
-    """Seconds to build, differentiate and free a chain of a million operations."""
+def chain(Value: Any, n: int) -> tuple[float, float, float, float]:
+    """Seconds to build, differentiate and free a chain of `n` operations, and the process's largest size in GB."""
     start = time.perf_counter()
     y = x = Value(1.0)
-    for _ in range(500_000):
+    for _ in range(n // 2):
         y = -(y * 1.0)
     built = time.perf_counter()
     y.backward()
@@ -134,45 +141,88 @@ def chain(Value: Any) -> tuple[float, float, float]:
     del y
     freed = time.perf_counter()
     assert x.grad == 1.0
-    return built - start, differentiated - built, freed - differentiated
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return built - start, differentiated - built, freed - differentiated, size / 1e9
+
+
+def nanoseconds(Value: Any) -> list[float]:
+    """The time of one operation, the loop around it taken off: x * y, x + 1.0, x.relu(), x ** 2."""
+    names = {"x": Value(1.5), "y": Value(-0.5)}
+
+    def fastest(code: str, n: int = 100_000) -> float:
+        return min(timeit.repeat(code, globals=names, number=n, repeat=9)) / n * 1e9
+
+    empty = fastest("x; y")
+    return [fastest(code) - empty for code in ("x * y", "x + 1.0", "x.relu()", "x ** 2")]
 
 
 def child(what: str, engine: str) -> None:
-    Value = __import__(engine, fromlist=["Value"]).Value
-    if what in ("plain", "nn"):
-        ours = engine == ENGINES[0]
-        step = plain_step(Value) if what == "plain" else nn_step_of_ours() if ours else nn_step_of_micrograd()
+    if engine == MICROGPT:
+        from microgpt import Scalar as Value
+    else:
+        Value = __import__(OURS if engine == PURE else engine, fromlist=["Value"]).Value
+    if what in ("plain", "nn", "gpt"):
+        if what == "gpt":
+            from microgpt import training_step
+
+            step = training_step(Value)
+        elif what == "plain":
+            step = plain_step(Value)
+        else:
+            step = nn_step_of_micrograd() if engine == MICROGRAD else nn_step_of_ours()
         for _ in range(STEPS):
             start = time.perf_counter()
             loss = step()
             print(time.perf_counter() - start, loss)
     elif what == "memory":
         print(memory_per_node(Value))
+    elif what == "operations":
+        print(*nanoseconds(Value))
     else:
-        print(*chain(Value))
+        print(*chain(Value, int(what)))
 
 
 def run(what: str, engine: str) -> list[list[float]]:
-    done = subprocess.run([sys.executable, __file__, what, engine], capture_output=True, text=True, check=True)
+    environment = os.environ | {"AUTOGRAD_LITE_PURE": "1" if engine == PURE else ""}
+    command = [sys.executable, __file__, what, engine]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return [[float(x) for x in line.split()] for line in done.stdout.splitlines()]
 
 
 def main() -> None:
-    for what, title in (("plain", "moons step, plain arithmetic"), ("nn", "moons step, each one's nn   ")):
-        times: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+    rows = (
+        ("plain", "moons step, plain arithmetic", (OURS, PURE, MICROGRAD)),
+        ("nn", "moons step, each one's nn   ", (OURS, PURE, MICROGRAD)),
+        ("gpt", "microgpt step               ", (OURS, PURE, MICROGPT)),
+    )
+    for what, title, engines in rows:
+        times: dict[str, list[float]] = {engine: [] for engine in engines}
         for _ in range(ROUNDS):
             losses = []
-            for engine in ENGINES:
-                rows = run(what, engine)
-                times[engine] += [seconds for seconds, _ in rows]
-                losses.append(rows[-1][1])
-            assert abs(losses[0] - losses[1]) < 1e-9 * abs(losses[1]), losses
-        ours, theirs = (statistics.median(times[engine]) for engine in ENGINES)
-        print(f"{title} {ours * 1e3:7.1f} ms   micrograd {theirs * 1e3:7.1f} ms   {theirs / ours:5.1f}x")
-    ours, theirs = (statistics.median(run("memory", engine)[0][0] for _ in range(3)) for engine in ENGINES)
-    print(f"memory per recorded node     {ours:7.0f} B    micrograd {theirs:7.0f} B    {theirs / ours:5.1f}x")
-    built, differentiated, freed = run("chain", ENGINES[0])[0]
-    print(f"a chain of 1,000,000 nodes: forward {built:.2f} s, backward {differentiated:.2f} s, freed {freed:.2f} s")
+            for engine in engines:
+                steps = run(what, engine)
+                times[engine] += [seconds for seconds, _ in steps]
+                losses.append(steps[-1][1])
+            assert max(losses) - min(losses) < 1e-9 * abs(losses[0]), losses
+        ours, pure, theirs = (min(times[engine]) for engine in engines)
+        print(
+            f"{title} {ours * 1e3:7.2f} ms   {engines[2].split('.')[0]} {theirs * 1e3:7.1f} ms   {theirs / ours:6.1f}x"
+            f"   (pure {pure * 1e3:7.1f} ms {theirs / pure:5.1f}x)"
+        )
+    for engine in (OURS, PURE, MICROGRAD):
+        fastest = map(min, zip(*[run("operations", engine)[0] for _ in range(ROUNDS)], strict=True))
+        mul, add, relu, square = fastest
+        print(
+            f"{engine:16} x * y {mul:6.0f} ns   x + 1.0 {add:6.0f} ns   x.relu() {relu:6.0f} ns   x**2 {square:6.0f} ns"
+        )
+    ours, pure, theirs = (statistics.median(run("memory", engine)[0][0] for _ in range(3)) for engine in rows[0][2])
+    print(f"memory per recorded node     {ours:7.0f} B    pure {pure:7.0f} B    micrograd {theirs:7.0f} B")
+    for n in (10**6, LONG):
+        built, differentiated, freed, size = run(str(n), OURS)[0]
+        print(
+            f"a chain of {n:,} nodes: forward {built:.2f} s, backward {differentiated:.2f} s, "
+            f"freed {freed:.2f} s, {size:.2f} GB"
+        )
 
 
 if __name__ == "__main__":
