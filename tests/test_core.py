@@ -30,6 +30,7 @@ from autograd_lite import Value
 from autograd_lite import primitives as p
 from autograd_lite.extension import core
 from autograd_lite.graph import dependents
+from autograd_lite.value import sweep_by_flows
 
 ROOT = Path(__file__).parents[1]
 SANITIZED = os.environ.get("AUTOGRAD_LITE_TESTED_CORE")  # set where test_under_sanitizers runs this file
@@ -85,8 +86,11 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 ROWS = sorted(name for name, op in p.PRIMITIVES.items() if vars(p).get(name, vars(p).get(name + "_")) is op)
 
 
+Program = tuple[list[float], list[tuple[str, list[Any]]]]
+
+
 @st.composite
-def programs(draw: st.DrawFn) -> tuple[list[float], list[tuple[str, list[Any]]]]:
+def programs(draw: st.DrawFn) -> Program:
     """Leaves, and steps (operation, operands); an operand is the int of an earlier result, or a number."""
     leaves = draw(st.lists(NUMBERS, min_size=1, max_size=4))
     steps: list[tuple[str, list[Any]]] = []
@@ -103,8 +107,8 @@ def programs(draw: st.DrawFn) -> tuple[list[float], list[tuple[str, list[Any]]]]
     return leaves, steps
 
 
-def run(engine: ModuleType, program: tuple[list[float], list[tuple[str, list[Any]]]]) -> Any:
-    """Everything that can be seen of a program: numbers, the order, gradients, and those of a second backward."""
+def build(engine: ModuleType, program: Program) -> list[Any]:
+    """The leaves of a program, and the results of its steps."""
     table = p if engine is autograd_lite else engine.table
     user = table.Primitive("user", lambda x: 3.0 * x, lambda z, x: (3.0 if x > 0.0 else z,))
     leaves, steps = program
@@ -113,6 +117,12 @@ def run(engine: ModuleType, program: tuple[list[float], list[tuple[str, list[Any
         values = [nodes[x] if type(x) is int else x for x in args]
         f = OPERATORS.get(name) or (user if name == "user" else table.PRIMITIVES[name])
         nodes.append(f(*values))
+    return nodes
+
+
+def run(engine: ModuleType, program: Program) -> Any:
+    """Everything that can be seen of a program: numbers, the order, gradients, and those of a second backward."""
+    nodes = build(engine, program)
     index = {node: i for i, node in enumerate(nodes)}
     order = [index[node] for node in engine.topological_order(nodes[-1])]
     seen = [order, [bits(node.data) for node in nodes]]
@@ -131,8 +141,22 @@ def run(engine: ModuleType, program: tuple[list[float], list[tuple[str, list[Any
 @needs_core
 @settings(max_examples=60 if SANITIZED else 300, deadline=None)
 @given(programs())
-def test_both_engines_agree_to_the_last_bit(program: Any) -> None:
+def test_both_engines_agree_to_the_last_bit(program: Program) -> None:
     assert run(autograd_lite, program) == run(pure_engine(), program)
+
+
+@settings(max_examples=60 if SANITIZED else 200, deadline=None)
+@given(programs())
+def test_backward_is_the_chain_rule_as_flows_states_it(program: Program) -> None:
+    y = build(autograd_lite, program)[-1]
+    order = autograd_lite.topological_order(y)
+    y.backward()
+    fast = [bits(node.grad) for node in order]
+    for node in order:
+        node.grad = 0.0
+    y.grad = 1.0
+    sweep_by_flows(order)
+    assert [bits(node.grad) for node in order] == fast
 
 
 @needs_core

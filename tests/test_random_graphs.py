@@ -13,10 +13,9 @@ from autograd_lite.value import flows
 
 torch = pytest.importorskip("torch")
 
-UNARY = "neg exp log log1p expm1 sqrt sin cos tan atan sinh cosh tanh sigmoid relu abs".split()
-BINARY = "add sub mul div maximum minimum pow".split()
-NARY = ["sum", "dot"]
-TORCH: dict[str, Any] = {name: getattr(torch, name) for name in UNARY + BINARY} | {
+NAMES = """neg exp log log1p expm1 sqrt sin cos tan atan sinh cosh tanh sigmoid relu abs
+           add sub mul div maximum minimum pow""".split()
+TORCH: dict[str, Any] = {name: getattr(torch, name) for name in NAMES} | {
     "sum": lambda *xs: torch.stack(xs).sum(),
     "dot": lambda *xy: (torch.stack(xy[: len(xy) // 2]) * torch.stack(xy[len(xy) // 2 :])).sum(),
 }
@@ -31,8 +30,8 @@ def programs(draw: st.DrawFn) -> tuple[list[float], list[tuple[str, tuple[int, .
     leaves = draw(st.lists(numbers, min_size=1, max_size=4))
     steps = []
     for n in range(len(leaves), len(leaves) + draw(st.integers(1, 12))):
-        name = draw(st.sampled_from(UNARY + BINARY + NARY))
-        arity = 1 if name in UNARY else 2 if name in BINARY else 2 * draw(st.integers(1, 3))
+        name = draw(st.sampled_from([*TORCH]))
+        arity = OURS[name].arity or 2 * draw(st.integers(1, 3))
         steps.append((name, tuple(draw(st.integers(max(0, n - 4), n - 1)) for _ in range(arity))))
     return leaves, steps
 
