@@ -1,31 +1,61 @@
-"""Derivatives as graphs: every result here is made of Values, so it can be differentiated, drawn and compiled again.
+"""Derivatives as graphs: every result is made of Values, so it can be differentiated, drawn and compiled again.
 
-There are two sweeps over a recorded graph, `pull_back` (reverse mode) and `push_forward` (forward mode). They differ
-in direction only: both run the rules of the table on Values and make one sum of products per node. The rest of the
-module, under JAX's names, turns functions into graphs for them.
+Two functions sweep over a recorded graph: `pull_back` (reverse mode) and `push_forward` (forward mode). Both apply the
+rules of the table to Values and make one sum of products per node. `jacobian_of` and `hessian_of` combine sweeps. The
+functions after them, under JAX's names, differentiate Python functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from operator import index
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import dependents, topological_order
 from autograd_lite.recording import keeps_history, with_history
-from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map, tree_paths
-from autograd_lite.value import Value, active_recorder, constant, constants
+from autograd_lite.sparsity import Sparse, color_columns, dependencies, members, star_colors, transposed
+from autograd_lite.trees import (
+    Tree,
+    arrays_to_lists,
+    has_numpy_array,
+    lists_to_arrays,
+    tree_leaves,
+    tree_like,
+    tree_map,
+    tree_paths,
+)
+from autograd_lite.value import Value, active_recorder, constants
 
+P = ParamSpec("P")
 Scalar: TypeAlias = Any  # a Value, or a float
 Function: TypeAlias = Callable[..., Any]
 Argnums: TypeAlias = int | Sequence[int]
 
 
-def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
-    """dy/dx for each of `xs`, as Values that are recorded graphs themselves; 0 where y does not depend on x.
+class Transformable:
+    """A function that makes the functions derived from it, such as its gradient, itself: a jitted function compiles
+    them and keeps the programs."""
 
-    `xs` may be leaves or nodes in between. A TypeError if `y` is not a Value, or `xs` not a list of them.
+    def transformed(self, key: Hashable, transform: Callable[[Function], Function]) -> Function:
+        """The function that `transform` makes of the plain function behind this one; `key` tells transforms apart."""
+        raise NotImplementedError
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """The function's result."""
+        raise NotImplementedError
+
+
+def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
+    """dy/dx for each of `xs`, as a list of Values that can be differentiated again; 0 where y does not depend on x.
+
+    `xs` may be leaves or nodes in between. A TypeError if `y` is not a Value, or `xs` is not a list of Values.
+
+    >>> x = Value(3.0)
+    >>> (dy,) = gradients(x**3, [x])
+    >>> (d2y,) = gradients(dy, [x])
+    >>> dy.data, d2y.data
+    (27.0, 18.0)
     """
     if not isinstance(y, Value):
         raise TypeError(f"gradients takes one Value to differentiate, got {type(y).__name__}")
@@ -42,11 +72,11 @@ def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
 
 
 def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[Value]) -> list[Scalar]:
-    """The sum of cotangent * dy/dx over `ys`, for each of `xs`; the float 0.0 where no y depends on x."""
+    """Reverse mode: for each of `xs`, the sum over `ys` of cotangent * dy/dx; the float 0.0 where no y depends on x."""
     order = topological_order(*_values(ys))
     active = dependents(order, xs)
     active_recorder().watch_pull_back(order, active, ys, cotangents)
-    pairs: dict[Value, list[Scalar]] = {}  # a node's cotangent is a sum of products; these are the factors, two by two
+    pairs: dict[Value, list[Scalar]] = {}  # [g0, dx0, g1, dx1, ...]: the node's cotangent is the sum of g * dx
     for y, g in zip(ys, cotangents, strict=True):
         if y in active:
             pairs.setdefault(y, []).extend((g, 1.0))
@@ -74,7 +104,7 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
 
 
 def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[Scalar]) -> list[Scalar]:
-    """The sum of dy/dx * tangent over `xs`, for each of `ys`; the float 0.0 where y depends on no x."""
+    """Forward mode: for each of `ys`, the sum over `xs` of dy/dx * tangent; the float 0.0 where y depends on no x."""
     found = dict(zip(xs, tangents, strict=True))
     order = topological_order(*_values(ys))
     active_recorder().watch_push_forward(order, xs, tangents)
@@ -90,8 +120,73 @@ def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[S
     return [found.get(y, 0.0) for y in ys]
 
 
+def jacobian_of(ys: Sequence[Scalar], xs: Sequence[Value]) -> Sparse:
+    """The Jacobian of `ys` by `xs`: dy/dx wherever y depends on x, by few sweeps.
+
+    Columns that share no row are found in one forward sweep, rows that share no column in one reverse sweep. The mode
+    that needs fewer sweeps is used, reverse mode if both need as many.
+    """
+    if len(ys) == 1:
+        row = pull_back(ys, [1.0], xs)
+        mask = sum([1 << j for j, g in enumerate(row) if type(g) is not float or g])
+        return _assembled([mask], len(xs), lambda _, j: row[j])
+    pattern = dependencies(ys, xs)
+    rows, columns = color_columns(transposed(pattern, len(xs)), len(ys)), color_columns(pattern, len(xs))
+    if max(columns, default=0) < max(rows, default=0):
+        tangents = _forward_sweeps(ys, xs, columns)
+        return _assembled(pattern, len(xs), lambda i, j: tangents[columns[j]][i])
+    groups: list[list[int]] = [[] for _ in range(1 + max(rows, default=-1))]
+    for i, color in enumerate(rows):
+        groups[color].append(i)
+    found = [pull_back([ys[i] for i in group], [1.0] * len(group), xs) for group in groups]
+    return _assembled(pattern, len(xs), lambda i, j: found[rows[i]][j])
+
+
+def hessian_of(y: Scalar, xs: Sequence[Value]) -> Sparse:
+    """The Hessian of `y` by `xs`, by one reverse sweep and one forward sweep over it for each colour of its pattern."""
+    gradient = pull_back([y], [1.0], xs)
+    pattern = dependencies(gradient, xs)
+    pattern = [a | b for a, b in zip(pattern, transposed(pattern, len(xs)), strict=True)]
+    colors = star_colors(pattern)
+    tangents = _forward_sweeps(gradient, xs, colors)
+    neighbours = [members(mask) for mask in pattern]
+    counts: list[dict[int, int]] = [{} for _ in xs]  # for each row, how many of its columns have each colour
+    for i, columns in enumerate(neighbours):
+        for j in columns:
+            counts[i][colors[j]] = counts[i].get(colors[j], 0) + 1
+
+    def entry(i: int, j: int) -> Scalar:
+        """The entry from its own row, if the colour of its column is there once; else from the row of its mirror."""
+        low, high = min(i, j), max(i, j)  # so that both halves are the same to the last digit
+        alone = counts[low][colors[high]] == 1
+        return tangents[colors[high]][low] if alone else tangents[colors[low]][high]
+
+    return _assembled(pattern, len(xs), entry)
+
+
+def _forward_sweeps(ys: Sequence[Scalar], xs: Sequence[Value], colors: Sequence[int]) -> list[list[Scalar]]:
+    """For each colour, the derivative of `ys` in the direction that is 1 for the `xs` of that colour."""
+    groups: list[list[Value]] = [[] for _ in range(1 + max(colors, default=-1))]
+    for x, color in zip(xs, colors, strict=True):
+        groups[color].append(x)
+    return [push_forward(ys, group, [1.0] * len(group)) for group in groups]
+
+
+def _assembled(pattern: Sequence[int], columns: int, entry: Callable[[int, int], Scalar]) -> Sparse:
+    """The matrix with an entry at each place of `pattern`."""
+    values: list[Scalar] = []
+    indices: list[int] = []
+    indptr = [0]
+    for i, mask in enumerate(pattern):
+        row = members(mask)
+        values += [entry(i, j) for j in row]
+        indices += row
+        indptr.append(len(indices))
+    return Sparse(values, indices, indptr, (len(pattern), columns))
+
+
 def _passed(g: Scalar, partial: Scalar) -> Scalar:
-    """What of `g` a selecting operation lets through: nothing where its partial is 0, lest 0 * inf make a nan."""
+    """`g` where the partial of a selecting operation is not 0, else 0.0, so that 0 * inf gives no nan."""
     if type(partial) is float:
         return g if partial else 0.0
     return p.where(partial, g, 0.0)
@@ -113,33 +208,35 @@ def _values(xs: Iterable[Scalar]) -> list[Value]:
 
 
 def _value(x: Scalar) -> Value:
-    return x if isinstance(x, Value) else constant(Value(x))
+    return x if isinstance(x, Value) else active_recorder().constant(x)
 
 
 # ---- the arguments and the results of a derivative
 
 
 class _Inputs:
-    """What a function is differentiated by: `given`, of Values and floats, with a new node in the place of each.
+    """The inputs of a derivative: a fresh node for each Value or float in the tree `given`.
 
-    A number becomes a leaf. A Value becomes a node that equals it and that nothing else uses: derivatives flow on to
-    the Value, but what the function makes of the Value by other ways stays apart (no perturbation confusion).
+    A number becomes a leaf. A Value becomes a new node equal to it: derivatives flow through that node to the Value,
+    and the uses of the Value elsewhere stay apart (no perturbation confusion). Arrays in `given` become lists for the
+    function, and lists in the results become arrays again.
     """
 
     def __init__(self, given: Tree, what: str) -> None:
         recorder = active_recorder()
         self.what = what
-        self.structure = tree_map(recorder.fresh, given)
+        self.arrays = has_numpy_array(given)
+        self.structure = tree_map(recorder.fresh, _scalars(given, what))
         self.nodes: list[Value] = tree_leaves(self.structure)
-        self.are_numbers = not recorder.inlines and not _values(tree_leaves(given))
-        self.constants = set(self.nodes)  # leaves that cannot vary any more, once the function has returned
+        self.are_numbers = not recorder.inlines and all(node.op is None for node in self.nodes)
+        self.constants = set(self.nodes)  # leaves that cannot vary after the function has returned
 
     def tree(self, leaves: Sequence[Scalar] | None = None) -> Tree:
-        """A new tree of the nodes, or of other leaves: the function may change it as it likes."""
+        """A new tree of the nodes, or of other leaves. The function may change it."""
         return tree_like(self.structure, self.nodes if leaves is None else leaves)
 
     def call(self, f: Function, args: Sequence[Any], options: dict[str, Any]) -> Tree:
-        """f's result, made of Values and floats."""
+        """The result of f, made of Values and floats."""
         token = constants.set(self.constants)
         try:
             y = f(*args, **options)
@@ -152,11 +249,24 @@ class _Inputs:
         around = constants.get()
         if around is not None:
             around |= self.constants
-        if self.are_numbers:
-            order = topological_order(*_values(tree_leaves(tree)))
-            if all(node.op is not None or node in self.constants for node in order):
-                return tree_map(lambda z: z.data if isinstance(z, Value) else z, tree)
-        return tree_map(_value if keeps_history() else lambda z: _value(z).detach(), tree)
+        order = topological_order(*_values(tree_leaves(tree))) if self.are_numbers else []
+        if self.are_numbers and all(node.op is not None or node in self.constants for node in order):
+            tree = tree_map(lambda z: z.data if isinstance(z, Value) else z, tree)
+        else:
+            tree = tree_map(_value if keeps_history() else lambda z: _value(z).detach(), tree)
+        return lists_to_arrays(tree) if self.arrays else tree
+
+    def matrix(self, matrix: Sparse) -> Any:
+        """`matrix` as a SciPy array. While it is traced, itself. A TypeError if its entries are Values."""
+        if active_recorder().symbolic:
+            return Sparse([*map(_value, matrix.values)], matrix.indices, matrix.indptr, matrix.shape)
+        numbers = self.results(matrix.values)
+        if any(isinstance(x, Value) for x in numbers):
+            raise TypeError(
+                f"{self.what} with sparse=True gives numbers, and these depend on Values: call it with numbers, "
+                "and detach the Values that it uses"
+            )
+        return matrix.to_scipy(numbers)
 
 
 def _scalar(x: Any, what: str) -> Scalar:
@@ -167,14 +277,15 @@ def _leaves_like(tree: Tree, given: Tree, what: str) -> list[Scalar]:
     """The leaves of `given`; a ValueError if it has another structure than `tree`."""
     leaves: list[Any] = []
     try:
-        tree_map(lambda _, leaf: leaves.append(leaf), tree, given)
+        tree_map(lambda _, leaf: leaves.append(leaf), tree, arrays_to_lists(given))
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
     return _leaf_scalars(leaves, tree, what)
 
 
 def _scalars(tree: Tree, what: str) -> Tree:
-    """`tree` of Values and floats; a TypeError that says where in it there is anything else."""
+    """`tree` made of Values and floats, with lists for arrays; a TypeError that names the path of any other leaf."""
+    tree = arrays_to_lists(tree)
     return tree_like(tree, _leaf_scalars(tree_leaves(tree), tree, what))
 
 
@@ -188,14 +299,14 @@ def _leaf_scalars(leaves: list[Any], tree: Tree, what: str) -> list[Scalar]:
 
 
 def described(what: str, f: Function) -> str:
-    """`what` of f, to begin an error with. A TypeError if f is no function."""
+    """`what` of f, the beginning of an error message. A TypeError if f is not a function."""
     if not callable(f):
         raise TypeError(f"{what} takes a function, got {type(f).__name__}")
     return f"{what} of {_name(f)}"
 
 
 def _indices(argnums: Any, what: str) -> Argnums:
-    """`argnums` as an int or a tuple of them; a TypeError if it is neither."""
+    """`argnums` as an int or a tuple of ints; a TypeError if it is neither."""
     try:
         if hasattr(argnums, "__index__"):
             return index(argnums)
@@ -217,99 +328,174 @@ def _call(f: Function, argnums: Argnums, what: str, args: tuple[Any, ...], optio
     places = [i % len(args) for i in picked]
     if len(set(places)) < len(places):
         raise ValueError(f"{what}: argnums {argnums} picks an argument twice")
-    given = [_scalars(args[i], f"{what}: args[{i}]") for i in places]
+    for i in places:
+        _scalars(args[i], f"{what}: args[{i}]")
+    given = [args[i] for i in places]
     inputs = _Inputs(given[0] if isinstance(argnums, int) else tuple(given), what)
     trees = dict(zip(places, [inputs.tree()] if isinstance(argnums, int) else inputs.tree(), strict=True))
     return inputs, inputs.call(f, [trees.get(i, arg) for i, arg in enumerate(args)], options)
 
 
-def _differentiate(
+def _call_for_number(
     f: Function, argnums: Argnums, what: str, args: tuple[Any, ...], options: Any
-) -> tuple[_Inputs, Scalar, Tree]:
-    """Fresh inputs, f's result on them, which must be one number, and its gradient."""
-    with with_history():
-        inputs, y = _call(f, argnums, what, args, options)
-        if not isinstance(y, Value | float):
-            raise TypeError(f"{what} needs a function that returns one number, got {type(y).__name__}: see jacobian")
-        return inputs, y, inputs.tree(pull_back([y], [1.0], inputs.nodes))
+) -> tuple[_Inputs, Scalar]:
+    """Fresh inputs, and f's result on them, which must be one number."""
+    inputs, y = _call(f, argnums, what, args, options)
+    if not isinstance(y, Value | float):
+        raise TypeError(f"{what} needs a function that returns one number, got {type(y).__name__}: see jacobian")
+    return inputs, y
 
 
-def grad(f: Function, argnums: Argnums = 0) -> Function:
-    """The function that gives the gradient of f, in the structure of the argument that `argnums` says.
+# ---- derivatives of functions
 
-    f takes numbers, and nested lists, tuples and dicts of numbers, and returns one number. With several `argnums`
-    the result is a tuple. Of plain numbers it is made of floats, unless it depends on a leaf that f meets, or makes
-    itself and not by `detach` or `no_grad`; else of Values, to be differentiated by all they depend on. So it is with
-    the functions that follow.
+
+def grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]:
+    """The function that returns the gradient of f: a tree with the structure of the argument number `argnums`.
+
+    f takes numbers, and nested lists, tuples, dicts and NumPy arrays of numbers, and returns one number. Where the
+    argument has arrays f sees lists, a vector as a list of numbers and a matrix as a list of rows; the gradient has
+    arrays of the same shapes. With a sequence of `argnums` the result is a tuple with one gradient for each.
+
+    Plain numbers give floats, unless the gradient depends on a Value that f uses from outside or makes itself (but for
+    `detach` and `no_grad`); Values give Values, which can be differentiated by everything that they depend on. The
+    gradient of a jitted function is a jitted function. All of this holds for the functions below, too.
+
+    A ValueError if `argnums` is out of range or picks an argument twice; a TypeError that names the path of a leaf that
+    is not a number, or if f returns something else than one number.
+
+    >>> grad(lambda x: x**3)(2.0)
+    12.0
+    >>> grad(lambda p: p["a"] * p["b"])({"a": 2.0, "b": 5.0})
+    {'a': 5.0, 'b': 2.0}
     """
     what = described("grad", f)
     argnums = _indices(argnums, what)
+    if isinstance(f, Transformable):
+        return f.transformed(("grad", argnums), lambda f: grad(f, argnums))
 
-    def gradient(*args: Any, **options: Any) -> Tree:
-        inputs, _, g = _differentiate(f, argnums, what, args, options)
+    def gradient(*args: P.args, **options: P.kwargs) -> Tree:
+        with with_history():
+            inputs, y = _call_for_number(f, argnums, what, args, options)
+            g = inputs.tree(pull_back([y], [1.0], inputs.nodes))
         return inputs.results(g)
 
     return _named(gradient, f"grad({_name(f)})")
 
 
-def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
-    """The function that gives the pair of f's result and its gradient, as `grad` has it, for one evaluation of f."""
+def value_and_grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]:
+    """The function that returns the pair of f's result and its gradient (see `grad`), for one evaluation of f.
+
+    `scipy.optimize.minimize(value_and_grad(f), x0, jac=True)` works as it stands.
+
+    >>> value_and_grad(lambda x: x[0] * x[1])([2.0, 5.0])
+    (10.0, [5.0, 2.0])
+    """
     what = described("value_and_grad", f)
     argnums = _indices(argnums, what)
+    if isinstance(f, Transformable):
+        return f.transformed(("value_and_grad", argnums), lambda f: value_and_grad(f, argnums))
 
-    def value_and_gradient(*args: Any, **options: Any) -> tuple[Scalar, Tree]:
-        inputs, y, g = _differentiate(f, argnums, what, args, options)
+    def value_and_gradient(*args: P.args, **options: P.kwargs) -> tuple[Scalar, Tree]:
+        with with_history():
+            inputs, y = _call_for_number(f, argnums, what, args, options)
+            g = inputs.tree(pull_back([y], [1.0], inputs.nodes))
         return inputs.results(y), inputs.results(g)
 
     return _named(value_and_gradient, f"value_and_grad({_name(f)})")
 
 
-def jacobian(f: Function, argnums: Argnums = 0) -> Function:
-    """The function that gives f's result with, in the place of each number, its gradient by the `argnums` argument.
+def jacobian(f: Callable[P, Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[P, Any]:
+    """The function that returns f's result with its gradient by the argument `argnums` in the place of each number.
 
-    So the Jacobian of a function from lists to lists is a list of rows. One reverse sweep per number of f's result.
+    So the Jacobian of a function from lists to lists is a list of rows; of arrays, a matrix. Forward or reverse mode,
+    whichever takes fewer sweeps; columns, or rows, that do not meet share one (Curtis, Powell, Reid 1974).
+
+    With `sparse` the result is a `scipy.sparse.csr_array`: its rows are the numbers of f's result in order, its columns
+    those of the argument, and its entries the places where the result may depend on the argument. It needs plain
+    numbers. Of a jitted function the pattern is computed once for each structure of the arguments.
+
+    >>> jacobian(lambda x: [x[0] * x[1], x[0]])([2.0, 5.0])
+    [[5.0, 2.0], [1.0, 0.0]]
     """
     what = described("jacobian", f)
     argnums = _indices(argnums, what)
+    if isinstance(f, Transformable):
+        return f.transformed(("jacobian", argnums, sparse), lambda f: jacobian(f, argnums, sparse=sparse))
 
-    def rows(*args: Any, **options: Any) -> Tree:
+    def rows(*args: P.args, **options: P.kwargs) -> Tree:
         with with_history():
             inputs, ys = _call(f, argnums, what, args, options)
-            tree = tree_map(lambda y: inputs.tree(pull_back([y], [1.0], inputs.nodes)), ys)
-        return inputs.results(tree)
+            matrix = jacobian_of(tree_leaves(ys), inputs.nodes)
+        return inputs.matrix(matrix) if sparse else inputs.results(tree_like(ys, map(inputs.tree, matrix.rows())))
 
     return _named(rows, f"jacobian({_name(f)})")
 
 
-def hessian(f: Function, argnums: Argnums = 0) -> Function:
-    """The function that gives the Jacobian of the gradient of f: a list of rows, where f is a function of a list."""
-    argnums = _indices(argnums, described("hessian", f))
-    return _named(jacobian(grad(f, argnums), argnums), f"hessian({_name(f)})")
+def hessian(f: Callable[P, Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[P, Any]:
+    """The function that returns the matrix of f's second derivatives: the Jacobian of its gradient.
+
+    Of a function of a list it is a list of rows; of an array, a matrix; of a tree, a tree of trees. One reverse sweep,
+    and forward sweeps over it for as many directions as a star colouring of the pattern has colours: three for a
+    tridiagonal Hessian. `sparse` is as in `jacobian`.
+
+    >>> hessian(lambda x: x[0] ** 2 * x[1])([2.0, 5.0])
+    [[10.0, 4.0], [4.0, 0.0]]
+    """
+    what = described("hessian", f)
+    argnums = _indices(argnums, what)
+    if isinstance(f, Transformable):
+        return f.transformed(("hessian", argnums, sparse), lambda f: hessian(f, argnums, sparse=sparse))
+
+    def rows(*args: P.args, **options: P.kwargs) -> Tree:
+        with with_history():
+            inputs, y = _call_for_number(f, argnums, what, args, options)
+            matrix = hessian_of(y, inputs.nodes)
+        return inputs.matrix(matrix) if sparse else inputs.results(inputs.tree([*map(inputs.tree, matrix.rows())]))
+
+    return _named(rows, f"hessian({_name(f)})")
 
 
 def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, Tree]:
-    """f(*primals), and its derivative in the direction `tangents`, by one forward sweep: both of f's structure.
+    """f(*primals) and its derivative in the direction `tangents`, both of f's structure, by one forward sweep.
 
-    A ValueError if the tangents have another structure than the primals.
+    `primals` and `tangents` are tuples with one tree for each argument. A ValueError if the tangents have another
+    structure than the primals.
+
+    >>> jvp(lambda x, y: x * y, (2.0, 5.0), (1.0, 0.0))
+    (10.0, 5.0)
     """
     what = described("jvp", f)
     primals, tangents = _sequence(primals, f"{what}: primals"), _sequence(tangents, f"{what}: tangents")
+    if isinstance(f, Transformable):
+        compiled = f.transformed("jvp", lambda f: _named(lambda x, t: jvp(f, x, t), f"jvp({_name(f)})"))
+        both: tuple[Tree, Tree] = compiled(primals, tangents)
+        return both
     with with_history():
-        directions = _leaves_like(primals, tangents, f"{what}: tangents")
-        inputs = _Inputs(_scalars(primals, f"{what}: primals"), what)
+        directions = _leaves_like(arrays_to_lists(primals), tangents, f"{what}: tangents")
+        inputs = _Inputs(primals, f"{what}: primals")
+        inputs.what = what
         ys = inputs.call(f, inputs.tree(), {})
         derivative = tree_like(ys, push_forward(tree_leaves(ys), inputs.nodes, directions))
     return inputs.results(ys), inputs.results(derivative)
 
 
 def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree, ...]]]:
-    """f(*primals), and the function from cotangents, of f's structure, to their product with the Jacobian.
+    """f(*primals), and the function from cotangents to their product with the Jacobian, by one reverse sweep.
 
-    It gives a tuple, of the structures of `primals`, by one reverse sweep; a ValueError for another structure than f's.
+    Cotangents have the structure of f's result, else a ValueError. The product is a tuple with a tree for each primal.
+
+    >>> y, pullback = vjp(lambda x, y: x * y, 2.0, 5.0)
+    >>> y, pullback(1.0)
+    (10.0, (5.0, 2.0))
     """
     what = described("vjp", f)
+    if isinstance(f, Transformable):
+        primals = tree_map(lambda x: x.copy() if has_numpy_array(x) else x, primals)  # as they are now
+        pull = f.transformed("vjp", lambda f: _named(lambda x, g: vjp(f, *x)[1](g), f"vjp({_name(f)})"))
+        return f(*primals), lambda cotangents: pull(primals, cotangents)
     with with_history():
-        inputs = _Inputs(_scalars(primals, f"{what}: primals"), what)
+        inputs = _Inputs(primals, f"{what}: primals")
+        inputs.what = what
         ys = inputs.call(f, inputs.tree(), {})
 
     def pullback(cotangents: Tree) -> tuple[Tree, ...]:
@@ -323,11 +509,17 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree,
 
 
 def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
-    """The Hessian of f at `primals` times `tangents`, at the cost of a few evaluations of f: forward over reverse.
+    """The Hessian of f at `primals` times `tangents`, for a few evaluations of f: forward over reverse mode.
 
-    In the structure of the one primal; of several, a tuple.
+    It has the structure of the only primal; of several, it is a tuple. `primals` and `tangents` are as in `jvp`.
+
+    >>> hvp(lambda x: x[0] ** 2 * x[1], ([2.0, 5.0],), ([1.0, 0.0],))
+    [10.0, 4.0]
     """
-    primals = _sequence(primals, f"{described('hvp', f)}: primals")
+    what = described("hvp", f)
+    primals, tangents = _sequence(primals, f"{what}: primals"), _sequence(tangents, f"{what}: tangents")
+    if isinstance(f, Transformable):
+        return f.transformed("hvp", lambda f: _named(lambda x, t: hvp(f, x, t), f"hvp({_name(f)})"))(primals, tangents)
     return jvp(grad(f, 0 if len(primals) == 1 else range(len(primals))), primals, tangents)[1]
 
 
@@ -337,6 +529,6 @@ def _sequence(xs: Any, what: str) -> tuple[Any, ...]:
     return tuple(xs)
 
 
-def _named(f: Function, name: str) -> Function:
+def _named(f: Callable[P, Any], name: str) -> Callable[P, Any]:
     f.__name__ = f.__qualname__ = name
     return f

@@ -46,6 +46,9 @@ class Wrapper(Recorder):
     def fresh(self, x: Any) -> Value:
         return self.outer.fresh(x)
 
+    def constant(self, x: float) -> Value:
+        return self.outer.constant(x)
+
     def symbol_for(self, x: Value) -> Value:
         return self.outer.symbol_for(x)
 

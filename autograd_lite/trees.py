@@ -3,6 +3,7 @@
 Public as `autograd_lite.trees`.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any, TypeAlias
@@ -78,3 +79,54 @@ def tree_paths(tree: Tree, path: str = "") -> list[str]:
         return [path]
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     return [leaf for key, branch in items for leaf in tree_paths(branch, f"{path}[{key!r}]")]
+
+
+# ---- arrays in place of lists
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array, with axes or without. NumPy's numbers are not arrays."""
+    return hasattr(x, "tolist") and hasattr(x, "shape") and hasattr(x, "__len__")
+
+
+def arrays_to_lists(tree: Tree) -> Tree:
+    """A new tree with nested lists of numbers in place of arrays; an array without axes becomes a number."""
+    return tree_map(lambda x: x.tolist() if is_array(x) else x, tree)
+
+
+def has_numpy_array(tree: Tree) -> bool:
+    """Whether a NumPy array that has axes is among the leaves of `tree`."""
+    numpy = sys.modules.get("numpy")  # without it there is no array
+    if numpy is None:
+        return False
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, list | tuple):
+        return isinstance(tree, numpy.ndarray) and tree.ndim > 0
+    return any(type(branch) is not float and has_numpy_array(branch) for branch in tree)
+
+
+def lists_to_arrays(tree: Tree) -> Tree:
+    """A new tree with NumPy arrays in place of lists: of numbers, and of lists that become arrays of one shape.
+
+    An array is of float64 if all its leaves are floats, else of objects.
+    """
+    import numpy
+
+    if isinstance(tree, dict):
+        return {key: lists_to_arrays(branch) for key, branch in tree.items()}
+    if isinstance(tree, tuple):
+        branches = [lists_to_arrays(branch) for branch in tree]
+        return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
+    if not isinstance(tree, list):
+        return tree
+    if all(type(x) is float for x in tree):
+        return numpy.array(tree, dtype=float)
+    made = [lists_to_arrays(branch) for branch in tree]
+    if any(isinstance(x, dict | tuple | list | str | None) for x in made):
+        return made
+    if len({getattr(x, "shape", None) for x in made}) > 1:
+        return made
+    array = numpy.empty((len(made), *getattr(made[0], "shape", ())), getattr(made[0], "dtype", object))
+    array[:] = made
+    return array

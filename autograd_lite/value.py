@@ -50,6 +50,10 @@ class Recorder:
         """A new node equal to `x`, a Value or a float, that nothing else uses yet."""
         return p.sum_(x) if isinstance(x, Value) else Value(x)
 
+    def constant(self, x: float) -> Value:
+        """A Value for the number `x`, which cannot vary."""
+        return constant(Value(x))
+
     def symbol_for(self, x: Value) -> Value:
         """The node that stands for `x` in this recorder's graph: `x` itself, unless the recorder is a trace."""
         return x

@@ -1,12 +1,16 @@
 """A call of a compiled function on plain numbers: one run of the program, and numbers of the same structure out."""
 
+import gc
 import math
+import weakref
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 import autograd_lite as ag
-from autograd_lite import jit
+from autograd_lite import Value, jit
+from autograd_lite.compiler.backends import find_backends
 
 kernel = pytest.importorskip("autograd_lite.compiler.executors.kernel")
 np = pytest.importorskip("numpy")
@@ -41,3 +45,239 @@ def test_the_kernel_reads_arrays_where_the_template_has_lists() -> None:
     assert call(template, [float, float], None, None, (x,)) is NotImplemented
     with pytest.raises(TypeError, match="array_type is a type or None"):
         call(template, [float, float], "ndarray", None, (x,))
+
+
+# --- Calls on numbers ------------------------------------------------------------------------------------------------
+
+BACKENDS = [backend.name for backend in find_backends("auto")]
+
+
+def rosenbrock(x: Any) -> Any:
+    return ag.sum([100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2 for a, b in pairwise(x)])
+
+
+def flat(tree: Any) -> list[Any]:
+    return [x for branch in tree for x in flat(branch)] if isinstance(tree, list | tuple) else [tree]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_numbers_give_numbers_of_the_same_structure(backend: str) -> None:
+    f = jit(lambda x, p: {"a": [x * p[0], 2.0], "b": (x + p[1], "name", None)}, backend=backend)
+    for _ in range(2):  # the second call is the fast way
+        assert f(3.0, [2, True]) == {"a": [6.0, 2.0], "b": (4.0, "name", None)}
+    assert f(x=3.0, p=[2.0, 1.0]) == f(3.0, p=[2.0, 1.0]) == f(3.0, [2.0, 1.0])
+    assert f(Value(3.0), [2.0, 1.0])["a"][0].data == 6.0
+    assert f(10**400, [1.0, 1.0])["a"][0] == math.inf
+    with ag.no_grad():
+        assert f(3.0, [2.0, 1.0]) == {"a": [6.0, 2.0], "b": (4.0, "name", None)}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_arrays_give_arrays(backend: str) -> None:
+    x = np.array([1.0, 2.0, 3.0])
+    f = jit(lambda x, scale: (ag.sum(x), [scale * a for a in x], [[a * b for b in x] for a in x]), backend=backend)
+    for _ in range(2):
+        total, scaled, outer = f(x, 2.0)
+        assert (type(total), total) == (float, 6.0)
+        assert (scaled.dtype, scaled.tolist()) == (np.dtype(float), [2.0, 4.0, 6.0])
+        np.testing.assert_array_equal(outer, np.outer(x, x))
+    scaled[:] = 0.0  # the caller's own
+    assert f(x, 2.0)[1].tolist() == [2.0, 4.0, 6.0]
+    assert f([1.0, 2.0, 3.0], 2.0)[1] == [2.0, 4.0, 6.0]
+    for other in (x.astype("f4"), x.astype(int), x[::-1][::-1], x.astype(">f8")):
+        assert f(other, 2.0)[1].tolist() == [2.0, 4.0, 6.0]
+    assert jit(lambda x: [x[0], [x[1]], 1.0], backend=backend)(x)[1].tolist() == [2.0]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_map_of_arrays_gives_arrays_and_of_lists_a_list(backend: str) -> None:
+    f = jit(lambda x, y: {"s": x[0] * y, "v": [x[1], y], "c": 1.5, "n": "name"}, backend=backend)
+    x, y = np.arange(6.0).reshape(3, 2), np.array([1.0, 2.0, 3.0])
+    got = f.map(x, y)
+    assert (got["s"].tolist(), got["c"].tolist(), got["n"]) == ([0.0, 4.0, 12.0], [1.5] * 3, "name")
+    np.testing.assert_array_equal(got["v"], np.stack([x[:, 1], y], axis=1))
+    assert f.map(x.tolist(), y.tolist())[1] == {"s": 4.0, "v": [3.0, 2.0], "c": 1.5, "n": "name"}
+    assert f.map(x, y.tolist())[1]["v"] == [3.0, 2.0]
+
+
+def test_structures_in_turn_keep_their_own_programs() -> None:
+    f = jit(lambda x, kind="sum": ag.sum(x) if kind == "sum" else x[0])
+    for _ in range(3):
+        assert [f([1.0, 2.0]), f([1.0, 2.0, 3.0]), f((1.0, 2.0)), f([4.0, 2.0], "first")] == [3.0, 6.0, 3.0, 4.0]
+    assert len(f._compiled) == 4
+
+
+def test_a_captured_value_makes_nodes_of_plain_numbers() -> None:
+    w = Value(2.0)
+    f = jit(lambda x: [w * x, x, 3.0 + 0.0 * x])
+    y, x, _ = f(3.0)
+    assert (y.data, x.data, len(f._compiled.latest.captured)) == (6.0, 3.0, 1)
+    y.backward()
+    assert w.grad == 3.0
+
+
+# --- Calls on Values -------------------------------------------------------------------------------------------------
+
+
+def test_the_results_of_a_call_share_their_runs_and_their_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = jit(lambda x, y: [x * y, x + y, ag.sin(x), x, 7.0 * x / x])
+    x, y = Value(0.5), Value(2.0)
+    f(x, y)
+    graph = f._compiled.latest
+    graph.derivative.forward  # noqa: B018 - made before it is counted
+    runs: list[str] = []
+    for each, name in ((graph, "forward"), (graph.derivative, "backward")):
+        run = each.forward
+        monkeypatch.setitem(vars(each), "forward", lambda *args, run=run, name=name: (runs.append(name), run(*args))[1])
+    results = f(x, y)
+    assert [z.args for z in results] == [(x, y)] * 5
+    ag.sum(results).backward()
+    assert runs == ["forward", "backward"]
+    assert (x.grad, y.grad) == (pytest.approx(2.0 + 1.0 + math.cos(0.5) + 1.0), 1.5)
+    x.data = 1.0  # numbers are read when they are needed
+    x.grad = y.grad = 0.0
+    results[2].backward()
+    assert (x.grad, y.grad) == (math.cos(1.0), 0.0)
+
+
+def test_derivatives_of_a_call_are_calls_to_any_order() -> None:
+    f, g = (lambda x, y: [ag.sin(x * y), x**3 * y]), jit(lambda x, y: [ag.sin(x * y), x**3 * y])
+    x, y = Value(0.7), Value(1.3)
+    want, got = f(x, y), g(x, y)
+    for order in range(3):
+        want, got = [[d for z in zs for d in ag.gradients(z, [x, y])] for zs in (want, got)]
+        assert [z.data for z in got] == pytest.approx([z.data for z in want], rel=1e-12), order
+    assert {z.op.name for z in got if z.op} == {"jit(grad(grad(grad(<lambda>))))"}
+    with ag.no_grad():
+        assert ag.gradients(g(x, y)[0], [x])[0].op is None
+    assert ag.gradients(g(x, y)[0], [x])[0].op is not None
+
+
+def test_a_constant_result_is_a_leaf() -> None:
+    f = jit(lambda x: [x**0, ag.step(x) * 0.0 + 1.0, x])
+    one, other, x = f(Value(2.0))
+    assert (one.data, one.op, other.data, x.data) == (1.0, None, 1.0, 2.0)
+    assert f(2.0) == [1.0, 1.0, 2.0]
+
+
+# --- Derivatives of compiled functions ------------------------------------------------------------------------------
+
+X0 = [0.3, -0.7, 1.1, 0.4]
+
+
+def vector(x: Any) -> Any:
+    return [a * ag.sin(b) for a, b in pairwise(x)]
+
+
+DERIVATIVES: list[tuple[Any, Any]] = [
+    (ag.grad, rosenbrock),
+    (ag.value_and_grad, rosenbrock),
+    (ag.hessian, rosenbrock),
+    (ag.jacobian, vector),
+    (lambda f: lambda x: ag.jvp(f, (x,), (X0,)), vector),
+    (lambda f: lambda x: ag.vjp(f, x)[1]([1.0, 2.0, 3.0]), vector),
+    (lambda f: lambda x: ag.hvp(f, (x,), (X0,)), rosenbrock),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("inside", [False, True], ids=["of jit", "in jit"])
+def test_compiled_derivatives_are_the_eager_ones(inside: bool, backend: str) -> None:
+    def compiled(derivative: Any, f: Any) -> Any:
+        return jit(derivative(f), backend=backend) if inside else derivative(jit(f, backend=backend))
+
+    for derivative, f in DERIVATIVES:
+        want, d = derivative(f)(X0), compiled(derivative, f)
+        for _ in range(2):
+            got = d(X0)
+            assert flat(got) == pytest.approx(flat(want), rel=1e-12, abs=1e-12)
+            assert {type(x) for x in flat(got)} == {float}
+
+
+def test_a_compiled_derivative_is_compiled_once() -> None:
+    calls: list[int] = []
+
+    def f(x: Any) -> Any:
+        calls.append(1)
+        return rosenbrock(x)
+
+    g = jit(f)
+    for n in range(3):
+        x = [a + n for a in X0]
+        ag.grad(g)(x), ag.hvp(g, (x,), (x,)), ag.jvp(g, (x,), (x,)), ag.vjp(g, x)[1](1.0)
+    assert len(calls) == 5  # grad, hvp, jvp, vjp forward, vjp backward
+    assert ag.grad(g) is ag.grad(g)
+    assert ag.grad(g) is not ag.grad(g, (0,))
+    assert ag.grad(g).__name__ == "grad(f)"
+
+
+def test_nothing_is_captured_that_the_code_did_not_bring() -> None:
+    w = Value(2.0)
+    for derivative in (ag.grad, ag.hessian, ag.jacobian):
+        d = jit(derivative(lambda x: x[0] * x[0] * 3.0 + x[1]))
+        d([1.0, 2.0])
+        assert d._compiled.latest.captured == []
+        d = jit(derivative(lambda x: w * x[0] * x[0] + x[1]))
+        d([1.0, 2.0])
+        assert d._compiled.latest.captured == [w]
+
+
+def test_the_derivative_of_a_jitted_method_does_not_keep_its_owner() -> None:
+    class Line:
+        def __init__(self, slope: float) -> None:
+            self.slope = Value(slope)
+
+        @jit
+        def at(self, x: Any) -> Any:
+            return self.slope * x
+
+    line = Line(3.0)
+    assert ag.grad(line.at)(2.0).data == 3.0
+    compiled = line.at._compiled.derived["grad", 0]
+    assert ag.grad(line.at)(5.0).data == 3.0
+    assert len(compiled) == 1
+    gc.disable()
+    try:
+        gone = weakref.ref(line)
+        del line
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_gradients_flow_through_a_compiled_derivative() -> None:
+    f = jit(lambda x, y: x**3 * y)
+    x = Value(2.0)
+    slope = ag.grad(f)(x, 5.0)
+    slope.backward()
+    assert (slope.data, x.grad) == (60.0, 60.0)
+    assert ag.grad(lambda x: ag.grad(f)(x, x))(2.0) == pytest.approx(9 * 4.0)
+    assert ag.grad(lambda x: f(x, 2.0) * x)(3.0) == pytest.approx(8 * 27.0)
+
+
+def test_bad_arguments_of_a_compiled_derivative_are_named() -> None:
+    f = jit(square)
+    with pytest.raises(TypeError, match="grad of <lambda> needs a function that returns one number, got list"):
+        ag.grad(jit(lambda x: [x]))(1.0)
+    with pytest.raises(ValueError, match="argnums 1 is out of range"):
+        ag.grad(f, 1)(2.0)
+    with pytest.raises(ValueError, match="jvp of square: tangents: expected 1 items"):
+        ag.jvp(f, (2.0,), ())
+    with pytest.raises(TypeError, match="jvp of square: primals must be a tuple"):
+        ag.jvp(f, 2.0, (1.0,))
+
+
+def square(x: Any) -> Any:
+    return x * x
+
+
+def test_a_loop_unrolled_into_very_many_operations_says_so_once() -> None:
+    def loop(x: Any) -> Any:
+        for _ in range(50_001):
+            x = ag.sin(x) * 0.5
+        return x
+
+    f = jit(loop, backend="python")
+    with pytest.warns(UserWarning, match=r"loop was unrolled into 100,002 operations.* with fori_loop or scan"):
+        y = f(1.0)
+    assert f(1.0) == y

@@ -16,12 +16,13 @@ ALLOWED = {
     "rules": {"primitives", "graph", "recording", "value"},
     "trees": set(),
     "functions": {"ieee", "primitives", "value", "extension"},
-    "calculus": {"primitives", "graph", "recording", "value", "trees"},
+    "sparsity": {"primitives", "graph"},
+    "calculus": {"primitives", "graph", "recording", "value", "trees", "sparsity"},
     "naming": set(),
     "annotations": {"primitives", "recording", "value"},
     "debugging": {"annotations", "primitives", "graph", "recording", "value", "trees", "calculus", "naming"},
     "drawing": {"graph", "naming"},
-    "compiler": {*"ieee primitives graph recording value functions trees calculus debugging naming".split()},
+    "compiler": {*"ieee primitives graph recording value functions trees sparsity calculus debugging naming".split()},
 }
 
 

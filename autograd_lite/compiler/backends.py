@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autograd_lite.compiler.program import Program
 
@@ -26,16 +26,22 @@ class Backend(NamedTuple):
 
     def executor(self, program: Program) -> Run:
         """`run(n, rows, captured) -> (results, sums)`: see `Executor`."""
-        return self._module.executor(program, **self.options)
+        module: Executor = self._module
+        return module.executor(program, **self.options)
 
     def writer(self, program: Program) -> Write:
         """`write(n, rows, captured, results, sums)`: see `Executor`."""
-        return self._module.writer(program, **self.options)
+        module: Executor = self._module
+        return module.writer(program, **self.options)
+
+    def entry(self, program: Program, *template: Any) -> Any:
+        """The kernel's fast way for a call on plain numbers (see `executors.kernel.entry`); None on other backends."""
+        return self._module.entry(program, *template, **self.options) if self.name == "native" else None
 
     @property
-    def _module(self) -> Executor:
+    def _module(self) -> Any:
         """The module of the executor; a name that is not in MODULES is that of an array module."""
-        return cast("Executor", import_module(f"autograd_lite.compiler.executors.{MODULES.get(self.name, 'arrays')}"))
+        return import_module(f"autograd_lite.compiler.executors.{MODULES.get(self.name, 'arrays')}")
 
 
 def find_backends(backend: Any, threads: int = 1) -> list[Backend]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import operator
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from math import prod
+from numbers import Real
+from typing import Any, TypeVar
+from warnings import warn
 
-from autograd_lite.calculus import pull_back
+from autograd_lite.calculus import jacobian_of, pull_back
 from autograd_lite.compiler.arguments import Batch, floats, is_number, joined
 from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.program import Program, UnknownPrimitiveError
@@ -19,119 +23,49 @@ from autograd_lite.compiler.simplify import simplify
 from autograd_lite.compiler.trace import Symbol, Trace, TraceError
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive, sum_
-from autograd_lite.recording import recording_with
-from autograd_lite.trees import Tree, tree_leaves, tree_map, tree_paths
-from autograd_lite.value import Value
+from autograd_lite.recording import keeps_history, recording_with
+from autograd_lite.sparsity import Sparse
+from autograd_lite.trees import Tree, lists_to_arrays, tree_leaves, tree_map, tree_paths
+from autograd_lite.value import EAGER, Value, active_recorder, constant, node_of, numbers_of, opened
 
-Run = Callable[..., Any]  # see `autograd_lite.compiler`, and `Backend.writer`
+T = TypeVar("T")
+Run = Callable[..., Any]  # see `Executor`
+UNROLLED = 100_000  # operations in a trace from which a warning names the remedy
 
 
-class Compiled:
-    """What `f` computes from `tree`, its arguments and keyword arguments, whatever numbers are in it.
+class Graph:
+    """A graph of Symbols as a function: `roots`, from the numbers of `captured` and of the inputs.
 
-    `captured` are the Values outside that it depends on; the numbers in the arguments are its inputs.
+    `roots` are Symbols, or floats where a result is constant.
     """
 
-    def __init__(self, f: Callable[..., Any], tree: Tree, backends: list[Backend]) -> None:
-        self.name = getattr(f, "__name__", None) or getattr(f, "name", type(f).__name__)
-        self.backends = backends
-        self.example = tree
-        self._trace = Trace()
-        labels = iter(_names_of_inputs(f, tree))
-        self._inputs: list[Symbol] = []
-
-        def symbol(leaf: Any) -> Any:
-            label = next(labels)
-            if not is_number(leaf):
-                return leaf
-            self._inputs.append(Symbol(self._trace, row=True, label=label))
-            return self._inputs[-1]
-
-        args, kwargs = tree_map(symbol, tree)
-        with recording_with(self._trace):
-            self._result = f(*args, **kwargs)
-        self._check_result()
-        self.roots = [self._trace.operand(x) for x in tree_leaves(self._result) if isinstance(x, Value)]
-        values = {symbol: value for value, symbol in self._trace.captured.items()}
-        simple = simplify(self._trace, self.roots)
-        order = topological_order(*[x for x in simple if type(x) is not float])
-        # In the order of use, so that what is used together lies together: a layer's weights, neuron by neuron.
-        used = dict.fromkeys([x for node in order for x in node.args] + simple)
-        self._captured = [x for x in used if x in values]
-        self.captured = [values[x] for x in self._captured]
-        self.ops = [Primitive(f"jit({self.name})", self._number(n), self._partials(n)) for n in range(len(self.roots))]
-        self._last: tuple[tuple[float, ...], Sequence[float]] = (), ()
+    def __init__(
+        self,
+        name: str,
+        backends: list[Backend],
+        trace: Trace,
+        inputs: list[Symbol],
+        captured: dict[Symbol, Value],
+        roots: list[Any],
+    ) -> None:
+        self.name, self.backends, self.roots = name, backends, roots
         self.backend = backends[0].name
-
-    def _check_result(self) -> None:
-        """A TypeError if there is a leaf in what `f` gives that may have traced Values in it."""
-        for leaf in tree_leaves(self._result):
-            if not isinstance(leaf, Value | str | None) and not is_number(leaf):
-                raise TraceError(
-                    f"jit takes a function that gives Values, numbers, strings and None, in lists, tuples and dicts; "
-                    f"{self.name} gives {type(leaf).__name__}: give a list"
-                )
+        self._trace, self._inputs = trace, inputs
+        self._captured, self.captured = list(captured), list(captured.values())
+        self._places: list[list[tuple[int, int]]] = []
+        self.wants_gradient = False  # whether a gradient of a mean was asked for
 
     @property
     def width(self) -> int:
-        """How many numbers there are in the arguments."""
+        """The number of numbers in the arguments."""
         return len(self._inputs)
 
-    def result(self, nodes: Iterable[Any]) -> Tree:
-        """What the function gives, with `nodes` in place of the Values."""
-        rest = iter(nodes)
-        return tree_map(lambda leaf: next(rest) if isinstance(leaf, Value) else leaf, self._result)
+    @property
+    def names(self) -> tuple[list[str], list[str]]:
+        """Suggested variable names for `captured` and the inputs; `source` makes them valid and unique."""
+        return [value.label or f"w{n}" for n, value in enumerate(self.captured)], [x.label for x in self._inputs]
 
-    # --- Programs and how to run them --------------------------------------------------------------------------
-
-    @cached_property
-    def forward(self) -> Run:
-        """Runs the function: gives its results for each row."""
-        return self._runnable(self.program(self.roots))
-
-    @cached_property
-    def forward_total(self) -> Run:
-        """Runs the function: gives the sum of its results over the rows."""
-        return self._runnable(self.program((), self.roots))
-
-    @cached_property
-    def total_program(self) -> Program:
-        """The function, and its derivative by each of `captured`, added up over the rows."""
-        gradient = self._gradients[0][: len(self.captured)] if len(self.roots) == 1 else []
-        return self.program((), [*self.roots, *gradient])
-
-    @cached_property
-    def total(self) -> Run:
-        """Runs `total_program`."""
-        return self._runnable(self.total_program)
-
-    @cached_property
-    def gradient(self) -> list[Run]:
-        """Runs the derivatives of each result by `captured` and the inputs."""
-        return [self._runnable(self.program(roots)) for roots in self._gradients]
-
-    @cached_property
-    def _gradients(self) -> list[list[Any]]:
-        by = [*self._captured, *self._inputs]
-        with recording_with(self._trace):
-            return [[self._trace.operand(x) for x in pull_back([y], [1.0], by)] for y in self.roots]
-
-    def trained(self, numbers: Sequence[Value], count: int) -> Run:
-        """Writes the function and its derivative by each of the first `count` of `numbers`, added up over the rows.
-
-        `numbers`, which are what it is called with, have all of `captured` among them.
-        """
-        self._check_is_one("trainer")
-        symbols = dict(zip(self.captured, self._captured, strict=True))
-        given = [symbols[x] if x in symbols else Symbol(self._trace, row=False) for x in numbers]
-        derivatives = dict(zip(self._captured, self._gradients[0], strict=False))
-        sums = [*self.roots, *[derivatives.get(x, 0.0) for x in given[:count]]]
-        return self._runnable(self.program((), sums, given), "writer")
-
-    @cached_property
-    def writer(self) -> Run:
-        """Writes what `forward` gives."""
-        return self._runnable(self.program(self.roots), "writer")
+    # --- Programs, and functions that run them ------------------------------------------------------------------
 
     def program(
         self, results: Sequence[Any] = (), sums: Sequence[Any] = (), captured: Sequence[Symbol] | None = None
@@ -156,59 +90,129 @@ class Compiled:
             return run
         raise refused
 
-    # --- The node that a call is -------------------------------------------------------------------------------
+    @cached_property
+    def forward_program(self) -> Program:
+        """The results for each row."""
+        return self.program(self.roots)
 
-    def _number(self, n: int) -> Callable[..., float]:
-        """Result `n` from the numbers of `captured` and the inputs."""
+    @cached_property
+    def forward(self) -> Run:
+        """Runs `forward_program`."""
+        return self._runnable(self.forward_program)
 
-        def compute(*given: float) -> float:
-            known, results = self._last
-            if not (len(known) == len(given) and all(map(operator.is_, known, given))):
-                at = len(self.captured)
-                results, _ = self.forward(1, array("d", given[at:]), array("d", given[:at]))
-                self._last = given, results  # one run for all the results of a call
-            return float(results[n])
+    @cached_property
+    def forward_total(self) -> Run:
+        """Runs the function and adds up its results over the rows."""
+        return self._runnable(self.program((), self.roots))
 
-        return compute
+    @cached_property
+    def total_program(self) -> Program:
+        """The function, and its derivative by each of `captured`, added up over the rows."""
+        gradient = self.gradient[: len(self.captured)] if len(self.roots) == 1 else []
+        return self.program((), [*self.roots, *gradient])
 
-    def _partials(self, n: int) -> Callable[..., tuple[Any, ...]]:
-        """The derivatives of result `n` by `captured` and the inputs: floats of floats, graphs of Values."""
+    @cached_property
+    def total(self) -> Run:
+        """Runs `total_program`."""
+        return self._runnable(self.total_program)
 
-        def partials(_: Any, *given: Any) -> tuple[Any, ...]:
-            roots = self._gradients[n]
-            if all(type(x) is float for x in given):
-                at = len(self.captured)
-                found = floats(self.gradient[n](1, array("d", given[at:]), array("d", given[:at]))[0])
-            else:
-                found = self._replayed(roots, given)
-            return tuple([None if _is_zero(root) else x for root, x in zip(roots, found, strict=True)])
+    @cached_property
+    def writer(self) -> Run:
+        """Runs `forward_program` and writes the results into buffers."""
+        return self._runnable(self.forward_program, "writer")
 
-        return partials
+    def trained(self, numbers: Sequence[Value], count: int) -> Run:
+        """Writes the function and its derivative by each of the first `count` of `numbers`, added up over the rows.
 
-    def mean(self, batch: Batch) -> Primitive:
-        """The mean over the rows of `batch`, as an operation on `captured`. A TypeError if there is not one result."""
-        self._check_is_one("mean")
+        A call gets the numbers of `numbers`, which include all of `captured`.
+        """
+        self.check_one_result("trainer")
+        symbols = dict(zip(self.captured, self._captured, strict=True))
+        given = [symbols[x] if x in symbols else Symbol(self._trace, row=False) for x in numbers]
+        derivatives = dict(zip(self._captured, self.gradient, strict=False))
+        sums = [*self.roots, *[derivatives.get(x, 0.0) for x in given[:count]]]
+        return self._runnable(self.program((), sums, given), "writer")
 
-        def compute(*given: float) -> float:
-            _, sums = self.forward_total(batch.n, batch.numbers, array("d", given))
-            return float(sums[0]) / batch.n
+    def numbers(self, given: Sequence[float]) -> list[float]:
+        """The results for one row: `given` has the numbers of `captured`, then those of the inputs."""
+        at = len(self.captured)
+        return floats(self.forward(1, array("d", given[at:]), array("d", given[:at]))[0])
 
-        def partials(_: Any, *given: Any) -> tuple[Any, ...]:
-            if all(type(x) is float for x in given):
-                _, sums = self.total(batch.n, batch.numbers, array("d", given))
-                return tuple([x / batch.n for x in floats(sums)[1:]])
-            inputs, roots = iter(floats(joined(batch.n, batch.numbers))), self._gradients[0][: len(given)]
-            rows = [[*islice(inputs, self.width)] for _ in range(batch.n)]
-            each = [self._replayed(roots, (*given, *row)) for row in rows]
-            return tuple([sum_(*terms) / float(batch.n) for terms in zip(*each, strict=True)])
+    # --- Derivatives --------------------------------------------------------------------------------------------
 
-        return Primitive(f"mean({self.name})", compute, partials)
+    @cached_property
+    def gradient(self) -> list[Any]:
+        """The derivatives of the one result by `captured` and the inputs."""
+        with recording_with(self._trace):
+            return [self._trace.operand(x) for x in pull_back(self.roots, [1.0], [*self._captured, *self._inputs])]
 
-    def _check_is_one(self, what: str) -> None:
-        if len(self.roots) != 1 or not isinstance(self._result, Value):
-            raise TraceError(f"{what} takes a function that gives one Value; {self.name} gives {self._result!r}")
+    @cached_property
+    def derivative(self) -> Graph:
+        """The Jacobian of the results by `captured` and the inputs: the entries that are not zero everywhere.
 
-    def _replayed(self, roots: Sequence[Any], given: Sequence[Any]) -> list[Any]:
+        `_places` then has for each result the pairs of an argument's number and its entry's number.
+        """
+        with recording_with(self._trace):
+            jacobian = jacobian_of(self.roots, [*self._captured, *self._inputs])
+        roots: list[Any] = []
+        for begin, end in zip(jacobian.indptr, jacobian.indptr[1:], strict=False):
+            row = [(jacobian.indices[n], self._trace.operand(jacobian.values[n])) for n in range(begin, end)]
+            row = [(j, x) for j, x in row if type(x) is not float or x != 0.0]
+            self._places.append([(j, len(roots) + n) for n, (j, _) in enumerate(row)])
+            roots += [x for _, x in row]
+        captured = dict(zip(self._captured, self.captured, strict=True))
+        return Graph(f"grad({self.name})", self.backends, self._trace, self._inputs, captured, roots)
+
+    def partials(self, n: int, found: Sequence[Any]) -> tuple[Any, ...]:
+        """The derivatives of result `n`, out of all those that `derivative` found: None where it is zero everywhere."""
+        row: list[Any] = [None] * (len(self.captured) + self.width)
+        for place, entry in self._places[n]:
+            row[place] = found[entry]
+        return tuple(row)
+
+    # --- Calls on Values ----------------------------------------------------------------------------------------
+
+    def call(self, given: tuple[Any, ...]) -> list[Any]:
+        """The results for `given`, the Values and floats in place of `captured` and the inputs: floats if none is a
+        Value, else one node each, whose arguments are `given`. All of them share one run of the program."""
+        recorder, run = active_recorder(), _Call(self)
+        if recorder is not EAGER:
+            made: list[Any] = []
+            for n, root in enumerate(self.roots):
+                op = _Result(run, n)
+                x = checked(op, given, op(*given))
+                made.append(recorder.constant(root) if type(root) is float and type(x) is not float else x)
+            return made
+        numbers = numbers_of(given)
+        if numbers is None:
+            numbers = [x if type(x) is float else x.data for x in given]
+        found = run.results(tuple(numbers))
+        if all(type(x) is float for x in given):
+            return found
+        return [
+            recorder.constant(x) if type(root) is float else node_of(_Result(run, n), given, x)
+            for n, (root, x) in enumerate(zip(self.roots, found, strict=True))
+        ]
+
+    def nodes(self, given: tuple[Any, ...], found: list[float]) -> list[Value]:
+        """The results for `given` as Values, when their numbers `found` are known: leaves if no history is kept."""
+        run = _Call(self)
+        ops = [_Result(run, n) for n in range(len(found))]
+        if keeps_history():
+            return [checked(op, given, node_of(op, given, x)) for op, x in zip(ops, found, strict=True)]
+        return [constant(checked(op, given, Value(x))) for op, x in zip(ops, found, strict=True)]
+
+    def mean(self, batch: Batch) -> _Mean:
+        """The mean over the rows of `batch`, an operation on `captured`. A TypeError if there is not one result."""
+        self.check_one_result("mean")
+        return _Mean(self, batch)
+
+    def check_one_result(self, what: str) -> None:
+        """A TypeError unless the function returns one Value."""
+        if len(self.roots) != 1:
+            raise TypeError(f"{what} takes a function that gives one Value; {self.name} gives {len(self.roots)}")
+
+    def replayed(self, roots: Sequence[Any], given: Sequence[Any]) -> list[Any]:
         """`roots`, recorded anew with the Values and floats `given` in place of `captured` and the inputs."""
         new = dict(zip([*self._captured, *self._inputs], given, strict=False))
         for node in topological_order(*[x for x in roots if type(x) is not float]):
@@ -216,18 +220,276 @@ class Compiled:
                 new[node] = node.op(*[x if type(x) is float else new[x] for x in node.args])
         return [x if type(x) is float else new[x] for x in roots]
 
+
+class Compiled(Graph):
+    """The graph of what `f` computes from `tree`, its (args, kwargs), for any numbers in it.
+
+    `captured` are the Values outside that `f` uses; the numbers in the arguments are its inputs.
+    """
+
+    def __init__(self, f: Callable[..., Any], tree: Tree, backends: list[Backend]) -> None:
+        name = str(getattr(f, "__name__", None) or getattr(f, "name", type(f).__name__))
+        self.example = tree
+        trace, inputs = Trace(), list[Symbol]()
+        labels = iter(_names_of_inputs(f, tree))
+
+        def symbol(leaf: Any) -> Any:
+            label = next(labels)
+            if not is_number(leaf):
+                return leaf
+            inputs.append(Symbol(trace, row=True, label=label))
+            return inputs[-1]
+
+        args, kwargs = tree_map(symbol, tree)
+        with recording_with(trace):
+            result = f(*args, **kwargs)
+        if trace.made - len(inputs) > UNROLLED:
+            warn(
+                f"jit: {name} was unrolled into {trace.made - len(inputs):,} operations, which take long to compile: "
+                "write its long loops with fori_loop or scan",
+                stacklevel=4,
+            )
+        self.sparse = result if isinstance(result, Sparse) else None
+        self._result = result.values if isinstance(result, Sparse) else result
+        _check_result(name, self._result)
+        roots = [trace.operand(x) for x in tree_leaves(self._result) if isinstance(x, Value)]
+        simple = simplify(trace, roots)
+        values = {symbol: value for value, symbol in trace.captured.items()}
+        order = topological_order(*[x for x in simple if type(x) is not float])
+        # In the order of use, so that what is used together lies together: a layer's weights, neuron by neuron.
+        used = dict.fromkeys([x for node in order for x in node.args] + simple)
+        super().__init__(name, backends, trace, inputs, {x: values[x] for x in used if x in values}, roots)
+
+    def result(self, found: Iterable[Any]) -> Tree:
+        """What the function returns, with `found` in place of the Values."""
+        rest = iter(found)
+        return tree_map(lambda leaf: next(rest) if isinstance(leaf, Value) else leaf, self._result)
+
+    def plain_result(self, found: Any, arrays: bool) -> Any:
+        """What the function returns, with the numbers of the buffer `found` in place of the Values.
+
+        Lists become arrays if `arrays`; a sparse matrix becomes a SciPy array.
+        """
+        if self.sparse is not None:
+            return self.sparse.to_scipy(found)
+        if not arrays:
+            return self.result(floats(found))
+        import numpy
+
+        return self._in_arrays(numpy.array(found, dtype=float))
+
+    def stacked_result(self, n: int, found: Any) -> Any:
+        """What the function returns for each of `n` rows, as arrays with one axis more, for the rows."""
+        import numpy
+
+        build, _ = _builder(self._result, 0, rows=True)
+        return build(numpy.array(found, dtype=float).reshape(n, -1))
+
+    @cached_property
+    def _in_arrays(self) -> Callable[[Any], Any]:
+        """From the array of all results to what the function returns, with arrays in place of lists."""
+        build, _ = _builder(self._result, 0, rows=False)
+        return build
+
+    def make_entry(self, args: Tree) -> Callable[[tuple[Any, ...]], Any] | None:
+        """The fast way for a call on plain numbers: from the tuple of arguments to what the function returns.
+
+        It returns NotImplemented for arguments of another structure than `args`. None if there is no such way.
+        """
+        if self.captured or self.sparse is not None or not _is_template(self._result):
+            return None
+        arguments = tree_map(lambda leaf: float if is_number(leaf) else leaf, args)
+        results = tree_map(lambda leaf: float if isinstance(leaf, Value) else leaf, self._result)
+        array_type = getattr(sys.modules.get("numpy"), "ndarray", None)
+        for backend in self.backends:
+            with suppress(UnknownPrimitiveError):
+                entry: Callable[[tuple[Any, ...]], Any] | None = backend.entry(
+                    self.forward_program, arguments, results, array_type, self._finish
+                )
+                self.backend = backend.name
+                return entry
+        return None
+
+    def _finish(self, raw: bytearray) -> Any:
+        """What the function returns for arguments with arrays, from the memory of its results."""
+        import numpy
+
+        return self._in_arrays(numpy.frombuffer(raw))
+
+    def check_one_result(self, what: str) -> None:
+        """A TypeError unless the function returns one Value."""
+        if len(self.roots) != 1 or not isinstance(self._result, Value):
+            raise TraceError(f"{what} takes a function that gives one Value; {self.name} gives {self._result!r}")
+
+
+class _Call:
+    """One call on Values. Its results share one run of the program, and their derivatives one run of the Jacobian."""
+
+    __slots__ = ("_derivatives", "_given", "_graph", "_jacobian", "_numbers", "_results")
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._given: tuple[float, ...] | None = None  # what the results were computed from
+        self._results: list[float] = []
+        self._numbers: tuple[float, ...] | None = None  # what the Jacobian was computed from
+        self._jacobian: list[float] = []
+
     @property
-    def names(self) -> tuple[list[str], list[str]]:
-        """What to call `captured` and the inputs in source code, by and large."""
-        return [value.label or f"w{n}" for n, value in enumerate(self.captured)], [x.label for x in self._inputs]
+    def graph(self) -> Graph:
+        """The graph that was called."""
+        return self._graph
+
+    def results(self, given: tuple[float, ...]) -> list[float]:
+        """The numbers of all results."""
+        if self._given != given:
+            self._given, self._results = given, self._graph.numbers(given)
+        return self._results
+
+    def partials(self, n: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The derivatives of result `n`: floats of floats, nodes of Values."""
+        derivative = self._graph.derivative
+        if not all(type(x) is float for x in given):
+            return self._graph.partials(n, derivative.call(given))
+        if self._numbers != given:
+            self._numbers, self._jacobian = given, derivative.numbers(given)
+        return self._graph.partials(n, self._jacobian)
 
 
-def _is_zero(root: Any) -> bool:
-    return type(root) is float and root == 0.0
+class _Compiled(Primitive):
+    """An operation that runs a program. Made for each call, so it does not read the signature of its rule."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.selects = self.commutative = False
+        self.factors, self.arity, self.__doc__ = 0, None, None
+
+
+class _Result(_Compiled):
+    """Result `n` of a call."""
+
+    def __init__(self, call: _Call, n: int) -> None:
+        super().__init__(f"jit({call.graph.name})")
+        self._call, self._n = call, n
+
+    def compute(self, *given: float) -> float:
+        return self._call.results(given)[self._n]
+
+    def partials(self, _: Any, *given: Any) -> tuple[Any, ...]:
+        return self._call.partials(self._n, given)
+
+
+class _Mean(_Compiled):
+    """The mean of a graph's one result over the rows of a batch, from the numbers of its `captured`."""
+
+    def __init__(self, graph: Graph, batch: Batch) -> None:
+        super().__init__(f"mean({graph.name})")
+        self._graph, self._batch = graph, batch
+        self._known = b""  # the numbers that the gradient was computed from
+        self._sums: list[float] = []
+
+    def compute(self, *given: float) -> float:
+        return self.number(array("d", given))
+
+    def number(self, given: array[float]) -> float:
+        """The mean. Once a gradient of such a mean was asked for, one run of the program finds both at once."""
+        graph, batch = self._graph, self._batch
+        if graph.wants_gradient and keeps_history():
+            return self._totals(given)[0] / batch.n
+        _, sums = graph.forward_total(batch.n, batch.numbers, given)
+        return float(sums[0]) / batch.n
+
+    def _totals(self, given: array[float]) -> list[float]:
+        """The sum over the rows, and its gradient."""
+        known = given.tobytes()
+        if self._known != known or not self._sums:
+            _, sums = self._graph.total(self._batch.n, self._batch.numbers, given)
+            self._known, self._sums = known, floats(sums)
+        return self._sums
+
+    def partials(self, _: Any, *given: Any) -> tuple[Any, ...]:
+        graph, batch = self._graph, self._batch
+        if all(type(x) is float for x in given):
+            graph.wants_gradient = True
+            return tuple([x / batch.n for x in self._totals(array("d", given))[1:]])
+        inputs, roots = iter(floats(joined(batch.n, batch.numbers))), graph.gradient[: len(given)]
+        rows = [[*islice(inputs, graph.width)] for _ in range(batch.n)]
+        each = [graph.replayed(roots, (*given, *row)) for row in rows]
+        return tuple([sum_(*terms) / float(batch.n) for terms in zip(*each, strict=True)])
+
+
+def _is_template(tree: Tree) -> bool:
+    """Whether `tree` is made of exact lists, tuples and dicts, which the kernel can build."""
+    if not isinstance(tree, list | tuple | dict):
+        return True
+    branches = tree.values() if isinstance(tree, dict) else tree
+    return type(tree) in (list, tuple, dict) and all(map(_is_template, branches))
+
+
+def _builder(tree: Tree, at: int, rows: bool) -> tuple[Callable[[Any], Any], int]:
+    """The function from the array of the results, of which those from `at` on are for the Values in `tree`, to `tree`
+    with arrays in place of lists; and where the results after it begin.
+
+    If `rows`, the array of the results is a matrix with a row for each row of a batch, and every number an array.
+    """
+    import numpy
+
+    shape = _shape(tree)
+    if shape is not None:
+        end = at + prod(shape)
+        if rows:
+            return lambda x: x[:, at:end].reshape(-1, *shape), end
+        return (lambda x: float(x[at])) if shape == () else lambda x: x[at:end].reshape(shape), end
+    if not isinstance(tree, list | tuple | dict):
+        repeated = rows and isinstance(tree, Real)
+        return lambda x: numpy.full(len(x), float(tree)) if repeated else tree, at
+    builders = []
+    for branch in tree.values() if isinstance(tree, dict) else tree:
+        build, at = _builder(branch, at, rows)
+        builders.append(build)
+    if isinstance(tree, list) and not rows:
+        return lambda x: lists_to_arrays([build(x) for build in builders]), at
+    return lambda x: _like(tree, [build(x) for build in builders]), at
+
+
+def _like(tree: Tree, branches: list[Any]) -> Tree:
+    """A container like `tree` with other `branches`."""
+    if isinstance(tree, dict):
+        return dict(zip(tree, branches, strict=True))
+    if hasattr(tree, "_fields"):
+        return type(tree)(*branches)
+    return branches if isinstance(tree, list) else tuple(branches)
+
+
+def _shape(tree: Tree) -> tuple[int, ...] | None:
+    """() of a Value; the shape of lists, of lists of one shape each, of Values; None of anything else."""
+    if isinstance(tree, Value):
+        return ()
+    if type(tree) is not list:
+        return None
+    shapes = set(map(_shape, tree))
+    inner = shapes.pop() if len(shapes) == 1 else None
+    return None if inner is None else (len(tree), *inner)
+
+
+def checked(op: Primitive, args: tuple[Any, ...], z: T) -> T:
+    """`z`, the result of `op` on `args`, after the active recorder has checked it."""
+    if opened:
+        active_recorder().check(op, args, z)
+    return z
+
+
+def _check_result(name: str, result: Tree) -> None:
+    """A TypeError if a leaf of `result` may contain traced Values."""
+    for leaf in tree_leaves(result):
+        if not isinstance(leaf, Value | str | None) and not is_number(leaf):
+            raise TraceError(
+                f"jit takes a function that gives Values, numbers, strings and None, in lists, tuples and dicts; "
+                f"{name} gives {type(leaf).__name__}: give a list"
+            )
 
 
 def _names_of_inputs(f: Callable[..., Any], tree: Tree) -> list[str]:
-    """The name of each leaf of the arguments and keyword arguments: that of the parameter, and where the leaf is."""
+    """The name of each leaf of (args, kwargs): its parameter's name, followed by the path to the leaf."""
     args, kwargs = tree
     try:
         kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -1,4 +1,4 @@
-"""`jit`: plain scalar code, run as a compiled program, one node in the graph around it."""
+"""`jit`: plain scalar code, run as a compiled program. In the graph around it, a call is one node for each result."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from itertools import islice
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 from weakref import ref
 
-from autograd_lite.compiler.arguments import INTEGERS, batch, flatten, floats, is_number, joined, without_arrays
+from autograd_lite.calculus import Transformable
+from autograd_lite.compiler.arguments import INTEGERS, Batch, batch, flatten, floats, is_number, joined, without_arrays
 from autograd_lite.compiler.backends import find_backends
-from autograd_lite.compiler.compiled import Compiled
+from autograd_lite.compiler.compiled import Compiled, checked
 from autograd_lite.compiler.executors.straightline import source
 from autograd_lite.compiler.program import Program
 from autograd_lite.ieee import to_float
-from autograd_lite.primitives import Primitive
 from autograd_lite.recording import keeps_history
-from autograd_lite.trees import Tree, tree_map
-from autograd_lite.value import Value, active_recorder, constant, node_of, opened
+from autograd_lite.trees import Tree, has_numpy_array, tree_map
+from autograd_lite.value import EAGER, Value, active_recorder, node_of, opened
 
-T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+Entry: TypeAlias = Callable[[tuple[Any, ...]], Any]
 
 
 @overload
-def jit(f: Callable[..., Any], *, backend: Any = "auto", threads: int = 1) -> Jitted: ...
+def jit(f: Callable[P, R], *, backend: Any = "auto", threads: int = 1) -> Jitted[P, R]: ...
 @overload
-def jit(*, backend: Any = "auto", threads: int = 1) -> Callable[[Callable[..., Any]], Jitted]: ...
+def jit(*, backend: Any = "auto", threads: int = 1) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: int = 1) -> Any:
-    """`f`, compiled: a function of numbers, Values, and nested lists, tuples and dicts of them, that gives the same.
+    """`f` compiled: a function of numbers, Values, and nested lists, tuples, dicts and arrays of them that returns the
+    same.
 
         @jit
         def loss(x, y):
@@ -42,16 +45,28 @@ def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: 
 
         loss.mean(X, Y).backward()
 
-    The code of `f` runs once for each structure of its arguments, on Values without numbers. Other Values that it
-    reaches are captured: they are read at each call, and gradients flow on to them. What else it reaches is part of
-    the program for good, and so is a captured Value's `.data` where the code asks for it.
+    The code of `f` runs once for each structure of its arguments, on Values that have no number. Other Values that it
+    uses are captured: their numbers are read at each call, and gradients flow to them. Everything else that it uses
+    becomes a constant of the program, the `.data` of a captured Value included.
 
-    A result is one node with compiled partials: an infinite gradient that comes back to it times a partial of 0 is nan,
-    also where a relu or a where inside would let nothing through.
+    A call on plain numbers runs the program once and makes no nodes; if there is a NumPy array among the arguments,
+    lists in the result come as arrays. Where `f` captures Values, or is called with Values, each Value in the result is
+    one node with compiled derivatives, and the nodes of a call share one run of the program. In such a node, an
+    infinite gradient that comes back to it times a partial of 0 is nan, also where a relu or a where inside would have
+    dropped it.
 
-    `backend` is "native", "numpy" or "python"; "auto" takes the first of them that is there; a module such as jax.numpy
-    or torch runs the program on its arrays. The native one shares the rows of a large batch among as many `threads` as
-    are asked for; the last digits of a sum then depend on how many.
+    `grad`, `value_and_grad`, `jacobian`, `hessian`, `jvp`, `vjp` and `hvp` of a jitted function are compiled, too.
+
+    `backend` is "native", "numpy" or "python"; "auto" is the first of them that is installed; an array module such as
+    jax.numpy or torch runs the program on its arrays. With the native backend, `threads` threads share the rows of a
+    large batch; the last digits of a sum then depend on how many there are.
+
+    A TraceError if `f` needs the number of a traced Value; a UserWarning if a loop in it was unrolled into more than
+    100,000 operations.
+
+    >>> f = jit(lambda x: [x[0] * x[1], x[0] + x[1]])
+    >>> f([2.0, 3.0])
+    [6.0, 5.0]
     """
     if f is None:
         return lambda f: Jitted(f, backend, threads)
@@ -59,25 +74,41 @@ def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: 
 
 
 class _Cache(dict[Hashable, Compiled]):
-    """What was compiled, by the structure of the arguments; and what of it was asked for last."""
+    """The compiled functions by the structure of their arguments; and the caches of derived functions."""
 
-    latest: Compiled | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.latest: Compiled | None = None
+        self.entry: Entry = _no_entry  # the fast way for a call like the latest one
+        self.entries: dict[
+            Hashable, tuple[bool, Entry]
+        ] = {}  # and for others; whether NumPy was there when it was made
+        self.derived: dict[Hashable, _Cache] = {}
 
 
-class Jitted:
+def _no_entry(args: tuple[Any, ...]) -> Any:
+    """For a function that has no fast way."""
+    return NotImplemented
+
+
+class Jitted(Transformable, Generic[P, R]):
     """A function that runs as a compiled program. `jit` makes it."""
 
-    def __init__(self, f: Callable[..., Any], backend: Any, threads: int = 1) -> None:
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, f: Callable[P, R], backend: Any, threads: int = 1) -> None:
         if not callable(f):
             raise TypeError(f"jit takes a function, got {type(f).__name__}")
         self._f, self._options = f, (backend, threads)
         self.backends = find_backends(backend, threads)
         self._compiled = _Cache()
-        self._owners: dict[int, tuple[ref[Any], _Cache]] = {}  # of which this is a method, by id
-        update_wrapper(self, f, updated=())  # what else `f` has is not this one's
+        self._derived: dict[Hashable, Jitted[..., Any]] = {}
+        self._is_derived = False
+        self._owners: dict[int, tuple[ref[Any], _Cache]] = {}  # the objects whose method this is, by id
+        update_wrapper(self, f, updated=())  # without the attributes of `f`
 
     def __reduce__(self) -> Any:
-        """A name, if this is what its module has under it; or else what it was made from, to be compiled anew."""
+        """Its name, if its module has it under that name; else what it was made from, to be compiled again."""
         name = getattr(self, "__qualname__", "")
         with suppress(AttributeError, KeyError):
             if attrgetter(name)(sys.modules[self.__module__]) is self:
@@ -87,16 +118,23 @@ class Jitted:
             return Jitted, (self._f, backend, threads)
         return _jitted_on, (backend.__name__, self._f, threads)
 
-    def __get__(self, owner: Any, kind: type | None = None) -> Jitted:
-        """As a method of `owner`: with what was compiled for that, which goes when it goes.
+    def __get__(self, owner: Any, kind: type | None = None) -> Jitted[..., Any]:
+        """This as a method of `owner`, with the programs compiled for `owner`, which are dropped together with it.
 
-        Where no weak reference to `owner` can be made, it is compiled anew each time that it is asked for.
+        If no weak reference to `owner` can be made, the method is compiled anew each time it is looked up.
         """
         if owner is None or not hasattr(self._f, "__get__"):
             return self
-        method, bound = self._f.__get__(owner, kind), object.__new__(Jitted)
-        vars(bound).update(vars(self), _f=method, _compiled=self._cache_of(owner), _owners={}, __wrapped__=method)
-        return bound
+        return self._like(self._f.__get__(owner, kind), self._cache_of(owner), bound=True)
+
+    def _like(self, f: Callable[..., Any], cache: _Cache, bound: bool) -> Jitted[..., Any]:
+        """A jitted function of `f` with the same options, and its programs in `cache`."""
+        made: Jitted[..., Any] = object.__new__(Jitted)
+        vars(made).update(vars(self), _f=f, _compiled=cache, _derived={}, _owners={}, __wrapped__=f)
+        if not bound:
+            made._is_derived = True
+            update_wrapper(made, f, updated=())
+        return made
 
     def _cache_of(self, owner: Any) -> _Cache:
         owners, key = self._owners, id(owner)
@@ -107,52 +145,116 @@ class Jitted:
             owners[key] = ref(owner, lambda _: owners.pop(key, None)), cache
         return cache
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function gives; a Value in it is one node, made from the captured Values and the arguments."""
-        if active_recorder().inlines:
+    def transformed(self, key: Hashable, transform: Callable[[Callable[..., Any]], Any]) -> Jitted[..., Any]:
+        """The jitted function of `transform(f)`. Its programs are kept under `key`, and used again."""
+        made = self._derived.get(key)
+        if made is None:
+            cache = self._compiled.derived.setdefault(key, _Cache())
+            made = self._derived[key] = self._like(transform(self._f), cache, bound=False)
+        return made
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the function returns: numbers for numbers; otherwise Values, one node each."""
+        if not opened and not kwargs:
+            found: Any = self._compiled.entry(args)
+            if found is not NotImplemented:
+                return found  # type: ignore[no-any-return]
+        return self._call(args, kwargs)  # type: ignore[no-any-return]
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that the fast way does not know."""
+        recorder = active_recorder()
+        # A program of derivatives does not show a nan in the function itself, which anomaly detection looks for.
+        if recorder.inlines or (recorder.watches and self._is_derived):
             return self._f(*args, **kwargs)
         numbers: list[Any] = []
         structure = flatten((args, kwargs), numbers)
         compiled = self.compiled((args, kwargs), structure)
-        given = (*compiled.captured, *[to_float(x, "jit") if type(x) in INTEGERS else x for x in numbers])
+        numbers = [to_float(x, "jit") if type(x) in INTEGERS else x for x in numbers]
         try:
-            return compiled.result([_checked(op, given, op(*given)) for op in compiled.ops])
+            if compiled.captured or any(isinstance(x, Value) for x in numbers):
+                return compiled.result(compiled.call((*compiled.captured, *numbers)))
+            if opened:
+                results = array("d", compiled.call(tuple(numbers)))
+                return compiled.plain_result(results, has_numpy_array((args, kwargs)))
+            if not kwargs:
+                found = self._enter(compiled, structure, args)
+                if found is not NotImplemented:
+                    return found
+            results, _ = compiled.forward(1, array("d", numbers), array("d"))
+            return compiled.plain_result(results, has_numpy_array((args, kwargs)))
         except FloatingPointError as error:
             self._find(error, [(args, kwargs)])
 
-    def map(self, *columns: Any) -> list[Any]:
-        """`f` of each row: a list of what it gives. A column is an array, or a list with one item per row."""
+    def _enter(self, compiled: Compiled, structure: Hashable, args: tuple[Any, ...]) -> Any:
+        """Make the next calls of this structure fast, and this one if that is possible; else NotImplemented."""
+        cache, with_numpy = self._compiled, "numpy" in sys.modules
+        known, entry = cache.entries.get(structure, (False, None))
+        if entry is None or known is not with_numpy:
+            entry = compiled.make_entry(without_arrays(args)) or _no_entry
+            cache.entries[structure] = with_numpy, entry
+        cache.entry = entry
+        return entry(args)
+
+    def map(self, *columns: Any) -> Any:
+        """`f` of each row. A column is an array, or a list with one item per row.
+
+        A list of what `f` returns for each row; but if all columns are NumPy arrays and no Value is captured, what `f`
+        returns with an array of one axis more, for the rows, in the place of each number and each list of numbers.
+
+        >>> jit(lambda x, y: x * y).map([1.0, 2.0], [3.0, 4.0])
+        [3.0, 8.0]
+        """
         rows = batch(columns, "map", kind=self._array_type)
         if rows.numbers is None or active_recorder().inlines:
-            return [self(*row) for row in zip(*columns, strict=True)]
+            return [self._call(row, {}) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure)
         results, _ = compiled.forward(rows.n, rows.numbers, array("d", [x.data for x in compiled.captured]))
-        found, inputs = iter(floats(results)), iter(floats(joined(rows.n, rows.numbers)))
+        if not compiled.captured and not (opened and active_recorder().watches):
+            if compiled.sparse is None and all(map(has_numpy_array, columns)):
+                return compiled.stacked_result(rows.n, results)
+            found, k = floats(results), len(compiled.roots)
+            return [compiled.plain_result(array("d", found[i * k : i * k + k]), False) for i in range(rows.n)]
+        return self._map_nodes(compiled, rows, floats(results), columns)
+
+    def _map_nodes(self, compiled: Compiled, rows: Batch, found: list[float], columns: Any) -> list[Any]:
+        """What the function returns for each row, with nodes that have the numbers `found`."""
+        inputs, k = iter(floats(joined(rows.n, rows.numbers))), len(compiled.roots)
         each: list[Any] = []
         needs_args = keeps_history() or active_recorder().watches
         try:
-            for _ in range(rows.n):
+            for i in range(rows.n):
                 given = (*compiled.captured, *islice(inputs, compiled.width)) if needs_args else ()
-                each.append(compiled.result([_node(op, given, next(found)) for op in compiled.ops]))
+                each.append(compiled.result(compiled.nodes(given, found[i * k : i * k + k])))
         except FloatingPointError as error:
             self._find(error, [(tuple([column[len(each)] for column in columns]), {})])
         return each
 
     def mean(self, *columns: Any) -> Any:
-        """The mean of `f` over the rows, as one node made from the captured Values."""
+        """The mean of `f` over the rows: one node made from the captured Values, a float if there are none.
+
+        >>> w = Value(2.0)
+        >>> mean = jit(lambda x: w * x).mean([1.0, 3.0])
+        >>> mean.backward()
+        >>> mean.data, w.grad
+        (4.0, 2.0)
+        """
         rows = batch(columns, "mean", keep=keeps_history(), kind=self._array_type)
-        if rows.numbers is None or active_recorder().inlines:
-            each = [self(*row) for row in zip(*columns, strict=True)]
+        recorder = active_recorder()
+        if rows.numbers is None or recorder.inlines:
+            each = [self._call(row, {}) for row in zip(*columns, strict=True)]
             return sum(each) / len(each)
         compiled = self.compiled(rows.row, rows.structure)
         mean, given = compiled.mean(rows), tuple(compiled.captured)
+        if recorder is EAGER and given:
+            return node_of(mean, given, mean.number(array("d", [x.data for x in given])))
         try:
-            return _checked(mean, given, mean(*given))
+            return checked(mean, given, mean(*given))
         except FloatingPointError as error:
             self._find(error, [(row, {}) for row in zip(*columns, strict=True)])
 
     def _find(self, error: FloatingPointError, calls: list[Any]) -> NoReturn:
-        """Raise what the watch that raised `error` says of the lines inside: run on Values, as they were written."""
+        """Run the calls eagerly, so that the recorder that raised `error` names the line; else raise `error`."""
         for call in calls if active_recorder().watches else []:
             args, kwargs = tree_map(_value, without_arrays(call))
             self._f(*args, **kwargs)
@@ -163,7 +265,8 @@ class Jitted:
         found = self._compiled.get(structure)
         if found is None:
             found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self.backends)
-        self._compiled.latest = found
+        if found is not self._compiled.latest:
+            self._compiled.latest, self._compiled.entry = found, _no_entry
         return found
 
     @property
@@ -179,12 +282,12 @@ class Jitted:
 
     @property
     def program(self) -> Program:
-        """The function and its gradient, added up over the rows, for arguments like the last ones."""
+        """The program of the function and its gradient, added up over the rows, for arguments like the latest ones."""
         return self._called().total_program
 
     @property
     def source(self) -> str:
-        """`program` as Python."""
+        """`program` as Python source."""
         compiled = self._called()
         return source(compiled.total_program, *compiled.names)
 
@@ -229,24 +332,10 @@ class Jitted:
         return self._compiled.latest
 
 
-def _jitted_on(module: str, f: Callable[..., Any], threads: int) -> Jitted:
+def _jitted_on(module: str, f: Callable[..., Any], threads: int) -> Jitted[..., Any]:
     """`f` jitted, with the array module of that name as its backend."""
     return Jitted(f, import_module(module), threads)
 
 
 def _value(x: Any) -> Any:
     return Value(x) if is_number(x) and not isinstance(x, Value) else x
-
-
-def _node(op: Primitive, args: tuple[Any, ...], number: float) -> Value:
-    """The Value of `op` on `args`, of which the number is known."""
-    if keeps_history():
-        return _checked(op, args, node_of(op, args, number))
-    return constant(_checked(op, args, Value(number)))
-
-
-def _checked(op: Primitive, args: tuple[Any, ...], z: T) -> T:
-    """Let the active recorder check `z`, the result of `op` on `args`, and return it."""
-    if opened:
-        active_recorder().check(op, args, z)
-    return z

@@ -101,6 +101,10 @@ class Trace(Recorder):
         """A Symbol that equals `x` and is no other's: what a function is differentiated by, inside the trace."""
         return self._node(p.sum_, (self.operand(x),))
 
+    def constant(self, x: float) -> Constant:
+        """A Constant, so that the number stays part of the program."""
+        return Constant(self, x)
+
     def symbol_for(self, x: Value) -> Symbol:
         """The Symbol for `x`, to differentiate it or by it.
 

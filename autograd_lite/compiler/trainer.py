@@ -16,7 +16,7 @@ from autograd_lite.graph import topological_order
 from autograd_lite.value import Value, active_recorder, opened
 
 
-def trainer(loss: Jitted, optimizer: Optimizer) -> Trainer:
+def trainer(loss: Jitted[..., Any], optimizer: Optimizer) -> Trainer:
     """What makes one step of `optimizer` on the mean of `loss` over the rows of each batch that it is called with.
 
         step = trainer(jit(loss), SGD(model.parameters(), lr=0.1))
@@ -38,7 +38,7 @@ def trainer(loss: Jitted, optimizer: Optimizer) -> Trainer:
 class Trainer:
     """Steps of an optimiser on the mean of a jitted loss. `trainer` makes it."""
 
-    def __init__(self, loss: Jitted, optimizer: Optimizer) -> None:
+    def __init__(self, loss: Jitted[..., Any], optimizer: Optimizer) -> None:
         self.loss, self.optimizer = loss, optimizer
         self._parameters = list(optimizer.parameters)
         self._steps = 0

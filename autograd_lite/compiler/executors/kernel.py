@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -182,6 +183,22 @@ def executor(
         return results, sums
 
     return run
+
+
+def entry(
+    program: Program,
+    arguments: Any,
+    results: Any,
+    array_type: type | None,
+    finish: Callable[[bytearray], Any],
+    **options: Any,
+) -> Callable[[tuple[Any, ...]], Any]:
+    """The function from a tuple of arguments to results of a program without captured numbers and sums: one row.
+
+    `arguments` and `results` are templates, in which `float` stands for a number: see kernel_call.h. The function
+    returns NotImplemented for arguments of another structure, and finish(memory of the results) if there were arrays.
+    """
+    return partial(load(program, **options).call, arguments, results, array_type, finish)
 
 
 def writer(program: Program, threads: int = 1, kind: str | None = None) -> Callable[..., None]:

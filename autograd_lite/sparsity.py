@@ -1,0 +1,142 @@
+"""The sparsity of derivatives: which result depends on which input, and how few sweeps give all derivatives.
+
+Columns of a Jacobian that share no row can be found in one forward sweep, whose tangent is their sum (Curtis, Powell,
+Reid 1974, "On the estimation of sparse Jacobian matrices"). Groups of such columns are the colours of a graph. A
+symmetric matrix needs fewer groups, a star colouring: an entry may be read in its row or in its column (Gebremedhin,
+Manne, Pothen 2005, "What color is your Jacobian?").
+
+A *pattern* is a list with one int for each row: bit j says that the row may have an entry in column j.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache, cached_property
+from typing import Any
+
+from autograd_lite import primitives as p
+from autograd_lite.graph import topological_order
+from autograd_lite.primitives import Primitive
+
+
+class Sparse:
+    """A matrix in compressed rows (CSR): row i has the `values` from indptr[i] to indptr[i + 1], at the columns
+    `indices`, which are in increasing order. `values` are Values or floats."""
+
+    def __init__(self, values: list[Any], indices: list[int], indptr: list[int], shape: tuple[int, int]) -> None:
+        self.values, self.indices, self.indptr, self.shape = values, indices, indptr, shape
+
+    def rows(self) -> Iterator[list[Any]]:
+        """The rows as full lists, with 0.0 where there is no entry."""
+        for begin, end in zip(self.indptr, self.indptr[1:], strict=False):
+            row = [0.0] * self.shape[1]
+            for j, x in zip(self.indices[begin:end], self.values[begin:end], strict=True):
+                row[j] = x
+            yield row
+
+    @cached_property
+    def _arrays(self) -> tuple[Any, Any]:
+        import numpy
+
+        return numpy.array(self.indices, dtype=numpy.int32), numpy.array(self.indptr, dtype=numpy.int32)
+
+    def to_scipy(self, values: Any) -> Any:
+        """A `scipy.sparse.csr_array` of this pattern with `values`, an array or a list of floats.
+
+        All arrays of one pattern share its indices. An ImportError without SciPy.
+        """
+        try:
+            import numpy
+            from scipy.sparse import csr_array  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise ImportError("sparse=True needs SciPy: pip install scipy") from error
+        return csr_array((numpy.asarray(values, dtype=float), *self._arrays), shape=self.shape)
+
+
+def dependencies(ys: Sequence[Any], xs: Sequence[Any]) -> list[int]:
+    """The pattern of the Jacobian: for each of `ys`, Values and floats, the set of those of `xs` that it depends on.
+
+    A dependence through which no derivative flows, as through `detach` and `step`, does not count.
+    """
+    order = topological_order(*[y for y in ys if type(y) is not float])
+    uses = Counter([x for node in order for x in node.args if type(x) is not float])
+    uses.update([y for y in ys if type(y) is not float])
+    found = {x: 1 << j for j, x in enumerate(xs)}
+    for node in order:
+        op, args = node.op, node.args
+        if op is None:
+            continue
+        mask = found.get(node, 0)
+        active = _active(op) or (True,) * len(args)
+        for x, flows in zip(args, active, strict=True):
+            if type(x) is not float:
+                if flows:
+                    mask |= found.get(x, 0)
+                uses[x] -= 1
+                if not uses[x]:  # a set may be large, and there is one for each node
+                    found.pop(x, None)
+        if mask:
+            found[node] = mask
+    return [0 if type(y) is float else found.get(y, 0) for y in ys]
+
+
+@cache
+def _active(op: Primitive) -> tuple[bool, ...]:
+    """For each argument of a primitive of the table, whether a derivative flows to it; () if to all of them."""
+    if not op.arity or op not in vars(p).values():
+        return ()
+    return tuple([dx is not None for dx in op.partials(0.5, *[0.5] * op.arity)])
+
+
+def members(mask: int) -> list[int]:
+    """The positions of the bits of `mask`, in increasing order."""
+    found = []
+    while mask:
+        low = mask & -mask
+        found.append(low.bit_length() - 1)
+        mask ^= low
+    return found
+
+
+def transposed(pattern: Sequence[int], columns: int) -> list[int]:
+    """The pattern of the transposed matrix."""
+    found = [0] * columns
+    for i, mask in enumerate(pattern):
+        for j in members(mask):
+            found[j] |= 1 << i
+    return found
+
+
+def color_columns(pattern: Sequence[int], columns: int) -> list[int]:
+    """A colour for each column, such that columns of one colour share no row: greedily, from the first on."""
+    rows_of, conflicts = transposed(pattern, columns), list[int]()  # the rows that the columns of each colour have
+    colors = []
+    for rows in rows_of:
+        color = next((c for c, taken in enumerate(conflicts) if not taken & rows), len(conflicts))
+        if color == len(conflicts):
+            conflicts.append(0)
+        conflicts[color] |= rows
+        colors.append(color)
+    return colors
+
+
+def star_colors(pattern: Sequence[int]) -> list[int]:
+    """A star colouring of a symmetric `pattern`: neighbours differ, and a path of four vertices has three colours.
+
+    Greedy, from the vertices with the most neighbours on (algorithm 4.1 of Gebremedhin, Manne, Pothen 2005).
+    """
+    n = len(pattern)
+    neighbours = [[j for j in members(mask) if j != i] for i, mask in enumerate(pattern)]
+    colors = [-1] * n
+    for v in sorted(range(n), key=lambda v: -len(neighbours[v])):
+        forbidden = set()
+        for w in neighbours[v]:
+            forbidden.add(colors[w])
+            for x in neighbours[w]:
+                if x == v or colors[x] < 0 or colors[x] in forbidden:
+                    continue
+                if colors[w] < 0 or any(y != w and colors[y] == colors[w] for y in neighbours[x]):
+                    forbidden.add(colors[x])
+        colors[v] = next(c for c in range(n + 1) if c not in forbidden)
+    return colors
