@@ -7,7 +7,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from math import prod
 from numbers import Real
@@ -49,6 +49,7 @@ class Graph:
         roots: list[Any],
     ) -> None:
         self.name, self.backends, self.roots = name, backends, roots
+        self.title = f"jit({name})"  # of the operation that a call records
         self.backend = backends[0].name
         self._trace, self._inputs = trace, inputs
         self._captured, self.captured = list(captured), list(captured.values())
@@ -179,7 +180,7 @@ class Graph:
         if recorder is not EAGER:
             made: list[Any] = []
             for n, root in enumerate(self.roots):
-                op = _Result(run, n)
+                op = run.operation(n)
                 x = checked(op, given, op(*given))
                 made.append(recorder.constant(root) if type(root) is float and type(x) is not float else x)
             return made
@@ -190,25 +191,25 @@ class Graph:
         if all(type(x) is float for x in given):
             return found
         return [
-            recorder.constant(x) if type(root) is float else node_of(_Result(run, n), given, x)
+            recorder.constant(x) if type(root) is float else node_of(run.operation(n), given, x)
             for n, (root, x) in enumerate(zip(self.roots, found, strict=True))
         ]
 
     def nodes(self, given: tuple[Any, ...], found: list[float]) -> list[Value]:
         """The results for `given` as Values, when their numbers `found` are known: leaves if no history is kept."""
         run = _Call(self)
-        ops = [_Result(run, n) for n in range(len(found))]
+        ops = [run.operation(n) for n in range(len(found))]
         if keeps_history():
             return [checked(op, given, node_of(op, given, x)) for op, x in zip(ops, found, strict=True)]
         return [constant(checked(op, given, Value(x))) for op, x in zip(ops, found, strict=True)]
 
     def mean(self, batch: Batch) -> _Mean:
-        """The mean over the rows of `batch`, an operation on `captured`. A TypeError if there is not one result."""
+        """The mean over the rows of `batch`. A TraceError if the function does not return one Value."""
         self.check_one_result("mean")
         return _Mean(self, batch)
 
     def check_one_result(self, what: str) -> None:
-        """A TypeError unless the function returns one Value."""
+        """A TraceError unless the function returns one Value."""
         if len(self.roots) != 1:
             raise TypeError(f"{what} takes a function that gives one Value; {self.name} gives {len(self.roots)}")
 
@@ -317,7 +318,7 @@ class Compiled(Graph):
         return self._in_arrays(numpy.frombuffer(raw))
 
     def check_one_result(self, what: str) -> None:
-        """A TypeError unless the function returns one Value."""
+        """A TraceError unless the function returns one Value."""
         if len(self.roots) != 1 or not isinstance(self._result, Value):
             raise TraceError(f"{what} takes a function that gives one Value; {self.name} gives {self._result!r}")
 
@@ -325,7 +326,7 @@ class Compiled(Graph):
 class _Call:
     """One call on Values. Its results share one run of the program, and their derivatives one run of the Jacobian."""
 
-    __slots__ = ("_derivatives", "_given", "_graph", "_jacobian", "_numbers", "_results")
+    __slots__ = ("_given", "_graph", "_jacobian", "_numbers", "_results")
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -334,10 +335,9 @@ class _Call:
         self._numbers: tuple[float, ...] | None = None  # what the Jacobian was computed from
         self._jacobian: list[float] = []
 
-    @property
-    def graph(self) -> Graph:
-        """The graph that was called."""
-        return self._graph
+    def operation(self, n: int) -> Primitive:
+        """The operation that gives result `n`."""
+        return Primitive(self._graph.title, partial(self._number, n), partial(self._partials, n), arity=None)
 
     def results(self, given: tuple[float, ...]) -> list[float]:
         """The numbers of all results."""
@@ -345,7 +345,10 @@ class _Call:
             self._given, self._results = given, self._graph.numbers(given)
         return self._results
 
-    def partials(self, n: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _number(self, n: int, *given: float) -> float:
+        return self.results(given)[n]
+
+    def _partials(self, n: int, _: Any, *given: Any) -> tuple[Any, ...]:
         """The derivatives of result `n`: floats of floats, nodes of Values."""
         derivative = self._graph.derivative
         if not all(type(x) is float for x in given):
@@ -355,40 +358,19 @@ class _Call:
         return self._graph.partials(n, self._jacobian)
 
 
-class _Compiled(Primitive):
-    """An operation that runs a program. Made for each call, so it does not read the signature of its rule."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.selects = self.commutative = False
-        self.factors, self.arity, self.__doc__ = 0, None, None
-
-
-class _Result(_Compiled):
-    """Result `n` of a call."""
-
-    def __init__(self, call: _Call, n: int) -> None:
-        super().__init__(f"jit({call.graph.name})")
-        self._call, self._n = call, n
-
-    def compute(self, *given: float) -> float:
-        return self._call.results(given)[self._n]
-
-    def partials(self, _: Any, *given: Any) -> tuple[Any, ...]:
-        return self._call.partials(self._n, given)
-
-
-class _Mean(_Compiled):
+class _Mean:
     """The mean of a graph's one result over the rows of a batch, from the numbers of its `captured`."""
 
+    __slots__ = ("_batch", "_graph", "_known", "_sums")
+
     def __init__(self, graph: Graph, batch: Batch) -> None:
-        super().__init__(f"mean({graph.name})")
         self._graph, self._batch = graph, batch
         self._known = b""  # the numbers that the gradient was computed from
         self._sums: list[float] = []
 
-    def compute(self, *given: float) -> float:
-        return self.number(array("d", given))
+    def operation(self) -> Primitive:
+        """The operation on the captured Values."""
+        return Primitive(f"mean({self._graph.name})", self._compute, self._partials, arity=None)
 
     def number(self, given: array[float]) -> float:
         """The mean. Once a gradient of such a mean was asked for, one run of the program finds both at once."""
@@ -398,6 +380,9 @@ class _Mean(_Compiled):
         _, sums = graph.forward_total(batch.n, batch.numbers, given)
         return float(sums[0]) / batch.n
 
+    def _compute(self, *given: float) -> float:
+        return self.number(array("d", given))
+
     def _totals(self, given: array[float]) -> list[float]:
         """The sum over the rows, and its gradient."""
         known = given.tobytes()
@@ -406,7 +391,7 @@ class _Mean(_Compiled):
             self._known, self._sums = known, floats(sums)
         return self._sums
 
-    def partials(self, _: Any, *given: Any) -> tuple[Any, ...]:
+    def _partials(self, _: Any, *given: Any) -> tuple[Any, ...]:
         graph, batch = self._graph, self._batch
         if all(type(x) is float for x in given):
             graph.wants_gradient = True
@@ -479,7 +464,7 @@ def checked(op: Primitive, args: tuple[Any, ...], z: T) -> T:
 
 
 def _check_result(name: str, result: Tree) -> None:
-    """A TypeError if a leaf of `result` may contain traced Values."""
+    """A TraceError if a leaf of `result` may contain traced Values."""
     for leaf in tree_leaves(result):
         if not isinstance(leaf, Value | str | None) and not is_number(leaf):
             raise TraceError(

@@ -246,10 +246,11 @@ class Jitted(Transformable, Generic[P, R]):
             return sum(each) / len(each)
         compiled = self.compiled(rows.row, rows.structure)
         mean, given = compiled.mean(rows), tuple(compiled.captured)
+        op = mean.operation()
         if recorder is EAGER and given:
-            return node_of(mean, given, mean.number(array("d", [x.data for x in given])))
+            return node_of(op, given, mean.number(array("d", [x.data for x in given])))
         try:
-            return checked(mean, given, mean(*given))
+            return checked(op, given, op(*given))
         except FloatingPointError as error:
             self._find(error, [(row, {}) for row in zip(*columns, strict=True)])
 
