@@ -52,7 +52,7 @@ def mapped(x):
     """What `observation` gives for each camera and each point: arrays with a row for each pair."""
     cameras, points = x[: 6 * CAMERAS].reshape(-1, 6), x[6 * CAMERAS :].reshape(-1, 3)
     rows = observation.map(np.repeat(cameras, len(points), 0), np.tile(points, (CAMERAS, 1)))
-    return [np.array([[x.data for x in np.ravel(part)] for part in parts]) for parts in zip(*rows, strict=True)]
+    return [part.reshape(len(part), -1) for part in rows]
 
 
 def adjust(seen, start):

@@ -79,7 +79,7 @@ def main() -> None:
     side = options.side
     spot, years = np.meshgrid(np.linspace(60, 140, side), np.linspace(0.05, 2, side))
     columns = [x.reshape(-1) for x in (spot, years, np.full_like(spot, 0.03), np.full_like(spot, 0.25))]
-    found = np.array([[float(x.data) for x in row] for row in greeks.map(*columns)]).T
+    found = np.array(greeks.map(*columns))
     errors = [np.max(np.abs(x - y)) / np.max(np.abs(y)) for x, y in zip(found, by_hand(*columns), strict=True)]
     print(f"{side * side:,} options, {len(found)} numbers each; largest error against the textbook {max(errors):.1e}")
     plot(side, spot, years, found, options.plot)

@@ -67,7 +67,7 @@ def waves(x: Any, y: Any) -> Any:
 
 
 def mapped(x: Any, y: Any) -> list[float]:
-    return [v.data for v in waves.map(x, y)]
+    return list(waves.map(x, y))
 
 
 def columns() -> tuple[Any, Any]:
