@@ -24,6 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* KERNEL_PLAIN builds what a compiler without the extensions of GNU C would: tests use it. */
+#if defined(__GNUC__) && !defined(KERNEL_PLAIN)
+#define HAS_GNU_C
+#endif
+
 #if !defined(_WIN32)
 #define HAS_THREADS
 #include <pthread.h>
@@ -535,7 +540,7 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define ROUTINE static TARGET
 #define UNROLL
 #define ONCE
-#ifdef __GNUC__
+#ifdef HAS_GNU_C
 #define NOINLINE __attribute__((noinline))
 #define INLINE static inline __attribute__((always_inline)) TARGET
 #else
@@ -557,7 +562,7 @@ typedef struct Kind {
 #include "kernel_plain.h"
 
 /* The other kinds need a compiler with vector types, and a machine that evaluates doubles in double precision. */
-#if defined(__GNUC__) && FLT_EVAL_METHOD == 0
+#if defined(HAS_GNU_C) && FLT_EVAL_METHOD == 0
 #define HAS_VECTORS
 #undef UNROLL
 #define UNROLL _Pragma("GCC unroll 8")

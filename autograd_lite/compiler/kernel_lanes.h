@@ -628,7 +628,7 @@ static void run_tape(const Program *program, const Numbers *given, const Step *s
 #define A numbers[step->a]
 #define B numbers[step->b]
 #define C numbers[step->c]
-#ifdef __GNUC__
+#ifdef HAS_GNU_C
 #define LABEL(name, _) &&do_##name,
 #define STEP_LABEL(name) &&do_##name,
     static const void *const LABELS[] = {PRIMITIVES(LABEL, LABEL, LABEL) REDUCTIONS(LABEL) STEP_CODES(STEP_LABEL)};
