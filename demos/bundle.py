@@ -2,8 +2,8 @@
 
     python demos/bundle.py --plot out/bundle.png
 
-An observation depends on one camera and one point only, so the Jacobian is sparse: 9 numbers in each row. It is
-compiled for one observation and mapped over all of them; SciPy's `least_squares` takes it as a sparse matrix.
+An observation depends on one camera and one point, so a row of the Jacobian has 9 numbers. They are compiled for one
+observation and mapped over all; SciPy's `least_squares` takes them as a sparse matrix.
 """
 
 import argparse
