@@ -24,6 +24,7 @@ LANGUAGES: dict[str, Callable[[str], Language]] = {
     ".py": lambda _: Python(),
     ".js": lambda _: JavaScript(),
 }
+NAMES = {".c": "C", ".py": "Python", ".js": "JavaScript", ".onnx": "ONNX"}
 SUFFIXES = (*LANGUAGES, ".onnx")
 PRECISIONS = ("double", "float")
 CAPTURED = ("constants", "arguments")
@@ -50,7 +51,7 @@ def export(
         raise ValueError(f"numbers in a {file.suffix} file are doubles: leave out precision='float', or export to .c")
     if captured == "arguments" and file.suffix == ".onnx":
         raise ValueError("an .onnx model has rows of inputs: export it with captured='constants'")
-    exported = Exported(f, example, gradient, hvp, captured == "arguments")
+    exported = Exported(f, example, NAMES[file.suffix], gradient, hvp, captured == "arguments")
     if file.suffix == ".onnx":
         from autograd_lite.compiler.export.onnx import model
 

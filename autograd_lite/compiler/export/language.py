@@ -132,18 +132,11 @@ class Language:
         return wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
     def definitions(self, listing: Listing) -> list[str]:
-        """The definitions of the functions that the listing needs and the language does not have.
-
-        A ValueError if it uses a primitive that is not in the tables.
-        """
+        """The definitions of the functions that the listing needs and the language does not have."""
         found: dict[str, str] = {}
         for op in listing.primitives:
             if op in self.operators or op in (p.sum_, p.dot, p.detach):
                 continue
-            if op.name not in self.functions or not is_standard(op):
-                raise ValueError(
-                    f"export: {self.name} has no primitive {op.name!r}: write the function with autograd_lite's own"
-                )
             definition = self.functions[op.name][1]
             for needed in self.needs(definition):
                 found.setdefault(needed, self.functions[needed][1])
@@ -182,8 +175,3 @@ class Language:
     def heading(self, listing: Listing, function: Function) -> list[str]:
         """What the comment above a function says."""
         return wrap(function.about, WIDTH - 4)
-
-
-def is_standard(op: Primitive) -> bool:
-    """Whether `op` is a primitive of the table, and not a user's."""
-    return getattr(p, op.name, None) is op or getattr(p, op.name + "_", None) is op

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from autograd_lite import primitives
 from autograd_lite.calculus import pull_back, push_forward
 from autograd_lite.compiler.arguments import is_number, without_arrays
 from autograd_lite.compiler.executors.straightline import executor
@@ -30,6 +31,7 @@ from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
 from autograd_lite.ieee import to_float
 from autograd_lite.naming import names_of
+from autograd_lite.primitives import Primitive
 from autograd_lite.recording import recording_with
 from autograd_lite.trees import Tree, tree_leaves, tree_map, tree_paths
 from autograd_lite.value import Value
@@ -62,13 +64,21 @@ class Output(NamedTuple):
 
 
 class Exported:
-    """`f` traced on the structure of `example`, and what is exported of it.
+    """`f` traced on the structure of `example`, and what is exported of it to `language`.
+
+    A ValueError if `f` uses an operation that is not in the table of primitives.
 
     `captured_as_arguments`: the Values that `f` captured become an argument, and derivatives by them are exported too.
     """
 
     def __init__(
-        self, f: Callable[..., Any], example: Tree, gradient: bool, hvp: bool, captured_as_arguments: bool
+        self,
+        f: Callable[..., Any],
+        example: Tree,
+        language: str,
+        gradient: bool,
+        hvp: bool,
+        captured_as_arguments: bool,
     ) -> None:
         self.gradient, self.hvp = gradient, hvp
         self.label = getattr(f, "__name__", None) or type(f).__name__
@@ -86,6 +96,12 @@ class Exported:
             raise TypeError(f"export takes a function that gives numbers; {self.label} gives {_short(result)}")
         self.is_one = leaves[0] is result
         self.roots = [self.trace.operand(x) for x in leaves]
+        for node in topological_order(*[x for x in self.roots if type(x) is not float]):
+            if node.op is not None and not is_standard(node.op):
+                raise ValueError(
+                    f"export: {language} has no primitive {node.op.name!r}: write the function with autograd_lite's "
+                    "own, and loops with Python's for"
+                )
         if hvp and not self.is_one:
             raise TypeError(f"export: hvp needs a function that gives one number; {self.label} gives {len(leaves)}")
         values = {symbol: value for value, symbol in self.trace.captured.items()}
@@ -290,6 +306,11 @@ def _parameter_names(f: Callable[..., Any], count: int) -> list[str]:
     except (TypeError, ValueError):
         names = []
     return (names + [f"x{n}" for n in range(len(names), count)])[:count]
+
+
+def is_standard(op: Primitive) -> bool:
+    """Whether `op` is in the table of primitives, and not a user's."""
+    return getattr(primitives, op.name, None) is op or getattr(primitives, op.name + "_", None) is op
 
 
 def _short(x: Any) -> str:
