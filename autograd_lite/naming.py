@@ -1,7 +1,7 @@
 """Names for values: the path of a parameter in its module, `x0` for an input. Imports nothing of ours.
 
-Owners (modules) register themselves when they are made, weakly. Nothing happens until a picture, a text or an error
-asks: then the attributes of the owners that are alive are searched for the values in question.
+Owners (modules) register themselves when they are made, by a weak reference. Nothing else happens until a picture, a
+text or an error asks for names: then the attributes of the living owners are searched for the values in question.
 """
 
 from __future__ import annotations
@@ -37,9 +37,12 @@ class Place(NamedTuple):
 def register_owner(owner: object) -> None:
     """Let pictures, texts and errors name the Values in the attributes of `owner` by their path.
 
-    `nn.Module` calls this for every module that is made. `owner` is held weakly; its attributes are read only when
-    somebody asks for a name, so a Value that is assigned later has its name, too.
+    `nn.Module` calls this for every module that is made. `owner` is held by a weak reference. Its
+    attributes are read when a name is asked for, so Values that are assigned later have names too. A TypeError if it
+    has no attributes or takes no weak reference.
     """
+    if not hasattr(owner, "__dict__"):
+        raise TypeError(f"register_owner takes an object with attributes, got {type(owner).__name__}")
     _owners[next(_serial)] = owner
 
 
@@ -111,7 +114,7 @@ def names_and_places(nodes: list[Any]) -> tuple[dict[Any, str], dict[Any, Place]
 
 
 def places_of(nodes: Iterable[Any]) -> dict[Any, Place]:
-    """Where each of `nodes` is held, of those that an owner that is alive holds.
+    """The place of each of `nodes` that a living owner holds.
 
     A module inside another is known by the path from the outermost one. Where parameters of several outermost modules
     are among `nodes`, every path begins with the title of its module: the name that `name_values` gave it, else its

@@ -2,22 +2,24 @@
 
     python demos/expressions.py
 
-The picture in the README is what `--out demos/expression.svg` writes.
+The picture in the README is what `--out demos/expression.svg` writes. Beside it stands a page that steps forward and
+backward through the expression: open it in a browser.
 """
 
 import argparse
+from pathlib import Path
 
-from autograd_lite import Value, draw, tanh, to_text
+from autograd_lite import Value, draw, explain, name_values, tanh, to_html, to_text
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--out", default="out/expression.svg", help="the picture: .svg, .png, .pdf or .dot (%(default)s)")
 options = parser.parse_args()
 
 # Build. Every operation records what it was made from.
-a = Value(2.0, label="a")
-b = Value(-0.5, label="b")
+a = Value(2.0)
+b = Value(-0.5)
 y = tanh(a * b + b**2)
-y.label = "y"
+name_values(a=a, b=b, y=y)  # or name_values(locals())
 
 # Differentiate. `backward` leaves dy/dv in the `grad` of every v under y.
 y.backward()
@@ -36,6 +38,13 @@ print(f"y is {y.op} of {total.data}, which is {total.op} of {[x.data for x in to
 print()
 print(to_text(y))
 
+# Ask why. The derivative is the sum over all paths from b to y.
+print()
+print(explain(y, b))
+
 # Draw.
 print()
 print("wrote", draw(y).render(outfile=options.out, cleanup=True))
+page = Path(options.out).with_suffix(".html")
+to_html(y, page)
+print("wrote", page)

@@ -3,7 +3,8 @@
     python demos/moons.py --out out
 
 The network is MLP(2, [16, 16, 1]), 337 parameters; the loss is the hinge loss, with weight decay. It prints a line for
-each epoch and writes two pictures: the decision boundary, and the graph of one neuron of the trained network.
+each epoch and writes three pictures: the decision boundary, the loss of all points through the trained network, and
+the graph of one of its neurons.
 """
 
 import argparse
@@ -43,6 +44,15 @@ def draw_neuron(neuron: nn.Neuron, point: list[float], file: Path) -> Path:
     return Path(draw(output).render(outfile=file, cleanup=True))
 
 
+def draw_network(model: nn.MLP, X: list[list[float]], y: list[float], file: Path) -> Path:
+    """Write the graph of the loss over all points, with the gradients: one box for each neuron, for all the rows."""
+    model.zero_grad()
+    loss = nn.hinge([model(x) for x in X], y)
+    loss.label = "loss"
+    loss.backward()
+    return Path(draw(loss).render(outfile=file, cleanup=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train MLP(2, [16, 16, 1]) on two moons.")
     parser.add_argument("--steps", type=int, default=80, help="full-batch gradient steps (%(default)s)")
@@ -70,6 +80,7 @@ def main() -> None:
     ax.figure.savefig(options.out / "moons_boundary.png")
     print(f"wrote {options.out / 'moons_boundary.png'}")
 
+    print(f"wrote {draw_network(model, X, y, options.out / 'moons_network.svg')}")
     active = max(model.layers[0].neurons, key=lambda neuron: neuron(X[0]).data)
     print(f"wrote {draw_neuron(active, X[0], options.out / 'moons_neuron.svg')}")
 

@@ -1,4 +1,4 @@
-"""Pictures of graphs: what they say, how they are rendered, and what is said where they cannot be."""
+"""Pictures of graphs: their content, how they are rendered, and the errors if they cannot be."""
 
 # ruff: noqa: A004, RUF001
 import doctest
@@ -13,12 +13,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+import nn
 from autograd_lite import (
     Value,
     dot,
     draw,
     exp,
     maximum,
+    mean,
     primitive,
     step,
     sum,
@@ -27,10 +29,11 @@ from autograd_lite import (
     to_latex,
     to_mermaid,
     to_text,
+    topological_order,
     where,
 )
 from autograd_lite.drawing import latex, text
-from autograd_lite.drawing.notation import number
+from autograd_lite.drawing.notation import number, typeset
 from autograd_lite.drawing.symbolic import derivatives, formula
 from autograd_lite.primitives import PRIMITIVES
 
@@ -115,7 +118,7 @@ def test_constants_are_boxes_of_their_own_and_an_exponent_is_part_of_the_sign():
     assert "x⁻¹" in draw(Value(3.0) ** -1).source
 
 
-def test_where_order_matters_arguments_arrive_in_their_order():
+def test_arguments_of_an_ordered_operation_arrive_in_order():
     a, b = Value(1.0), Value(2.0)
     source = draw(a / b).source
     assert "n0:e -> n2:0:w" in source
@@ -132,7 +135,7 @@ def test_several_roots_share_what_they_share():
     assert draw(a + 1, a + 2).source.count("<TABLE") == 3
 
 
-def test_operations_of_ones_own_are_called_by_name():
+def test_a_primitive_of_the_user_is_called_by_its_name():
     @primitive(partials=lambda z, x: (3 * x**2,))
     def cube_for_drawing(x):
         return x * x * x
@@ -164,7 +167,182 @@ def test_numbers_have_four_digits_and_integers_are_plain(x, text):
     assert number(x) == text
 
 
+# Networks: what is collapsed
+
+
+def model_and_loss(rows=1, sizes=(16, 16, 1)):
+    model = nn.MLP(2, [*sizes], seed=1)
+    losses = [nn.hinge(model([0.3 + 0.01 * i, -0.6 + 0.02 * i]), 1.0) for i in range(rows)]
+    return model, mean(losses) if rows > 1 else losses[0]
+
+
+def boxes_of(picture):
+    """The titles of the boxes and frames of a picture."""
+    return re.findall(r"(?<!\">)<B>([^<]*)</B>", picture.source)
+
+
+def size_of(picture):
+    svg = picture.pipe("svg", encoding="utf-8")
+    return [int(x) for x in re.search(r'width="(\d+)pt" height="(\d+)pt"', svg).groups()]
+
+
+def test_a_network_on_one_row_fits_one_page(in_process):
+    model, loss = model_and_loss()
+    loss.backward()
+    picture = draw(loss)
+    width, height = size_of(picture)
+    assert width <= 900
+    assert height <= 1200
+    titles = boxes_of(picture)
+    assert [titles.count(f"neurons.{i}") for i in (0, 15)] == [3, 2]
+    assert {"x0", "x1", "layers.0", "layers.1", "layers.2", "MLP", "loss"} <= {*titles}
+    assert "a box stands for one neuron" in picture.source
+    assert "expand='layers.1.neurons." in picture.source.replace("&#x27;", "'")
+    assert all(f">{typeset(number(n.data))}<" in picture.source for n in loss.args if type(n) is not float)
+    del model
+
+
+def test_a_neuron_is_one_box_with_a_row_for_each_product():
+    neuron = nn.Neuron(2, activation="relu", weight=[0.5, -2.0], bias=0.25)
+    y = neuron([1.0, 3.0])
+    y.backward()
+    source = draw(y).source
+    rows = [re.findall(r">([^<>]+)<", row) for row in re.findall(r"<TR><TD ALIGN=\"LEFT\">.*?</TR>", source)]
+    assert rows[:3] == [
+        ["w0", "0.5", "·", "x0", "1", "grad 0"],
+        ["w1", "−2", "·", "x1", "3", "grad 0"],
+        ["b", "0.25", "grad 0"],
+    ]
+    assert " -> " not in source
+    assert draw(y).source.count("[label=<<TABLE") == 1
+
+
+def test_a_long_dot_product_leaves_out_its_middle():
+    source = draw(dot([Value(float(i), label=f"w{i}") for i in range(30)], [2.0] * 30)).source
+    assert "⋯ 23 more ⋯" in source
+    assert [f">w{i}<" in source for i in (0, 3, 4, 26, 27, 29)] == [True, True, False, False, True, True]
+
+
+def test_before_backward_the_caption_says_that_there_are_no_gradients():
+    y = Value(2.0, label="a") * 3
+    assert "No gradients yet: call backward() first." in draw(y).source
+    assert "grad 0" not in draw(y).source
+    y.backward()
+    assert "No gradients yet" not in draw(y).source
+    assert "grad 3" in draw(y).source
+
+
+def test_the_rows_of_a_batch_are_one_box(in_process):
+    model, loss = model_and_loss(100)
+    loss.backward()
+    picture = draw(loss)
+    assert "× 100" in picture.source
+    assert len(boxes_of(picture)) < 60
+    outputs = [model([0.3 + 0.01 * i, -0.6 + 0.02 * i]).data for i in range(100)]
+    assert f"{typeset(number(min(outputs)))} … {typeset(number(max(outputs)))}" in picture.source
+    rows = [[0.3 + 0.01 * i, -0.6 + 0.02 * i] for i in range(100)]
+    dead = len([n for n in model.layers[0].neurons if all(n(x).data == 0 for x in rows)])
+    assert dead
+    layer = draw(loss, detail="layer").source
+    assert f"{dead} of 16 dead" in layer
+    assert f"|grad| ≤ {typeset(number(max(abs(p.grad) for p in model.layers[0].parameters())))}" in layer
+
+
+def test_detail_and_expand_choose_what_is_shown():
+    model, loss = model_and_loss()
+    assert boxes_of(draw(loss, detail="model")) == ["x0", "x1", "MLP", "loss"]
+    assert boxes_of(draw(loss, detail="layer")).count("layers.1") == 1
+    opened = boxes_of(draw(loss, detail="layer", expand="layers.1"))
+    assert opened.count("layers.1") == 1
+    assert [title for title in opened if title.startswith("neurons")] == [f"neurons.{i}" for i in range(16)]
+    assert boxes_of(draw(loss, detail="model", expand=["layers.2", "loss"])).count("neurons.0") == 1
+    assert draw(loss, detail="all").source.count(">relu<") == 33
+    del model
+
+
+def test_around_a_value_only_its_neighbours_are_drawn():
+    model, loss = model_and_loss()
+    w = model.layers[1].neurons[3].w[1]
+    picture = draw(loss, around=w, radius=1)
+    assert boxes_of(picture) == ["MLP", "layers.1", "w1"]
+    assert f"2 of {len(topological_order(loss))} values" in picture.source
+    assert len(boxes_of(draw(loss, around=w, radius=2))) > 3
+    assert f"1 of {len(topological_order(loss))} values" in draw(loss, around=w, radius=0).source
+
+
+def test_vanishing_and_exploding_gradients_are_named():
+    def deep(scale):
+        model = nn.MLP(1, [1] * 40, activation=None, bias=False, weight=lambda *_: scale, seed=1)
+        y = model([0.5])
+        y.backward()
+        return model, draw(y, detail="layer").source
+
+    model, source = deep(1e-3)
+    assert "vanishing gradient" in source
+    model, source = deep(1.0)
+    assert "vanishing gradient" not in source
+    del model
+
+
+def test_a_million_values_and_a_written_out_batch_are_collapsed(in_process):
+    y = Value(1.0)
+    for _ in range(250_000):
+        y = y * 0.5 + 1
+    picture = draw(y)
+    assert "500,001 values in 12 boxes" in picture.source
+    assert size_of(picture)[1] < 200
+    x = [Value(float(i)) for i in range(30_000)]
+    assert "30,000" in draw(sum([v * v for v in x])).source
+    with pytest.raises(
+        ValueError, match=r"500,001 boxes, more than the 5,000 .*: use detail='auto', or draw\(root, aro"
+    ):
+        draw(y, detail="all")
+
+
+def test_a_graph_without_modules_is_collapsed_by_form():
+    rows = [(Value(0.1 * i), Value(1.0)) for i in range(200)]
+    w, b = Value(2.0, label="w"), Value(-1.0, label="b")
+    loss = mean([(w * x + b - y) ** 2 for x, y in rows])
+    source = draw(loss).source
+    assert source.count("× 200") == 6  # x and y, times, plus, minus, the square
+    assert source.count("<B>w</B>") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"detail": "fine"},
+            ValueError,
+            "draw knows no detail='fine': choose from auto, all, value, neuron, layer, model",
+        ),
+        ({"expand": "layers.9"}, ValueError, "draw has no group 'layers.9' to expand: there is 'MLP', 'layers.0'"),
+        ({"expand": 3}, TypeError, r"draw takes expand='layers.1', or a list of such paths, got 3"),
+        ({"around": Value(0.0)}, ValueError, "around a value that is not in the graph: Value"),
+        ({"radius": -1, "around": 0}, ValueError, "takes a radius that is an int of 0 or more, got -1"),
+    ],
+)
+def test_bad_options_are_one_clear_line(options, error, message):
+    model, loss = model_and_loss(sizes=(2, 1))
+    with pytest.raises(error, match=re.escape(message) if "\\" not in message else message):
+        draw(loss, **options)
+    del model
+
+
 # Rendering
+
+
+def test_an_svg_has_the_picture_in_words(in_process):
+    svg = ElementTree.fromstring(draw(expression()).pipe("svg", encoding="utf-8"))
+    assert svg.get("role") == "img"
+    assert svg.get("aria-label").startswith("Computation graph of 6 boxes.")
+    assert "y = −0.6351 grad 1" in svg.get("aria-label")
+
+
+def test_a_display_hook_never_raises(in_process, monkeypatch):
+    picture = draw(expression())
+    monkeypatch.setattr(type(picture), "pipe", lambda *_, **__: 1 / 0)
+    assert "not rendered: division by zero" in picture._repr_mimebundle_()["text/plain"]
 
 
 def test_a_picture_is_a_digraph_and_shows_itself_in_a_notebook(in_process):
@@ -196,7 +374,7 @@ def test_render_leaves_the_dot_text_beside_the_picture(in_process, tmp_path):
 
 
 @pytest.mark.parametrize("label", HOSTILE)
-def test_any_label_is_drawn_as_it_is(in_process, label):
+def test_any_label_is_drawn_as_text(in_process, label):
     a = Value(1.0, label=label)
     svg = draw(a * 2).pipe("svg", encoding="utf-8")
     assert len(ElementTree.fromstring(svg).findall(".//*[@class='node']")) == 3
@@ -219,7 +397,7 @@ def test_rendering_by_the_program_dot(fake_dot, tmp_path, monkeypatch):
     assert (tmp_path / "y.png").read_bytes() == b"dot -Kdot -Tpng digraph\n"
 
 
-def test_where_dot_fails_no_file_is_written_or_changed(fake_dot, tmp_path):
+def test_no_file_is_written_or_changed_if_dot_fails(fake_dot, tmp_path):
     old = tmp_path / "y.gv"
     old.write_text("old")
     with pytest.raises(subprocess.CalledProcessError, match="as asked"):
@@ -229,7 +407,7 @@ def test_where_dot_fails_no_file_is_written_or_changed(fake_dot, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["svg", "nosuch"])
-def test_where_writing_fails_nothing_is_left(in_process, tmp_path, monkeypatch, kind):
+def test_nothing_is_left_if_writing_fails(in_process, tmp_path, monkeypatch, kind):
     def full(path, content):
         path.touch()
         raise OSError("disk full")
@@ -335,7 +513,7 @@ def test_text_draws_a_shared_node_once():
     )
 
 
-def test_text_names_what_is_shared_and_has_no_name_of_its_own():
+def test_text_numbers_shared_nodes_without_a_label():
     a = exp(Value(0.0))
     assert to_text(a * a) == "×            1  grad 0\n├─ #1 = eˣ   1  grad 0\n│  └─ value  0  grad 0\n└─ ↑ #1"
 
@@ -355,7 +533,7 @@ def test_text_is_aligned_by_columns_of_the_terminal():
     assert first == "├─ 한글  1  grad 0"
 
 
-def test_text_of_a_deep_graph_is_short_and_says_what_it_left_out():
+def test_text_of_a_deep_graph_is_cut_and_counts_the_rest():
     y = Value(1.0)
     for _ in range(100_000):
         y = y + y
@@ -365,7 +543,7 @@ def test_text_of_a_deep_graph_is_short_and_says_what_it_left_out():
     assert lines[-1] == "... and 99,981 more values"
 
 
-def test_text_of_a_wide_graph_is_short_and_says_what_it_left_out():
+def test_text_of_a_wide_graph_is_cut_and_counts_the_rest():
     lines = to_text(dot([Value(1.0) for _ in range(1000)], [2.0] * 1000), max_lines=11).splitlines()
     assert len(lines) == 12
     assert lines[-1] == "... and 995 more values"
@@ -436,11 +614,11 @@ x, a, w = Value(2.0, label="x"), Value(3.0, label="a"), Value(0.5, label="w12")
     ],
     ids=lambda case: case if isinstance(case, str) else "",
 )
-def test_latex_is_written_as_mathematics_is(root, latex):
+def test_latex_of_each_operation(root, latex):
     assert to_latex(root) == latex
 
 
-def test_latex_binds_what_is_shared_or_has_a_name():
+def test_latex_writes_shared_and_named_values_once():
     shared = x + 1
     named = shared * shared
     named.label = "loss"
@@ -453,7 +631,7 @@ def test_latex_binds_what_is_shared_or_has_a_name():
     )
 
 
-def test_latex_gives_no_two_values_one_name():
+def test_latex_names_are_unique():
     other = Value(5.0, label="x")
     first = Value(1.0, label="t1") + 1
     assert to_latex(x * other**2) == r"x \cdot \left(x^{(2)}\right)^{2}"

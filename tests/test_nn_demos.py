@@ -41,7 +41,7 @@ def test_moons_reaches_every_point_and_writes_its_pictures(tmp_path):
     table = lines[header : header + 82]
     assert [line.split()[0] for line in table[2:]] == [str(epoch) for epoch in range(1, 81)]
     assert len({len(line) for line in table}) == 1
-    for name in ("moons_boundary.png", "moons_neuron.svg"):
+    for name in ("moons_boundary.png", "moons_neuron.svg", "moons_network.svg"):
         assert (tmp_path / name).stat().st_size > 3_000
         assert f"wrote {tmp_path / name}" in printed
     assert ">output<" in (tmp_path / "moons_neuron.svg").read_text().replace("</b>", "<")

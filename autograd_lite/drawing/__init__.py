@@ -1,4 +1,8 @@
-"""Pictures of a graph: Graphviz, text, Mermaid, LaTeX, pages. Sees nodes by `graph`; imports graphviz only to draw."""
+"""Pictures of a graph: Graphviz, text, Mermaid, LaTeX and web pages.
+
+Knows nodes by `graph` and their names by `naming`. `structure` finds what made the values (neuron, layer, loss, rows of
+a batch), `view` chooses the boxes, and `dot` and `html` draw them. graphviz is imported only by `draw`.
+"""
 
 from autograd_lite.drawing.dot import draw as draw
 from autograd_lite.drawing.html import to_html as to_html

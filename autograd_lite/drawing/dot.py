@@ -19,6 +19,7 @@ from autograd_lite.drawing.palette import (
     LEAF,
     LINE,
     MADE,
+    MIDDLE,
     OFF,
     WARN,
     heat,
@@ -34,13 +35,13 @@ Detail = Literal["auto", "all", "value", "neuron", "layer", "model"]
 FONT = "Helvetica,Arial,sans-serif"
 GRAPH = {
     "rankdir": "LR", "bgcolor": "transparent", "nodesep": "0.14", "ranksep": "0.5", "pad": "0.08", "nslimit": "2",
-    "compound": "true", "fontname": FONT, "fontsize": "11", "fontcolor": GREY, "labelloc": "b",
+    "compound": "true", "fontname": FONT, "fontsize": "11", "fontcolor": MIDDLE, "labelloc": "b",
 }  # fmt: skip
 NODE = {
     "fontname": FONT, "fontsize": "12", "fontcolor": INK, "color": LINE, "penwidth": "1",
     "shape": "box", "style": "rounded,filled", "fillcolor": MADE, "margin": "0.06,0.03", "width": "0", "height": "0",
 }  # fmt: skip
-EDGE = {"color": LINE, "penwidth": "1.1", "arrowsize": "0.55", "fontname": FONT, "fontsize": "9", "fontcolor": GREY}
+EDGE = {"color": LINE, "penwidth": "1.1", "arrowsize": "0.55", "fontname": FONT, "fontsize": "9", "fontcolor": MIDDLE}
 EDGE_OF_FRAME = "#d0d7de"
 WRAP = 96  # characters of a line of the caption
 
@@ -135,7 +136,7 @@ class _Nodes:
             self._frame(picture, group, inner)
 
     def _frame(self, outer: Any, group: Group, inner: dict[Group | None, list[Group]]) -> None:
-        """The frame around a group and all that is in it. As deep as modules are nested."""
+        """Draw the frame around `group`, its boxes and the frames inside it. Recursion goes as deep as modules nest."""
         with outer.subgraph(name=self.clusters[group]) as inside:
             title = f"<B>{escape(group.short)}</B>"
             if group.path and group.title:

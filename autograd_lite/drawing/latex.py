@@ -1,4 +1,4 @@
-"""Writing the expression of a graph as LaTeX. What is used twice gets a name, so that it is written once."""
+"""Writing the expression of a graph as LaTeX. A value that is used twice gets a name and is written once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from autograd_lite.drawing.notation import Node, nodes_of, number, printable_nam
 
 Piece = tuple[str, int]  # LaTeX, and how tightly it holds together
 
-# A piece that is looser than its place asks for goes into parentheses.
+# A piece goes into parentheses where its place requires a tighter one.
 LOOSE, SIGNED, SUM, PRODUCT, TIGHT, ATOM = range(6)
 
-# How an operation is written, how tight that is, and how tight its arguments have to be. Any other is a function.
+# For each operation: its LaTeX, the tightness of that, and the tightness required of each argument. Operations that are
+# not listed are written as functions.
 # fmt: off
 NOTATION = {
     "add":       (r"#1 + #2",                     SUM,     (SUM, SUM)),
@@ -50,8 +51,9 @@ SPECIAL = {
 def to_latex(*roots: Node, max_nodes: int = 1000) -> str:
     r"""The expressions of the roots, for a formula in LaTeX, MathJax or KaTeX.
 
-    A value with a label of its own and a value that is used more than once is written once, on its own line, and
-    called by its name after; so the formula is never longer than the graph. Leaves without a label are their numbers.
+    A value that has a name or is used more than once is written once, on a line of its own, and referred to by name; so
+    the formula is never longer than the graph. Parameters are named by their path; other leaves are written as numbers.
+    A TypeError if a root is no Value, a ValueError if there are more than `max_nodes` nodes.
 
         >>> from autograd_lite import Value, tanh
         >>> a, b = Value(2.0, label="a"), Value(3.0, label="b")
@@ -83,7 +85,7 @@ def to_latex(*roots: Node, max_nodes: int = 1000) -> str:
 
 
 def _operation(node: Node, written: dict[Node, Piece]) -> Piece:
-    """The operation of `node` on what is `written` of its arguments."""
+    """The operation of `node` applied to the pieces `written` for its arguments."""
     pieces = [_constant(arg) if type(arg) is float else written[arg] for arg in node.args]
     name = "" if node.op is None else node.op.name
     if name == "sum":
@@ -101,7 +103,7 @@ def _operation(node: Node, written: dict[Node, Piece]) -> Piece:
 
 
 def _within(piece: Piece, place: int) -> str:
-    """The piece, in parentheses if it is looser than its place asks for."""
+    """The piece, in parentheses if it is looser than `place` requires."""
     text, tightness = piece
     return text if tightness >= place else rf"\left({text}\right)"
 
@@ -113,7 +115,7 @@ def _constant(x: float) -> Piece:
 
 
 def _label(label: str) -> str:
-    """A label in mathematics: x as it is, w12 with an index, anything longer upright; "" for none."""
+    """A label as LaTeX: a letter in italics, w12 with an index, a longer label upright; "" for no label."""
     if match := re.fullmatch(r"([A-Za-z])_?(\d*)", label):
         letter, index = match.groups()
         return f"{letter}_{{{index}}}" if index else letter
@@ -125,7 +127,7 @@ def _escape(text: str) -> str:
 
 
 def _new_name(label: str, taken: set[str]) -> str:
-    """`label`, or that with a number where it is taken; t_1, t_2 ... where there is none. `taken` from now on."""
+    """A name not in `taken`, which is added there: `label`, `label` with a number, or t_1, t_2, ... for no label."""
     names = (f"{label}^{{({i})}}" if label else f"t_{{{i - 1}}}" for i in count(2))
     name = label if label and label not in taken else next(name for name in names if name not in taken)
     taken.add(name)

@@ -1,4 +1,4 @@
-"""Drawing a graph as Mermaid, the text that GitHub and many notebooks draw by themselves."""
+"""Drawing a graph as Mermaid, a text format that GitHub and many notebooks render."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from autograd_lite.drawing.palette import CONSTANT, INK, LEAF, LINE, MADE
 
 
 def to_mermaid(*roots: Node, max_nodes: int = 200) -> str:
-    """The graph under the roots as a Mermaid flowchart, left to right: put it into a ```mermaid block.
+    """The graph under the roots as a Mermaid flowchart, left to right: paste it into a ```mermaid block.
 
-    A ValueError if there are more than `max_nodes` nodes; Mermaid itself stops at 500 arrows.
+    A TypeError if a root is no Value. A ValueError if there are more than `max_nodes` nodes; Mermaid itself stops at
+    500 arrows.
+
+    >>> from autograd_lite import Value
+    >>> print(to_mermaid(Value(2.0, label="a")).splitlines()[-1].strip())
+    n0("<b>a</b> = 2<br>grad 0"):::leaf
     """
     nodes = nodes_of("to_mermaid", roots, max_nodes)
     names = printable_names(nodes)
@@ -43,5 +48,5 @@ def to_mermaid(*roots: Node, max_nodes: int = 200) -> str:
 
 
 def _escape(text: str) -> str:
-    """`text` with each character that Mermaid or HTML could take for its own as an entity code."""
+    """`text` with an entity code for each character that has a meaning in Mermaid or HTML."""
     return "".join(c if c.isalnum() or c in " .,=+" or ord(c) > 127 else f"#{ord(c)};" for c in text)

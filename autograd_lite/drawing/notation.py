@@ -1,4 +1,4 @@
-"""How a node is written: its number, its operation, its arguments. What all the drawings share."""
+"""How a node is written in all drawings: its number, its operation, its arguments, its name."""
 
 # ruff: noqa: RUF001
 from __future__ import annotations
@@ -12,13 +12,13 @@ from autograd_lite.naming import names_of
 
 
 class Operation(Protocol):
-    """What a drawing needs of an operation."""
+    """The attributes of an operation that drawings read."""
 
     name: str
 
 
 class Node(Protocol):
-    """What a drawing needs of a node."""
+    """The attributes of a node that drawings read."""
 
     data: float
     grad: float
@@ -26,19 +26,19 @@ class Node(Protocol):
 
     @property
     def op(self) -> Operation | None:
-        """What made it; None for a leaf."""
+        """The operation that made it; None for a leaf."""
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """What it was made from: nodes and plain floats."""
+        """The operands: nodes and plain floats."""
 
 
-# An operation without a row is written as its name.
+# An operation that is not listed is written as its name.
 SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−x", "pow": "xʸ", "sum": "Σ", "dot": "x·y",
     "sqrt": "√x", "exp": "eˣ", "abs": "|x|", "sigmoid": "σ", "maximum": "max", "minimum": "min", "where": "if",
 }  # fmt: skip
-ORDERED = {"sub", "div", "pow", "where"}  # of these the reader has to see which argument is which
+ORDERED = {"sub", "div", "pow", "where"}  # operations whose arguments cannot be swapped
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -71,7 +71,7 @@ def number(x: float) -> str:
 
 
 def typeset(text: str) -> str:
-    """A number's text as print has it: a true minus, and ∞."""
+    """The text of a number with a true minus sign and ∞."""
     return text.replace("-", "−").replace("inf", "∞")
 
 
@@ -91,7 +91,7 @@ def symbol(node: Node) -> str:
 
 
 def operands(node: Node) -> tuple[Any, ...]:
-    """The arguments as a reader wants them: a dot product's in pairs, and no exponent that the symbol shows."""
+    """The arguments in reading order: those of a dot product in pairs; without an exponent that the symbol shows."""
     args = node.args
     if is_made_by(node, {"pow_const"}):
         return args[:1]
@@ -112,8 +112,3 @@ def printable_names(nodes: Sequence[Node], longest: int = 40) -> dict[Any, str]:
     """The name of each node that has one, as `naming.names_of` finds it, fit to be printed."""
     names = {node: printable(name, longest) for node, name in names_of(nodes).items()}
     return {node: name for node, name in names.items() if name}
-
-
-def label_of(node: Node, longest: int = 40) -> str:
-    """The label, fit to be printed."""
-    return printable(node.label, longest)

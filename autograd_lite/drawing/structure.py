@@ -96,7 +96,7 @@ class Kind:
     `args` holds the kinds of the arguments that are Values by their place, `constants` the ranges of the plain numbers.
     """
 
-    __slots__ = ("args", "constants", "group", "index", "is_own", "node", "numbers", "place", "users")
+    __slots__ = ("args", "constants", "group", "index", "is_own", "node", "numbers", "operations", "place", "users")
 
     def __init__(self, index: int, node: Node) -> None:
         self.index, self.node = index, node  # the first of the values
@@ -106,6 +106,7 @@ class Kind:
         self.group: Group | None = None
         self.place: Place | None = None
         self.users: list[Kind] = []  # in order, with repetitions
+        self.operations: dict[Any, Node] = {}  # of a coarse kind: for each operation the first value that it made
         self.is_own = False  # True: it has a box of its own whatever its users are
 
     @property
@@ -151,7 +152,8 @@ class Kind:
 class Structure:
     """The kinds and groups of the graph of `nodes`, which are in topological order.
 
-    With `merge`, values that are made alike are one kind: the rows of a batch; a hundred additions of one form.
+    With `merge`, values that are made alike are one kind: the rows of a batch; a hundred additions of one form. With
+    `coarse`, or where there are too many kinds, a kind is all that a group made, or that one stretch of the graph has.
     Parameters of modules, and leaves with different names, are never merged. `own` are nodes that get a box of their
     own. With `kept`, the kinds of other nodes are left out at the end.
     """
@@ -163,6 +165,7 @@ class Structure:
         merge: bool,
         own: Iterable[Any] = (),
         kept: set[Any] | None = None,
+        coarse: bool = False,
     ) -> None:
         self.nodes = nodes
         self.names, self.places = names_and_places(list(nodes))
@@ -176,7 +179,7 @@ class Structure:
         if not merge:
             self._separate()
             self._arrange(last)
-        elif self._merge():
+        elif not coarse and self._merge():
             self._arrange(last)
         else:
             self._coarsen(last)
@@ -311,6 +314,7 @@ class Structure:
                     group.kinds.append(kind)
             kind_of[node] = kind
             kind.numbers.add(node.data, node.grad)
+            kind.operations.setdefault(node.op, node)
             for x in args:
                 arg = kind_of.get(x)
                 if arg is not None and arg is not kind and arg not in kind.args.values():

@@ -11,10 +11,11 @@ from autograd_lite.drawing.notation import Node, nodes_of, number, operands, pri
 
 
 def to_text(*roots: Node, max_lines: int = 100, max_depth: int = 20) -> str:
-    """The graph under the roots as lines of text: what made each value, its number and its gradient.
+    """The graph under the roots as lines of text: the operation that made each value, its number and its gradient.
 
-    A node that is used more than once is drawn where it comes first; `↑ name` refers back to it. What lies beyond
-    `max_lines` lines or `max_depth` levels is left out, and the last line says how many values those are.
+    A node that is used more than once is drawn once, and `↑ name` refers back to it. Parameters are named by their path
+    in the module. After `max_lines` lines or below `max_depth` levels the tree is cut, and the last line counts the
+    values left out. A TypeError if a root is no Value, a ValueError if a limit is below 1.
 
         >>> from autograd_lite import Value
         >>> a = Value(2.0, label="a")
@@ -62,7 +63,7 @@ def to_text(*roots: Node, max_lines: int = 100, max_depth: int = 20) -> str:
 
 
 def _names(nodes: list[Node], roots: tuple[Node, ...]) -> dict[Node, str]:
-    """A name for each node that has a label or that something refers back to; no two of the latter are the same."""
+    """The name of each node that has one, and a name for each node that is used twice, different from all others."""
     uses = Counter(arg for node in nodes for arg in node.args if type(arg) is not float)
     uses.update(roots)
     labels = printable_names(nodes)
@@ -77,12 +78,12 @@ def _names(nodes: list[Node], roots: tuple[Node, ...]) -> dict[Node, str]:
 
 
 def _columns(text: str) -> int:
-    """How many columns of a terminal `text` takes: an ideograph takes two."""
+    """The number of terminal columns that `text` takes: two for an ideograph."""
     return len(text) + sum(east_asian_width(c) in "WF" for c in text)
 
 
 def _aligned(numbers: list[str]) -> list[str]:
-    """`numbers` in one column, the decimal points beneath each other."""
+    """`numbers` padded to one width, with the decimal points below each other."""
     points = [min({*map(x.find, ".e")} - {-1}, default=len(x)) for x in numbers]
     before, after = max(points), max(len(x) - i for x, i in zip(numbers, points, strict=True))
     return [f"{x[:i]:>{before}}{x[i:]:<{after}}" for x, i in zip(numbers, points, strict=True)]

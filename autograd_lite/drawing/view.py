@@ -14,6 +14,7 @@ from autograd_lite.drawing.structure import Group, Kind, Range, Structure
 from autograd_lite.naming import short_name
 
 DETAILS = ("all", "value", "neuron", "layer", "model")
+MOST = 5_000  # boxes that a layout engine can still arrange
 READABLE = 60  # how many boxes a picture has, unless more are asked for
 ROWS = 8  # how many products of a dot product are written out
 DECADES = 4  # over which the colour fades
@@ -130,7 +131,11 @@ def view_of(
     if around is not None:
         kept = set(near(what, nodes, around, radius))
     if detail == "all" or (detail == "auto" and (kept or len(nodes) <= 50 * max_boxes)):
+        if detail == "all" and len(kept or nodes) > 4 * MOST:
+            raise _too_many(what, len(kept or nodes), detail)
         structure = Structure(nodes, roots, False, center, kept)
+        if detail == "all" and _count(structure, "all", ()) > MOST:
+            raise _too_many(what, _count(structure, "all", ()), detail)
         if detail == "all" or _count(structure, "all", ()) <= max_boxes:
             return _View(structure, "all", paths, center).view(what)
     structure = Structure(nodes, roots, True, center, kept)
@@ -138,8 +143,20 @@ def view_of(
         counts = {level: _count(structure, level, ()) for level in DETAILS[1:]}
         if structure.is_coarse:
             del counts["value"]
+        if min(counts.values()) > max_boxes and not structure.is_coarse:
+            structure = Structure(nodes, roots, True, center, kept, coarse=True)
+            counts = {level: _count(structure, level, ()) for level in DETAILS[2:]}
         detail = next((level for level in counts if counts[level] <= max_boxes), min(counts, key=counts.__getitem__))
+    elif _count(structure, detail, ()) > MOST:
+        raise _too_many(what, _count(structure, detail, ()), detail)
     return _View(structure, detail, paths, center).view(what)
+
+
+def _too_many(what: str, boxes: int, detail: str) -> ValueError:
+    return ValueError(
+        f"{what} with detail={detail!r} would have {boxes:,} boxes, more than the {MOST:,} that can be arranged: "
+        f"use detail='auto', or {what}(root, around=v) for a part"
+    )
 
 
 def initially_open(structure: Structure) -> list[Group]:
@@ -205,6 +222,7 @@ class _View:
         structure, shown = self.structure, _shown(self.structure, self.detail, self.opened)
         roots = set(structure.roots)
         where: dict[Kind, Key] = {}
+        self.visible = set(structure.kinds)
         self.fused = dict(filter(None, map(self._activation, structure.kinds)))
         self.sums = {activation: kind for kind, activation in self.fused.items()}
         for kind in structure.kinds:
@@ -263,6 +281,8 @@ class _View:
         if not kind.rows or kind.is_own or len(kind.users) != 1 or not group or group.owner is None or group.height:
             return None
         (user,) = kind.users
+        if user not in self.visible:
+            return None
         named = kind.node in self.structure.names
         whole = user.group is group and len(user.args) == 1 and not user.constants and user.count == kind.count
         return (kind, user) if whole and not named else None
@@ -276,7 +296,11 @@ class _View:
             name = short_name(kind.place.path, kind.group.path if kind.group else "")
         if self.structure.is_coarse:
             what = "parameters" if kind.place else "values"
-            return self._measured(Box("group", title=f"{n:,} {what}"), kind.numbers, kind.numbers)
+            signs = list(dict.fromkeys(filter(None, map(symbol, kind.operations.values()))))
+            more = ", ".join(signs[:5]) + (" …" if len(signs) > 5 else "")
+            box = Box("group", title=f"{n:,} {what}", lines=[more] if more else [])
+            box.is_center = kind in self.center
+            return self._measured(box, kind.numbers, kind.numbers)
         box = Box("leaf" if kind.is_leaf else "made", title=name, sign=symbol(node))
         rows = self.sums.get(kind, kind)
         if rows is not kind:
@@ -322,7 +346,7 @@ class _View:
                 for g in inner:
                     counts[g.title] += 1
                 box.lines.append(", ".join(_several(title, count) for title, count in counts.items()))
-            ops = list(dict.fromkeys(symbol(k.node) for k in made if k.node.op is not None))
+            ops = list(dict.fromkeys(symbol(x) for k in made for x in (*k.operations.values(), k.node) if x.op))
             text = ", ".join(ops[:5]) + (" …" if len(ops) > 5 else "")
             box.lines.append(f"{_several('value', values)}: {text}" if text else _several("value", values))
         if parameters and group.height:
