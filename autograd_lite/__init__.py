@@ -22,6 +22,7 @@ from autograd_lite.graph import topological_order
 from autograd_lite.naming import name_values, names_of, register_owner
 from autograd_lite.recording import no_grad
 from autograd_lite.value import Value
+from autograd_lite.control import cond, fixed_point, fori_loop, root, scan, while_loop
 
 __all__ = [  # noqa: RUF022
     "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp",
@@ -32,4 +33,5 @@ __all__ = [  # noqa: RUF022
     "erf", "exp", "exp2", "expm1", "floor", "gelu", "hypot", "leaky_relu", "log", "log10", "log1p", "log2",
     "log_softmax", "logsumexp", "matvec", "maximum", "mean", "minimum", "norm", "primitive", "relu", "round",
     "sigmoid", "sign", "silu", "sin", "sinh", "softmax", "softplus", "sqrt", "step", "sum", "tan", "tanh", "where",
+    "cond", "fixed_point", "fori_loop", "root", "scan", "while_loop",
 ]

@@ -12,6 +12,7 @@ from operator import index
 from typing import Any, ParamSpec, TypeAlias
 
 from autograd_lite import primitives as p
+from autograd_lite.calls import Call, item
 from autograd_lite.graph import dependents, topological_order
 from autograd_lite.recording import keeps_history, with_history
 from autograd_lite.sparsity import Sparse, color_columns, dependencies, members, star_colors, transposed
@@ -81,7 +82,15 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
         if y in active:
             pairs.setdefault(y, []).extend((g, 1.0))
     found = dict.fromkeys(xs, 0.0)
+    of_results: dict[Value, dict[Any, list[Any]]] = {}  # the cotangents of the results of each call
     for node in reversed(order):
+        if node in of_results:
+            for x, g, key in node.op.pull(node, of_results.pop(node), active):
+                if key is None:
+                    pairs.setdefault(x, []).extend((g, 1.0))
+                else:
+                    of_results.setdefault(x, {}).setdefault(key, []).append(g)
+            continue
         factors = pairs.pop(node, None)
         if factors is None:
             continue
@@ -90,6 +99,9 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
         if node in found:
             found[node] = g
         if op is None:
+            continue
+        if op is item:
+            of_results.setdefault(args[0], {}).setdefault(int(args[1]), []).append(g)
             continue
         selects = op.selects
         for x, dx in zip(args, op.partials(node, *args), strict=False):  # strict would cost a tenth of the sweep
@@ -111,6 +123,12 @@ def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[S
     for node in order:
         op, args = node.op, node.args
         if op is None or node in found or found.keys().isdisjoint(args):
+            continue
+        if isinstance(op, Call):
+            found[node] = op.push(node, found)
+            continue
+        if op is item:
+            found[node] = found[args[0]].item(int(args[1]))
             continue
         factors: list[Scalar] = []
         for x, dx in zip(args, op.partials(node, *args), strict=True):

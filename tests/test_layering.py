@@ -17,12 +17,16 @@ ALLOWED = {
     "trees": set(),
     "functions": {"ieee", "primitives", "value", "extension"},
     "sparsity": {"primitives", "graph"},
-    "calculus": {"primitives", "graph", "recording", "value", "trees", "sparsity"},
+    "calls": {"primitives"},
+    "calculus": {"primitives", "calls", "graph", "recording", "value", "trees", "sparsity"},
+    "control": {*"primitives calls recording value trees calculus compiler".split()},
     "naming": set(),
     "annotations": {"primitives", "recording", "value"},
     "debugging": {"annotations", "primitives", "graph", "recording", "value", "trees", "calculus", "naming"},
     "drawing": {"graph", "naming"},
-    "compiler": {*"ieee primitives graph recording value functions trees sparsity calculus debugging naming".split()},
+    "compiler": set(
+        "calls ieee primitives graph recording value functions trees sparsity calculus debugging naming".split()
+    ),
 }
 
 

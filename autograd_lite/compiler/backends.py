@@ -6,10 +6,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from autograd_lite.compiler.pipeline import LoopPlan, Pipeline
 from autograd_lite.compiler.program import Program
 
 if TYPE_CHECKING:
-    from autograd_lite.compiler.executors import Executor, Run, Write
+    from autograd_lite.compiler.executors import Executor, Run, RunLoop, Write
 
 # The backends, fastest first: the module in `executors`, and the module that must be importable.
 # fmt: off
@@ -24,19 +25,29 @@ class Backend(NamedTuple):
     name: str
     options: dict[str, Any]
 
-    def executor(self, program: Program) -> Run:
+    def executor(self, program: Program | Pipeline) -> Run:
         """`run(n, rows, captured) -> (results, sums)`: see `Executor`."""
+        if isinstance(program, Pipeline):
+            return program.executor(self)
         module: Executor = self._module
         return module.executor(program, **self.options)
 
-    def writer(self, program: Program) -> Write:
+    def writer(self, program: Program | Pipeline) -> Write:
         """`write(n, rows, captured, results, sums)`: see `Executor`."""
+        if isinstance(program, Pipeline):
+            return program.writer(self)
         module: Executor = self._module
         return module.writer(program, **self.options)
 
-    def entry(self, program: Program, *template: Any) -> Any:
+    def entry(self, program: Program | Pipeline, *template: Any) -> Any:
         """The kernel's fast way for a call on plain numbers (see `executors.kernel.entry`); None on other backends."""
-        return self._module.entry(program, *template, **self.options) if self.name == "native" else None
+        fast = self.name == "native" and isinstance(program, Program)
+        return self._module.entry(program, *template, **self.options) if fast else None
+
+    def looper(self, plan: LoopPlan) -> RunLoop:
+        """`loop(n, arguments, tables) -> (results, others)`: see `Executor`."""
+        module: Executor = self._module
+        return module.looper(plan, self.executor, **self.options)
 
     @property
     def _module(self) -> Any:

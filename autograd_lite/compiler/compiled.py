@@ -17,8 +17,8 @@ from warnings import warn
 from autograd_lite.calculus import jacobian_of, pull_back
 from autograd_lite.compiler.arguments import Batch, floats, is_number, joined
 from autograd_lite.compiler.backends import Backend
+from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program, UnknownPrimitiveError
-from autograd_lite.compiler.schedule import schedule
 from autograd_lite.compiler.simplify import simplify
 from autograd_lite.compiler.trace import Symbol, Trace, TraceError
 from autograd_lite.graph import topological_order
@@ -70,16 +70,16 @@ class Graph:
 
     def program(
         self, results: Sequence[Any] = (), sums: Sequence[Any] = (), captured: Sequence[Symbol] | None = None
-    ) -> Program:
+    ) -> Program | Pipeline:
         """The program that computes the operands `results` for each row, and adds up the operands `sums` over the rows.
 
         `captured` are the Symbols that a call gets numbers for, by default those that the function captured.
         """
         roots = simplify(self._trace, [*results, *sums])
         captured = self._captured if captured is None else captured
-        return schedule(roots[: len(results)], roots[len(results) :], self._inputs, captured)
+        return planned(self._trace, roots[: len(results)], roots[len(results) :], self._inputs, captured)
 
-    def _runnable(self, program: Program, kind: str = "executor") -> Run:
+    def _runnable(self, program: Program | Pipeline, kind: str = "executor") -> Run:
         """The function of `kind` that runs `program` on the first backend that has all of its primitives."""
         for backend in self.backends:
             try:
@@ -92,7 +92,7 @@ class Graph:
         raise refused
 
     @cached_property
-    def forward_program(self) -> Program:
+    def forward_program(self) -> Program | Pipeline:
         """The results for each row."""
         return self.program(self.roots)
 
@@ -107,7 +107,7 @@ class Graph:
         return self._runnable(self.program((), self.roots))
 
     @cached_property
-    def total_program(self) -> Program:
+    def total_program(self) -> Program | Pipeline:
         """The function, and its derivative by each of `captured`, added up over the rows."""
         gradient = self.gradient[: len(self.captured)] if len(self.roots) == 1 else []
         return self.program((), [*self.roots, *gradient])

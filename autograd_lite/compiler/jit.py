@@ -20,6 +20,7 @@ from autograd_lite.compiler.arguments import INTEGERS, Batch, batch, flatten, fl
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled, checked
 from autograd_lite.compiler.executors.straightline import source
+from autograd_lite.compiler.pipeline import Pipeline
 from autograd_lite.compiler.program import Program
 from autograd_lite.ieee import to_float
 from autograd_lite.recording import keeps_history
@@ -282,7 +283,7 @@ class Jitted(Transformable, Generic[P, R]):
         return self.backends[0].name if latest is None else latest.backend
 
     @property
-    def program(self) -> Program:
+    def program(self) -> Program | Pipeline:
         """The program of the function and its gradient, added up over the rows, for arguments like the latest ones."""
         return self._called().total_program
 

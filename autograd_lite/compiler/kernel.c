@@ -982,6 +982,7 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
 }
 
 #include "kernel_call.h"
+#include "kernel_loop.h"
 
 static PyMethodDef program_methods[] = {
     {"call", (PyCFunction)(void (*)(void))program_call, METH_FASTCALL,
@@ -994,6 +995,12 @@ static PyMethodDef program_methods[] = {
      "Run on n rows of float64, and write the results of each row and the sums into the last two.\n\n"
      "All are buffers; rows and results may also be tuples of buffers, each with some columns. If the program has no\n"
      "sums, a buffer may be among rows and results both. Releases the GIL; several threads may call this at once."},
+    {"loop", (PyCFunction)(void (*)(void))program_loop, METH_FASTCALL,
+     "loop(n, layout, arguments, tables, results, others)\n--\n\n"
+     "Run the program as the body of a loop on n rows, and write what the loop gives into the last two buffers.\n\n"
+     "`layout` is int32: the number of steps, whether they run in reverse, the numbers of states, of constants, of\n"
+     "stored columns, and of those among them that stand in `results`; then for each column its table (-1 for\n"
+     "`arguments`), start, width and whether all rows share it."},
     {NULL, NULL, 0, NULL},
 };
 

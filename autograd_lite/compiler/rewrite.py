@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
+from autograd_lite.calls import Call
 from autograd_lite.primitives import Primitive
 
 Simpler: TypeAlias = Any  # an operand; or (op, args), in which an argument may be such a pair again; or None
@@ -24,7 +25,7 @@ def rewrite(op: Primitive, args: tuple[Any, ...]) -> Simpler:
         if type(x) is not float:
             rule = RULES.get(op)
             return rule(*args) if rule is not None else None
-    return op.compute(*args)
+    return None if isinstance(op, Call) else op.compute(*args)
 
 
 def is_constant(x: Any, number: float) -> bool:

@@ -12,6 +12,7 @@ from autograd_lite.compiler.rewrite import rewrite
 from autograd_lite.debugging.callsite import call_site
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
+from autograd_lite.recording import Wrapper
 from autograd_lite.value import Recorder, Value, node_of
 
 
@@ -167,3 +168,11 @@ class Trace(Recorder):
 
 def _rank(x: Operand) -> int:
     return 0 if type(x) is float else x.index + (x.row << 60)
+
+
+def trace_of(recorder: Recorder) -> Trace:
+    """The trace that `recorder` records into: itself, or the one that it wraps."""
+    while not isinstance(recorder, Trace):
+        assert isinstance(recorder, Wrapper), "a symbolic recorder is a trace, or wraps one"
+        recorder = recorder.outer
+    return recorder

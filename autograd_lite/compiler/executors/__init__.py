@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from autograd_lite.compiler.pipeline import LoopPlan, Pipeline
 from autograd_lite.compiler.program import Program
 
 Run: TypeAlias = Callable[[int, Any, Any], tuple[Any, Any]]
+RunLoop: TypeAlias = Callable[[int, Any, Any], tuple[Any, Any]]
 Write: TypeAlias = Callable[[int, Any, Any, Any, Any], None]
 
 
@@ -37,4 +39,11 @@ class Executor(Protocol):
         """A function `write(n, rows, captured, results, sums)`, which fills the buffers `results` and `sums`.
 
         `results` may be a tuple of buffers side by side, like `rows`.
+        """
+
+    def looper(self, plan: LoopPlan, executor: Callable[[Program | Pipeline], Run], **options: Any) -> RunLoop:
+        """A function `loop(n, arguments, tables) -> (results, others)`, which runs the loop of `plan` on n rows.
+
+        `arguments` holds n rows of the loop's first states, constants and columns, `tables` the buffers of the loops
+        before it. `executor` gives the function that runs a body. `LoopPlan` says what the two results hold.
         """

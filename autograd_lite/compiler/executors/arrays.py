@@ -19,6 +19,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 
 from autograd_lite import primitives as p
+from autograd_lite.compiler.pipeline import LoopPlan
 from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Shape, Strided, UnknownPrimitiveError
 from autograd_lite.primitives import Primitive
 
@@ -50,6 +51,40 @@ def writer(program: Program, xp: Any = np) -> Callable[..., None]:
             at += place.shape[1]
 
     return write
+
+
+def looper(plan: LoopPlan, executor: Callable[[Any], Callable[..., Any]], xp: Any = np) -> Callable[..., Any]:
+    """The function that runs the loop of `plan`, each step on all rows: see `Executor`. Its buffers are NumPy's."""
+    run, fixed, (width, others_width) = executor(plan.body), plan.states + plan.constants, plan.widths
+    steps, none = range(plan.n)[::-1] if plan.reverse else range(plan.n), np.zeros(0)
+
+    def loop(n: int, arguments: Array, tables: Any) -> tuple[Array, Array]:
+        own = np.asarray(arguments).reshape(n, -1)
+        results, others = np.empty((n, width)), np.empty((n, others_width))
+        columns = [
+            (own if x.table < 0 else np.asarray(tables[x.table]).reshape(-1, x.width))[:, x.start : x.start + plan.n]
+            for x in plan.columns
+        ]
+        inputs = np.empty((n, fixed + len(columns)))
+        inputs[:, :fixed] = own[:, :fixed]
+        kept = results[:, plan.states :].reshape(n, plan.kept, plan.n)
+        rest = others.reshape(n, plan.stored - plan.kept, plan.n)
+        runs = np.full(n, plan.conditional)  # the rows whose loop has not ended
+        while runs.any():
+            found = np.asarray(run(n, inputs.reshape(-1), none)[0]).reshape(n, -1)
+            runs &= found[:, plan.states] != 0
+            inputs[:, : plan.states] = np.where(runs[:, None], found[:, : plan.states], inputs[:, : plan.states])
+        for i in steps:
+            for k, column in enumerate(columns, fixed):
+                inputs[:, k] = column[:, i]
+            found = np.asarray(run(n, inputs.reshape(-1), none)[0]).reshape(n, -1)
+            inputs[:, : plan.states] = found[:, : plan.states]
+            kept[:, :, i] = found[:, plan.states : plan.states + plan.kept]
+            rest[:, :, i] = found[:, plan.states + plan.kept :]
+        results[:, : plan.states] = inputs[:, : plan.states]
+        return results.reshape(-1), others.reshape(-1)
+
+    return loop
 
 
 def _compute(program: Program, xp: Any) -> Callable[..., tuple[Array, Array]]:

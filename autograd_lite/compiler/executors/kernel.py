@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler import _kernel
+from autograd_lite.compiler.executors import straightline
+from autograd_lite.compiler.pipeline import LoopPlan
 from autograd_lite.compiler.program import (
     REDUCTIONS,
     Indexed,
@@ -205,3 +207,26 @@ def writer(program: Program, threads: int = 1, kind: str | None = None) -> Calla
     """The function that runs `program` and fills buffers: see `Executor` and `load`."""
     write: Callable[..., None] = load(program, threads, kind).run_into
     return write
+
+
+def looper(
+    plan: LoopPlan, executor: Callable[[Any], Callable[..., Any]], threads: int = 1, kind: str | None = None
+) -> Callable[..., Any]:
+    """The function that runs the loop of `plan`: see `Executor`.
+
+    A loop with a condition and a body with loops inside are run step by step from Python.
+    """
+    if plan.conditional or not isinstance(plan.body, Program):
+        return straightline.looper(plan, executor)
+    body, (width, others_width) = load(plan.body, threads, kind), plan.widths
+    read = sorted({x.table for x in plan.columns if x.table >= 0})
+    layout = array("i", [plan.n, plan.reverse, plan.states, plan.constants, plan.stored, plan.kept])
+    for table, *rest in plan.columns:
+        layout.extend([read.index(table) if table >= 0 else -1, *rest])
+
+    def loop(n: int, arguments: Buffer, tables: Sequence[Buffer]) -> tuple[array[float], array[float]]:
+        results, others = _ZERO * (n * width), _ZERO * (n * others_width)
+        body.loop(n, layout, arguments, tuple([tables[k] for k in read]), results, others)
+        return results, others
+
+    return loop

@@ -11,7 +11,8 @@ from typing import Any
 from unicodedata import normalize
 
 from autograd_lite import primitives as p
-from autograd_lite.compiler.arguments import joined
+from autograd_lite.compiler.arguments import floats, joined
+from autograd_lite.compiler.pipeline import LoopPlan, Pipeline
 from autograd_lite.compiler.program import Instruction, Program
 from autograd_lite.primitives import Primitive
 
@@ -55,12 +56,46 @@ def writer(program: Program) -> Callable[..., None]:
     return write
 
 
-def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
+def looper(plan: LoopPlan, executor: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
+    """The function that runs the loop of `plan`, row by row: see `Executor`."""
+    run, fixed, (width, others_width) = executor(plan.body), plan.states + plan.constants, plan.widths
+    steps, none = range(plan.n)[::-1] if plan.reverse else range(plan.n), array("d")
+
+    def loop(n: int, arguments: Any, tables: Sequence[Any]) -> tuple[array[float], array[float]]:
+        numbers, results, others = floats(arguments), [0.0] * (n * width), [0.0] * (n * others_width)
+        columns = [numbers if source.table < 0 else floats(tables[source.table]) for source in plan.columns]
+        for row in range(n):
+            own = row * (len(numbers) // n)
+            states, constants = numbers[own : own + plan.states], numbers[own + plan.states : own + fixed]
+            starts = [(0 if x.shared else row) * x.width + x.start for x in plan.columns]
+            # Where each stored column begins: in `results` those that are kept, in `others` the rest.
+            places = [(results, row * width + plan.states + k * plan.n) for k in range(plan.kept)]
+            places += [(others, row * others_width + k * plan.n) for k in range(plan.stored - plan.kept)]
+            while plan.conditional:
+                found = floats(run(1, array("d", [*states, *constants]), none)[0])
+                if not found[plan.states]:
+                    break
+                states = found[: plan.states]
+            for i in steps:
+                read = [column[start + i] for column, start in zip(columns, starts, strict=True)]
+                found = floats(run(1, array("d", [*states, *constants, *read]), none)[0])
+                states = found[: plan.states]
+                for (buffer, place), x in zip(places, found[plan.states :], strict=True):
+                    buffer[place + i] = x
+            results[row * width : row * width + plan.states] = states
+        return array("d", results), array("d", others)
+
+    return loop
+
+
+def source(program: Program | Pipeline, captured: Names = (), inputs: Names = ()) -> str:
     """The source of a function `run(n, rows, captured)` that does what the program does.
 
     `captured` and `inputs` suggest variable names; labels become valid and unique names. The source calls functions
-    such as `exp` under the names of their primitives.
+    such as `exp` under the names of their primitives. Of a Pipeline, a function for each of its programs.
     """
+    if isinstance(program, Pipeline):
+        return _sources(program, captured, inputs)
     taken: set[str] = set()
     functions = _functions(program, taken)
     names = [repr(x) if copysign(1.0, x) > 0 or x != x else f"({x!r})" for x in program.constants]
@@ -91,6 +126,22 @@ def source(program: Program, captured: Names = (), inputs: Names = ()) -> str:
         lines.append(f"        results += [{', '.join([names[address] for address in program.results])}]")
     lines.append(f"    return results, [{', '.join([names[address] for address in program.sums])}]")
     return "\n".join(lines) + "\n"
+
+
+def _sources(pipeline: Pipeline, captured: Names, inputs: Names) -> str:
+    """The functions of the programs of `pipeline`, in the order in which they run."""
+
+    def segment(program: Program) -> str:
+        more = [f"result{n}" for n in range(program.captured + program.inputs)]
+        names = [*captured, *more][: program.captured], [*inputs, *more][: program.inputs]
+        return source(program, *names)
+
+    parts = []
+    for stage in pipeline.stages:
+        plan = stage.plan
+        parts.append(f"# what the loop {plan.name} begins with\n{segment(stage.program)}")
+        parts.append(f"# one of its steps\n{source(plan.body)}")
+    return "\n".join([*parts, f"# after the last loop\n{segment(pipeline.last)}"])
 
 
 def _functions(program: Program, taken: set[str]) -> dict[Primitive, str]:

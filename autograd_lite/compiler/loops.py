@@ -1,0 +1,357 @@
+"""Loops in a trace: a `Loop` is one node with one body, however many steps it runs.
+
+The body is traced once. What it uses from outside and does not change from step to step is computed outside, and is a
+*constant* of the loop. A loop holds no derivative: `pull` and `push` differentiate the graph of its body and make a new
+loop of the result. The reverse loop reads the states that the loop stored, at every step, from the last to the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
+
+from autograd_lite.calculus import pull_back, push_forward
+from autograd_lite.calls import Call, Cotangent, Results, Tangents, item
+from autograd_lite.compiler.trace import Symbol, Trace, TraceError
+from autograd_lite.graph import dependents, topological_order
+from autograd_lite.value import Value
+
+Operand: TypeAlias = Any  # a Symbol, or a float
+UNKNOWN = -1  # the number of steps of a loop that a condition ends
+
+
+class Column(NamedTuple):
+    """The numbers that one Symbol of a body stands for: `numbers`, one for each step, or column `number` of `loop`."""
+
+    symbol: Symbol
+    numbers: Sequence[Operand] = ()
+    loop: Symbol | None = None
+    number: int = 0
+
+
+class Body(NamedTuple):
+    """The graph of one step: `next` and `outputs` from `states`, `constants` and `columns`, which are leaves."""
+
+    states: list[Symbol]
+    constants: list[Symbol]
+    columns: list[Symbol]
+    next: list[Operand]
+    outputs: list[Operand]
+
+    @property
+    def inputs(self) -> list[Symbol]:
+        """All leaves."""
+        return [*self.states, *self.constants, *self.columns]
+
+    def varying(self, symbols: Sequence[Symbol]) -> set[Symbol]:
+        """The leaves that depend on the leaves `symbols`, in some step: the states that they reach among them."""
+        order = topological_order(*[x for x in self.next if type(x) is not float])
+        found = set(symbols)
+        while True:
+            reached = dependents(order, found)
+            new = [s for s, x in zip(self.states, self.next, strict=True) if x in reached and s not in found]
+            if not new:
+                return found
+            found.update(new)
+
+
+class Loop(Call):
+    """`n` steps of a body, from the last to the first if `reverse`.
+
+    The arguments are the first states, the constants, the numbers of the first columns (all steps of one column, then
+    those of the next), and the loops that the other columns, `read`, are stored by.
+
+    Result k < len(states) is the last number of that state. Then follow the columns that the loop stores, all steps of
+    one and then those of the next: the outputs, and after them the states as each step finds them.
+
+    A loop of `n` = UNKNOWN steps has one output, the condition: it runs as long as that is not 0. It has no columns,
+    and results for its states only.
+    """
+
+    def __init__(self, name: str, trace: Trace, n: int, reverse: bool, body: Body, read: Sequence[int]) -> None:
+        super().__init__(name)
+        self.trace, self.n, self.reverse, self.body, self.read = trace, n, reverse, body, tuple(read)
+        self.conditional = n == UNKNOWN
+
+    @property
+    def given(self) -> int:
+        """How many columns are numbers among the arguments."""
+        return len(self.body.columns) - len(self.read)
+
+    def stored(self, column: int) -> Operand:
+        """What column `column` stores in each step, an operand of the body."""
+        outputs = self.body.outputs
+        return outputs[column] if column < len(outputs) else self.body.states[column - len(outputs)]
+
+    def key(self, column: int, step: int) -> int:
+        """The number of the result that is column `column` at `step`."""
+        return len(self.body.states) + column * self.n + step
+
+    def place(self, key: int) -> tuple[int, int]:
+        """The column and the step of result `key`, which is not a state."""
+        return divmod(key - len(self.body.states), self.n)
+
+    def columns_of(self, args: Sequence[Any]) -> list[Column]:
+        """The columns of a node with these arguments."""
+        body, found = self.body, []
+        at = len(body.states) + len(body.constants)
+        for symbol in body.columns[: self.given]:
+            found.append(Column(symbol, args[at : at + self.n]))
+            at += self.n
+        for symbol, loop, index in zip(body.columns[self.given :], args[at:], self.read, strict=True):
+            found.append(Column(symbol, (), loop, index))
+        return found
+
+    # --- Derivatives -------------------------------------------------------------------------------------------
+
+    def pull(self, node: Any, cotangents: Mapping[Any, list[Any]], active: set[Any]) -> list[Cotangent]:
+        """The cotangents of the arguments, by a loop in the other direction.
+
+        Its states are the cotangents of the states, and the sums over the steps of those of the constants.
+        """
+        if self.conditional:
+            raise TraceError(
+                f"{self.name} has no reverse mode where it is compiled, as the number of its steps is not known: use "
+                "jvp, fori_loop or scan; for a solution that the steps converge to, root or fixed_point"
+            )
+        body, trace, S = self.body, self.trace, len(self.body.states)
+        args, columns = node.args, self.columns_of(node.args)
+        constant_args = args[S : S + len(body.constants)]
+        varying = body.varying(
+            [s for s, x in zip(body.inputs, args, strict=False) if x in active and s not in body.columns]
+            + [c.symbol for c in columns if c.loop in active or not active.isdisjoint(c.numbers)]
+        )
+        states = [k for k in range(S) if body.states[k] in varying]
+        constants = [k for k, symbol in enumerate(body.constants) if symbol in varying]
+        active_columns = [c for c in columns if c.symbol in varying]
+
+        def leaves(count: int) -> list[Symbol]:
+            return [Symbol(trace, row=True) for _ in range(count)]
+
+        of_states, of_constants = leaves(len(states)), leaves(len(constants))
+        ys: list[Operand] = [body.next[k] for k in states]
+        gs: list[Symbol] = list(of_states)
+        given: list[Column] = []
+        of_columns: dict[int, list[Operand]] = {}
+        for key, contributions in cotangents.items():
+            if isinstance(key, int) and key >= S:
+                column, step = self.place(key)
+                of_columns.setdefault(column, [0.0] * self.n)[step] = _total(contributions)
+            elif not isinstance(key, int):
+                for loop, index in contributions:
+                    given.append(Column(Symbol(trace, row=True), (), loop, index))
+                    ys.append(self.stored(key[1]))
+        for column, numbers in of_columns.items():
+            given.append(Column(Symbol(trace, row=True), numbers))
+            ys.append(self.stored(column))
+        gs += [c.symbol for c in given]
+        found = pull_back(
+            ys,
+            gs,
+            [*[body.states[k] for k in states], *[body.constants[k] for k in constants]]
+            + [c.symbol for c in active_columns],
+        )
+        found = [trace.operand(x) for x in found]
+        added = found[len(states) : len(states) + len(constants)]
+        sums = [x if _is_zero(g) else trace.operand(x + g) for x, g in zip(of_constants, added, strict=True)]
+        history = [Column(s, (), node, len(body.outputs) + k) for k, s in enumerate(body.states)]
+        loop = looped(
+            self.name,
+            trace,
+            self.n,
+            not self.reverse,
+            [*of_states, *of_constants],
+            [_total(cotangents.get(k, [])) for k in states] + [0.0] * len(constants),
+            [*found[: len(states)], *sums],
+            found[len(states) + len(constants) :],
+            [*zip(body.constants, constant_args, strict=True)],
+            [*columns, *history, *given],
+        )
+        new = loop.op
+        assert isinstance(new, Loop)
+        results = [Cotangent(args[k], trace.make(item, (loop, float(n)))) for n, k in enumerate(states)]
+        for n, k in enumerate(constants, len(states)):
+            results.append(Cotangent(constant_args[k], trace.make(item, (loop, float(n)))))
+        for n, column_of in enumerate(active_columns):
+            if column_of.loop is not None:
+                results.append(Cotangent(column_of.loop, (loop, n), ("column", column_of.number)))
+            for step, x in enumerate(column_of.numbers):
+                results.append(Cotangent(x, trace.make(item, (loop, float(new.key(n, step))))))
+        return [x for x in results if x.to in active]
+
+    def push(self, node: Any, tangents: Mapping[Any, Any]) -> Tangents:
+        """The tangents of the results, by a loop of the states and their tangents in the same direction."""
+        body, trace, S = self.body, self.trace, len(self.body.states)
+        args, columns = node.args, self.columns_of(node.args)
+        constant_args = args[S : S + len(body.constants)]
+        of_columns: dict[Symbol, Column] = {}
+        for c in columns:
+            if c.loop is None and not tangents.keys().isdisjoint(c.numbers):
+                numbers = [tangents.get(x, 0.0) if type(x) is not float else 0.0 for x in c.numbers]
+                of_columns[c.symbol] = Column(Symbol(trace, row=True), numbers)
+            elif c.loop is not None and c.loop in tangents:
+                loop, index = tangents[c.loop].column(c.number)
+                of_columns[c.symbol] = Column(Symbol(trace, row=True), (), loop, index)
+        known = [s for s, x in zip([*body.states, *body.constants], args, strict=False) if x in tangents]
+        varying = body.varying([*known, *of_columns])
+        inputs = [s for s in body.inputs if s in varying]
+        of = {s: of_columns[s].symbol if s in of_columns else Symbol(trace, row=True) for s in inputs}
+        ys = [*body.next, *body.outputs, *body.states]
+        found = [trace.operand(x) for x in push_forward(ys, inputs, [of[s] for s in inputs])]
+        moving = [k for k, s in enumerate(body.states) if s in varying]
+        loop = looped(
+            self.name,
+            trace,
+            self.n,
+            self.reverse,
+            [*body.states, *[of[body.states[k]] for k in moving]],
+            [*args[:S], *[tangents.get(args[k], 0.0) if type(args[k]) is not float else 0.0 for k in moving]],
+            [*body.next, *[found[k] for k in moving]],
+            body.outputs if self.conditional else found[S:],
+            [*zip(body.constants, constant_args, strict=True)]
+            + [(of[s], tangents[x]) for s, x in zip(body.constants, constant_args, strict=True) if s in of],
+            [*columns, *of_columns.values()],
+        )
+        return _LoopTangents(self, loop, {k: S + n for n, k in enumerate(moving)})
+
+    # --- Replaying on Values -----------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any) -> Any:
+        """The results on Values and floats, recorded step by step."""
+        body, S = self.body, len(self.body.states)
+        states, columns = list(args[:S]), self.columns_of(args)
+        numbers = dict(zip(body.constants, args[S:], strict=False))
+        roots = [*body.next, *body.outputs]
+        order = topological_order(*[x for x in roots if type(x) is not float])
+        stored: list[list[Any]] = [[0.0] * self.n for _ in range(len(body.outputs) + S)]
+        steps: Iterable[int] = count() if self.conditional else range(self.n)
+        for step in reversed(range(self.n)) if self.reverse else steps:
+            known = numbers | dict(zip(body.states, states, strict=True))
+            for c in columns:
+                known[c.symbol] = c.numbers[step] if c.loop is None else c.loop.columns[c.number][step]  # type: ignore[attr-defined]
+            for node in order:
+                if node.op is not None:
+                    known[node] = node.op(*[x if type(x) is float else known[x] for x in node.args])
+            found = [x if type(x) is float else known[x] for x in roots]
+            if self.conditional:
+                condition: Any = found[S]
+                if not (condition.data if isinstance(condition, Value) else condition):
+                    break
+                states = found[:S]
+                continue
+            for column, x in zip(stored, [*found[S:], *states], strict=True):
+                column[step] = x
+            states = found[:S]
+        return _LoopResults(self, states, stored)
+
+
+class _LoopTangents(Tangents):
+    """The tangents of a loop's results, which the loop `tangent` finds; `states` says where it has those of states."""
+
+    def __init__(self, op: Loop, tangent: Symbol, states: dict[int, int]) -> None:
+        self.op, self.tangent, self.states = op, tangent, states
+
+    def item(self, key: int) -> Operand:
+        new, trace = self.tangent.op, self.op.trace
+        assert isinstance(new, Loop)
+        if key < len(self.op.body.states):
+            return trace.make(item, (self.tangent, float(self.states[key]))) if key in self.states else 0.0
+        column, step = self.op.place(key)
+        x = new.stored(column)
+        return x if type(x) is float else trace.make(item, (self.tangent, float(new.key(column, step))))
+
+    def column(self, index: int) -> tuple[Symbol, int]:
+        """The loop and the column in which the tangents of column `index` are stored."""
+        return self.tangent, index
+
+
+class _LoopResults(Results):
+    """The results of a loop that was replayed on Values."""
+
+    def __init__(self, op: Loop, states: list[Any], columns: list[list[Any]]) -> None:
+        self.op, self.states, self.columns = op, states, columns
+
+    def item(self, key: int) -> Any:
+        if key < len(self.states):
+            return self.states[key]
+        column, step = self.op.place(key)
+        return self.columns[column][step]
+
+
+# ---- making a loop
+
+
+def looped(
+    name: str,
+    trace: Trace,
+    n: int,
+    reverse: bool,
+    states: Sequence[Symbol],
+    first: Sequence[Operand],
+    next_states: Sequence[Operand],
+    outputs: Sequence[Operand],
+    constants: Sequence[tuple[Symbol, Operand]],
+    columns: Sequence[Column],
+) -> Symbol:
+    """The node of a loop whose body uses `states`, `constants` and `columns` alone; those it does not use are left out.
+
+    A constant is a pair: the Symbol in the body, and the operand outside that it stands for.
+    """
+    used = set(topological_order(*[x for x in (*next_states, *outputs) if type(x) is not float]))
+    constants = [x for x in constants if x[0] in used]
+    given = [c for c in columns if c.symbol in used and c.loop is None]
+    read = [c for c in columns if c.symbol in used and c.loop is not None]
+    symbols = [c.symbol for c in (*given, *read)]
+    body = Body(list(states), [symbol for symbol, _ in constants], symbols, list(next_states), list(outputs))
+    loop = Loop(name, trace, n, reverse, body, [c.number for c in read])
+    args = [*first, *[x for _, x in constants], *[x for c in given for x in c.numbers], *[c.loop for c in read]]
+    return trace.make(loop, tuple(args))  # type: ignore[no-any-return]
+
+
+def traced_loop(
+    name: str,
+    trace: Trace,
+    n: int,
+    reverse: bool,
+    states: Sequence[Symbol],
+    first: Sequence[Operand],
+    next_states: Sequence[Operand],
+    outputs: Sequence[Operand],
+    columns: Sequence[Column],
+) -> Symbol:
+    """The node of a loop whose body was just traced: what it uses from outside becomes its constants."""
+    roots = [*next_states, *outputs]
+    order = topological_order(*[x for x in roots if type(x) is not float])
+    inside = dependents(order, [*states, *[c.symbol for c in columns]])
+    for node in reversed(order):  # a loop that the body reads a column of is computed inside
+        if node in inside and node.op is not item:
+            inside.update([x for x in node.args if type(x) is not float and isinstance(x.op, Call)])
+    new: dict[Any, Operand] = {x: x for x in inside if x.op is None}
+    constants: list[tuple[Symbol, Operand]] = []
+
+    def operand(x: Operand) -> Operand:
+        if type(x) is float:
+            return x
+        if x not in new:
+            new[x] = Symbol(trace, row=True)
+            constants.append((new[x], x))
+        return new[x]
+
+    for node in order:
+        if node in inside and node.op is not None:
+            new[node] = trace.make(node.op, tuple([operand(x) for x in node.args]))
+    roots = [operand(x) for x in roots]
+    count = len(next_states)
+    return looped(name, trace, n, reverse, states, first, roots[:count], roots[count:], constants, columns)
+
+
+def _total(terms: Sequence[Operand]) -> Operand:
+    total: Operand = 0.0
+    for term in terms:
+        total = term if _is_zero(total) else total + term
+    return total
+
+
+def _is_zero(x: Operand) -> bool:
+    return type(x) is float and x == 0.0

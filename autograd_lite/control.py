@@ -1,0 +1,551 @@
+"""Loops, branches and equations: `scan`, `fori_loop`, `while_loop`, `cond`, `root`, `fixed_point`, as JAX names them.
+
+On numbers and Values each of them is the plain Python that its docstring says, so every result can be differentiated
+to any order. Under `jit` they compile where plain Python would be unrolled or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from math import isfinite, nan
+from numbers import Real
+from operator import index
+from typing import Any, TypeVar
+
+from autograd_lite import primitives as p
+from autograd_lite.calculus import jacobian
+from autograd_lite.calls import item
+from autograd_lite.compiler.jit import jit
+from autograd_lite.compiler.loops import UNKNOWN, Column, Loop, traced_loop
+from autograd_lite.compiler.trace import Symbol, trace_of
+from autograd_lite.recording import no_grad
+from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map, tree_paths
+from autograd_lite.value import Value, active_recorder
+
+S = TypeVar("S")
+X = TypeVar("X")
+Y = TypeVar("Y")
+
+
+def scan(
+    f: Callable[[S, Any], tuple[S, Y]],
+    init: S,
+    xs: Iterable[Any] | None = None,
+    length: int | None = None,
+    *,
+    reverse: bool = False,
+    checkpoint: int | None = None,
+) -> tuple[S, list[Y]]:
+    """Run `state, y = f(state, x)` for each x of `xs`, from the state `init`; return the last state and the list of y.
+
+    `init` is a number, or nested lists, tuples and dicts of numbers; `f` returns a state of the same structure. `xs` is
+    a list or an array with one item for each step. Without `xs`, f gets None, `length` times. With `reverse` the steps
+    run from the last item to the first; the list of y is in the order of `xs` nonetheless.
+
+    Reverse mode needs the state at every step. With `checkpoint=k` it keeps every k-th state only, and computes the
+    steps between two of them again when it comes to them: memory for n/k + k states in place of n, for one more run of
+    the steps. `f` is then traced, as under `jit`, also where the loop itself is not compiled.
+
+    This is jax.lax.scan on lists: where JAX has one array for each leaf of x, with the steps along its first axis, we
+    have one list of items, each of which may be a tree. In the same way the second result is a list of all y.
+
+    A TypeError if `f` returns no pair, a ValueError if it returns a state of another structure.
+
+    >>> scan(lambda total, x: (total + x, total * x), 0.0, [1.0, 2.0, 3.0])
+    (6.0, [0.0, 2.0, 9.0])
+    """
+    what = _called("scan", f)
+    items = _items(xs, length, what)
+    state = init
+    ys: list[Any] = []
+    every = _steps_between(checkpoint, what)
+    if every and len(items) > every:
+        return _checkpointed(f, init, items, reverse, every)
+    if items and active_recorder().symbolic:
+        return _compiled_scan("scan", f, init, items, reverse, what)
+    for x in reversed(items) if reverse else items:
+        state, y = _stepped(f(state, x), state, what)
+        ys.append(y)
+    return state, ys[::-1] if reverse else ys
+
+
+def fori_loop(
+    lower: int, upper: int, body_fun: Callable[[Any, S], S], init_val: S, *, checkpoint: int | None = None
+) -> S:
+    """Run `state = body_fun(i, state)` for i from `lower` to `upper - 1`, from the state `init_val`; return the state.
+
+    `lower` and `upper` are ints. The state is a number, or nested lists, tuples and dicts of numbers, whose structure
+    stays the same. i is an int; in a compiled loop and with `checkpoint` it is a traced number, which cannot index a
+    list. See `scan` for lists, and for `checkpoint`.
+
+    A TypeError if a bound is not an int, a ValueError if `body_fun` returns a state of another structure.
+
+    >>> fori_loop(0, 5, lambda i, total: total + i, 0.0)
+    10.0
+    """
+    what = _called("fori_loop", body_fun)
+    first, end = _integer(lower, f"{what}: lower"), _integer(upper, f"{what}: upper")
+    state = init_val
+    every = _steps_between(checkpoint, what)
+    if end > first and (every or active_recorder().symbolic):
+
+        def step(carry: tuple[Any, S], _: Any) -> tuple[tuple[Any, S], None]:
+            i, state = carry
+            return (i + 1.0, _like(body_fun(i, state), state, what)), None
+
+        items, begin = [None] * (end - first), (float(first), init_val)
+        if every:
+            (_, state), _ = scan(step, begin, items, checkpoint=every)
+        else:
+            (_, state), _ = _compiled_scan("fori_loop", step, begin, items, False, what)
+        return state
+    for i in range(first, end):
+        state = _like(body_fun(i, state), state, what)
+    return state
+
+
+def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_val: S) -> S:
+    """Run `state = body_fun(state)`, from the state `init_val`, as long as `cond_fun(state)` holds; return the state.
+
+    The state is a number, or nested lists, tuples and dicts of numbers, whose structure stays the same. `cond_fun`
+    returns a bool, or a number that is 0 for "stop". Under `jit` it must be a number: `step(100.0 - x)` for x < 100. A
+    compiled while_loop has forward mode only, as JAX's; for a solution that the steps converge to use `fixed_point`.
+
+    A ValueError if `body_fun` returns a state of another structure.
+
+    >>> while_loop(lambda x: x < 100.0, lambda x: 2.0 * x, 3.0)
+    192.0
+    """
+    what = _called("while_loop", body_fun)
+    _called("while_loop", cond_fun)
+    state = init_val
+    if active_recorder().symbolic:
+        return _compiled_while(cond_fun, body_fun, init_val, what)
+    while _holds(cond_fun(state)):
+        state = _like(body_fun(state), state, what)
+    return state
+
+
+def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *operands: Any) -> X:
+    """`true_fun(*operands)` if `pred` is true, else `false_fun(*operands)`.
+
+    `pred` is a bool, or a number that is 0 for "false". On numbers and Values only the function that is chosen runs.
+    A traced `pred` under `jit` has no number yet: write it as `step(x)`, which is 1.0 for x > 0 and else 0.0. Then both
+    functions are traced, and return results of one structure.
+
+    >>> cond(2.0 > 1.0, lambda x: x * x, lambda x: -x, 3.0)
+    9.0
+    """
+    what = _called("cond", true_fun)
+    _called("cond", false_fun)
+    if not (isinstance(pred, Value) and active_recorder().symbolic):
+        return true_fun(*operands) if _holds(pred) else false_fun(*operands)
+    chosen, other = true_fun(*operands), false_fun(*operands)
+    _check_structure(chosen, other, f"{what}: the two functions return results of one structure")
+    result: X = tree_map(lambda x, y: p.where(pred, x, y), chosen, other)
+    return result
+
+
+def root(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: int = 100) -> S:
+    """A solution x of f(x) = 0, found by Newton's method from `x0`.
+
+    x is a number, or nested lists, tuples and dicts of numbers; f returns the same structure. The method stops where
+    its step is not larger than `tol` times 1 + |x|. A step that does not make the largest |f| smaller is halved.
+
+    The derivatives of x by all that f depends on come from the implicit function theorem at the solution,
+    dx = -(df/dx)^-1 df, whatever the steps towards it were; they are right up to the third order. By `x0` the
+    derivative is 0. They are found by two Newton steps at the solution that are differentiated: k steps give
+    derivatives up to order 2^k - 1 (Griewank and Walther, Evaluating Derivatives, 2008, chapter 15).
+
+    An ArithmeticError if the method does not converge, a ValueError if f returns another structure than x. Under `jit`
+    the numbers of a call that does not converge are nan.
+
+    >>> from autograd_lite import grad
+    >>> round(root(lambda x: x * x - 2.0, 1.0), 12)
+    1.414213562373
+    >>> round(grad(lambda a: root(lambda x: x * x - a, 1.0))(4.0), 12)
+    0.25
+    """
+    what = _called("root", f)
+    f_flat = _flattened(f, x0, what)
+    with no_grad():
+        xs = _solution(_newton, _compiled_newton, f_flat, x0, tol, max_steps, what)
+    result: S = tree_like(x0, _differentiable(f_flat, xs))
+    return result
+
+
+def fixed_point(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: int = 10_000) -> S:
+    """A solution x of f(x) = x, found by the iteration x = f(x) from `x0`.
+
+    x is a number, or nested lists, tuples and dicts of numbers; f returns the same structure. The iteration stops where
+    x changes by no more than `tol` times 1 + |x|. Derivatives are those of `root`, of f(x) - x.
+
+    An ArithmeticError if the iteration does not converge, a ValueError if f returns another structure than x. Under
+    `jit` the numbers of a call that does not converge are nan.
+
+    >>> from autograd_lite import cos, grad
+    >>> round(fixed_point(cos, 1.0), 10)
+    0.7390851332
+    >>> round(grad(lambda a: fixed_point(lambda x: a * cos(x), 1.0))(0.5), 10)
+    0.7394815923
+    """
+    what = _called("fixed_point", f)
+    f_flat = _flattened(f, x0, what)
+    with no_grad():
+        xs = _solution(_iterated, _compiled_iteration, f_flat, x0, tol, max_steps, what)
+    result: S = tree_like(x0, _differentiable(lambda xs: [y - x for y, x in zip(f_flat(xs), xs, strict=True)], xs))
+    return result
+
+
+# ---- compiled loops
+
+
+def _compiled_scan(
+    name: str, f: Callable[[S, Any], tuple[S, Y]], init: S, items: list[Any], reverse: bool, what: str
+) -> tuple[S, list[Y]]:
+    """What `scan` returns, with the step traced once and a loop in the graph."""
+    recorder = active_recorder()
+    trace = trace_of(recorder)
+
+    def symbol(leaf: Any) -> Any:
+        return Symbol(trace, row=True) if _is_number(leaf) else leaf
+
+    state, x = tree_map(symbol, init), tree_map(symbol, items[0])
+    for n, other in enumerate(items):
+        _check_structure(items[0], other, f"{what}: item {n} of xs has another structure than item 0")
+    new, y = _stepped(f(state, x), state, what)
+    rows = [[leaf for leaf in tree_leaves(other) if _is_number(leaf)] for other in items]
+    columns = [
+        Column(leaf, [trace.operand(row[k]) for row in rows])
+        for k, leaf in enumerate([leaf for leaf in tree_leaves(x) if isinstance(leaf, Symbol)])
+    ]
+    outputs = [leaf for leaf in tree_leaves(y) if _is_number(leaf)]
+    loop = traced_loop(
+        name,
+        trace,
+        len(items),
+        reverse,
+        tree_leaves(state),
+        [trace.operand(leaf) for leaf in tree_leaves(init)],
+        [trace.operand(leaf) for leaf in tree_leaves(new)],
+        [trace.operand(leaf) for leaf in outputs],
+        columns,
+    )
+    op = loop.op
+    assert isinstance(op, Loop)
+
+    def result(key: int) -> Any:
+        return recorder.record(item, (loop, float(key)))
+
+    last = tree_like(init, [result(k) for k in range(len(op.body.states))])
+    ys = []
+    for step in range(len(items)):
+        place = iter(range(len(outputs)))
+        ys.append(tree_map(lambda leaf: result(op.key(next(place), step)) if _is_number(leaf) else leaf, y))  # noqa: B023
+    return last, ys
+
+
+def _compiled_while(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init: S, what: str) -> S:
+    """What `while_loop` returns, with condition and body traced once and a loop in the graph."""
+    recorder = active_recorder()
+    trace = trace_of(recorder)
+    state = tree_map(lambda _: Symbol(trace, row=True), init)
+    states = tree_leaves(state)
+    condition = trace.operand(cond_fun(state))
+    new = [trace.operand(leaf) for leaf in tree_leaves(_like(body_fun(state), state, what))]
+    first = [trace.operand(leaf) for leaf in tree_leaves(init)]
+    loop = traced_loop("while_loop", trace, UNKNOWN, False, states, first, new, [condition], [])
+    return tree_like(init, [recorder.record(item, (loop, float(k))) for k in range(len(states))])  # type: ignore[no-any-return]
+
+
+def _checkpointed(
+    f: Callable[[S, Any], tuple[S, Y]], init: S, items: list[Any], reverse: bool, every: int
+) -> tuple[S, list[Y]]:
+    """What `scan` returns, as a scan of scans of `every` steps. Uncompiled, each of these is one jitted call."""
+
+    def segment(state: S, xs: list[Any]) -> tuple[S, list[Y]]:
+        return scan(f, state, xs, reverse=reverse)
+
+    whole = len(items) // every * every
+    pieces, rest = [items[i : i + every] for i in range(0, whole, every)], items[whole:]
+    last: list[Y] = []
+    state = init
+    if not active_recorder().symbolic:
+        run = jit(segment)
+        pieces += [rest] * bool(rest)
+        parts: list[list[Y]] = []
+        for piece in reversed(pieces) if reverse else pieces:
+            state, ys = run(state, piece)
+            parts.append(ys)
+        return state, [y for ys in (reversed(parts) if reverse else parts) for y in ys]
+    if rest and reverse:
+        state, last = segment(state, rest)
+    state, parts = scan(segment, state, pieces, reverse=reverse)
+    if rest and not reverse:
+        state, last = segment(state, rest)
+    return state, [*[y for ys in parts for y in ys], *last]
+
+
+def _steps_between(checkpoint: int | None, what: str) -> int | None:
+    if checkpoint is None:
+        return None
+    try:
+        every = index(checkpoint)
+    except TypeError:
+        raise TypeError(f"{what}: checkpoint is a number of steps, got {checkpoint!r}") from None
+    if every < 1:
+        raise ValueError(f"{what}: checkpoint is a number of steps, got {every}")
+    return every
+
+
+def _is_number(leaf: Any) -> bool:
+    return isinstance(leaf, Value | Real)
+
+
+# ---- solving equations
+
+ListFunction = Callable[[list[Any]], list[Any]]  # from a list of numbers to a list of as many numbers
+
+
+def _solution(
+    find: Callable[..., list[float]],
+    compiled: Callable[..., list[Any]],
+    f: ListFunction,
+    x0: Tree,
+    tol: float,
+    max_steps: int,
+    what: str,
+) -> list[Any]:
+    """The solution that `find` finds, or the traced solution of `compiled`: nan if it does not converge."""
+    if active_recorder().symbolic:
+        return compiled(f, [trace_of(active_recorder()).operand(x) for x in tree_leaves(x0)], tol, float(max_steps))
+    return find(f, _numbers(tree_leaves(x0), what), tol, max_steps, what)
+
+
+def _newton(f: ListFunction, xs: list[float], tol: float, max_steps: int, what: str) -> list[float]:
+    """The floats x at which Newton's method from `xs` stops."""
+    ys = _numbers(f(xs), what)
+    for _ in range(max_steps):
+        rows = [_numbers(row, what) for row in jacobian(f)(xs)]
+        steps = _solve(rows, ys)
+        largest = max(map(abs, ys), default=0.0)
+        size = 1.0
+        while True:
+            new = [x - size * dx for x, dx in zip(xs, steps, strict=True)]
+            found = _numbers(f(new), what)
+            if max(map(abs, found), default=0.0) <= largest and all(y == y for y in found):
+                break
+            if _is_small([size * dx for dx in steps], xs, tol):  # rounding alone keeps |f| from falling
+                return xs
+            size /= 2.0
+            if size < 1e-10:
+                raise ArithmeticError(_no_convergence(what, xs, ys, "no Newton step from there makes it smaller"))
+        if _is_small(steps, new, tol):
+            return new
+        xs, ys = new, found
+    raise ArithmeticError(_no_convergence(what, xs, ys, f"it stopped after max_steps={max_steps}"))
+
+
+def _iterated(f: ListFunction, xs: list[float], tol: float, max_steps: int, what: str) -> list[float]:
+    """The floats x at which the iteration x = f(x) from `xs` stops."""
+    steps: list[float] = []
+    for _ in range(max_steps):
+        new = _numbers(f(xs), what)
+        steps = [y - x for x, y in zip(xs, new, strict=True)]
+        if _is_small(steps, new, tol):
+            return new
+        if not all(map(isfinite, new)):
+            break
+        xs = new
+    raise ArithmeticError(_no_convergence(what, xs, steps, f"the iteration does not come to rest in {max_steps} steps"))
+
+
+def _compiled_newton(f: ListFunction, xs: list[Any], tol: float, max_steps: float) -> list[Any]:
+    """What `_newton` finds, as a compiled loop. A step goes on by `size` times Newton's, or halves `size`."""
+
+    def body(state: Any) -> Any:
+        xs, size, steps_left, _ = state
+        ys = f(xs)
+        newton = _solve(jacobian(f)(xs), ys)
+        new = [x - size * dx for x, dx in zip(xs, newton, strict=True)]
+        before, after = [p.abs_(y) for y in ys], [p.abs_(y) for y in f(new)]
+        worse = p.step(_largest(after) - _largest(before))
+        small = _all_small([size * dx for dx in newton], xs, tol)
+        xs = [p.where(worse, x, y) for x, y in zip(xs, new, strict=True)]
+        return xs, p.where(worse, 0.5 * size, 1.0), steps_left - 1.0, small
+
+    return _converged(body, xs, max_steps)
+
+
+def _compiled_iteration(f: ListFunction, xs: list[Any], tol: float, max_steps: float) -> list[Any]:
+    """What `_iterated` finds, as a compiled loop."""
+
+    def body(state: Any) -> Any:
+        xs, _, steps_left, _ = state
+        new = f(xs)
+        small = _all_small([y - x for x, y in zip(xs, new, strict=True)], new, tol)
+        return new, 1.0, steps_left - 1.0, small
+
+    return _converged(body, xs, max_steps)
+
+
+def _converged(body: Callable[[Any], Any], xs: list[Any], max_steps: float) -> list[Any]:
+    """The xs of the state (xs, size, steps left, whether it is done) after the last step of `body`; nan if not done."""
+    xs, _, _, done = while_loop(lambda s: p.where(s[3], 0.0, p.step(s[2])), body, (xs, 1.0, max_steps, 0.0))
+    return [p.where(done, x, nan) for x in xs]
+
+
+def _all_small(steps: Sequence[Any], xs: Sequence[Any], tol: float) -> Any:
+    """1.0 if no step is larger than `tol` times 1 + |x|, else 0.0; also 0.0 if a number is infinite or nan."""
+    done: Any = 1.0
+    for x, dx in zip(xs, steps, strict=True):
+        bound = tol * (1.0 + p.abs_(x))
+        excess = p.abs_(dx) - bound  # nan if x or dx is infinite or nan
+        done = p.where(p.step(excess), 0.0, p.where(p.step(-excess), done, p.where(excess, 0.0, done)))
+    return done
+
+
+def _largest(xs: Sequence[Any]) -> Any:
+    largest: Any = 0.0
+    for x in xs:
+        largest = p.maximum(largest, x)
+    return largest
+
+
+def _is_small(steps: Sequence[float], xs: Sequence[float], tol: float) -> bool:
+    return all(isfinite(x) and abs(dx) <= tol * (1.0 + abs(x)) for x, dx in zip(xs, steps, strict=True))
+
+
+def _no_convergence(what: str, xs: Sequence[float], residuals: Sequence[float], why: str) -> str:
+    shown = ", ".join([f"{x:.6g}" for x in xs[:5]]) + ", ..." * (len(xs) > 5)
+    largest = max(map(abs, residuals), default=0.0)
+    return (
+        f"{what} does not converge: the residual is {largest:.3g} at x = {shown}, and {why}; start from another x0, "
+        "or check that there is a solution"
+    )
+
+
+def _differentiable(f: ListFunction, xs: list[Any]) -> list[Any]:
+    """The solution `xs` of f(x) = 0, a list of numbers without derivatives, with its derivatives up to order three."""
+    for _ in range(2):
+        ys = f(xs)
+        if not any(isinstance(y, Value) for y in ys):
+            break  # nothing to differentiate by
+        xs = [x - dx for x, dx in zip(xs, _solve(jacobian(f)(xs), ys), strict=True)]
+    return xs
+
+
+def _solve(rows: Iterable[Sequence[Any]], ys: Sequence[Any]) -> list[Any]:
+    """The x with A x = y, for the square matrix of `rows` A, by Gaussian elimination with partial pivoting."""
+    table = [[*row, y] for row, y in zip(rows, ys, strict=True)]
+    n = len(table)
+    for k in range(n):
+        for i in range(k + 1, n):
+            table[k], table[i] = _larger_first(table[k], table[i], k)
+        for i in range(k + 1, n):
+            factor = p.div(table[i][k], table[k][k])
+            table[i] = [*table[i][: k + 1], *[x - factor * y for x, y in zip(table[i], table[k], strict=True)][k + 1 :]]
+    xs: list[Any] = []
+    for k in reversed(range(n)):
+        rest = table[k][n]
+        for a, x in zip(table[k][k + 1 : n], xs, strict=True):
+            rest = rest - a * x
+        xs.insert(0, p.div(rest, table[k][k]))
+    return xs
+
+
+def _larger_first(row: list[Any], other: list[Any], k: int) -> tuple[list[Any], list[Any]]:
+    """The two rows, the one with the larger number at column k first."""
+    a, b = row[k], other[k]
+    if active_recorder().symbolic:
+        swap = p.step(p.abs_(b) - p.abs_(a))
+        pairs = list(zip(row, other, strict=True))
+        return [p.where(swap, y, x) for x, y in pairs], [p.where(swap, x, y) for x, y in pairs]
+    return (other, row) if abs(_number(b)) > abs(_number(a)) else (row, other)
+
+
+def _flattened(f: Callable[[Any], Any], x0: Tree, what: str) -> ListFunction:
+    """`f` as a function of the list of its argument's leaves; a ValueError if f returns another structure than x0."""
+
+    def f_flat(xs: list[Any]) -> list[Any]:
+        return tree_leaves(_like(f(tree_like(x0, xs)), x0, what))
+
+    return f_flat
+
+
+def _number(x: Any) -> float:
+    return x.data if isinstance(x, Value) else x
+
+
+def _numbers(xs: Iterable[Any], what: str) -> list[float]:
+    return [x.data if isinstance(x, Value) else p.to_float(x, what) for x in xs]
+
+
+# ---- what the functions are called with
+
+
+def _called(name: str, f: Callable[..., Any]) -> str:
+    """`name` with the name of `f`, to begin an error with; a TypeError if f is not a function."""
+    if not callable(f):
+        raise TypeError(f"{name} takes a function, got {type(f).__name__}")
+    return f"{name} of {getattr(f, '__name__', repr(f))}"
+
+
+def _integer(n: Any, what: str) -> int:
+    try:
+        return index(n)
+    except TypeError:
+        raise TypeError(f"{what} is an int, got {n!r}: for a count that depends on numbers use while_loop") from None
+
+
+def _items(xs: Iterable[Any] | None, length: int | None, what: str) -> list[Any]:
+    """The items of `xs`, or `length` times None; a ValueError if the two disagree or both are missing."""
+    n = None if length is None else _integer(length, f"{what}: length")
+    if xs is None:
+        if n is None:
+            raise ValueError(f"{what} takes xs, or length, the number of steps")
+        if n < 0:
+            raise ValueError(f"{what}: length is a number of steps, got {n}")
+        return [None] * n
+    if isinstance(xs, dict | str | Value) or not isinstance(xs, Iterable):
+        raise TypeError(f"{what}: xs is a list or an array with one item for each step, got {type(xs).__name__}")
+    items = list(xs.tolist() if hasattr(xs, "tolist") else xs)
+    if n is not None and n != len(items):
+        raise ValueError(f"{what}: length={n}, and xs has {len(items)} items")
+    return items
+
+
+def _stepped(result: Any, state: S, what: str) -> tuple[S, Any]:
+    """The pair (state, y) that a step returned; an error if it is no such pair."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            f"{what}: a step returns the pair (state, y), got {type(result).__name__}: for no y return None"
+        )
+    new, y = result
+    return _like(new, state, what), y
+
+
+def _like(new: Any, state: S, what: str) -> S:
+    """`new`; a ValueError unless it has the structure of `state`, with numbers at its leaves."""
+    _check_structure(state, new, f"{what}: the structure of the state changes")
+    for x, path in zip(tree_leaves(new), tree_paths(new), strict=True):
+        if type(x) is not float and not isinstance(x, Value):
+            p.to_float(x, f"{what}: the state{path}")
+    result: S = new
+    return result
+
+
+def _check_structure(tree: Tree, other: Tree, what: str) -> None:
+    def check(_: Any, leaf: Any) -> None:
+        if isinstance(leaf, dict | list | tuple):
+            raise ValueError(f"expected a number, got {type(leaf).__name__} {str(leaf)[:60]}")
+
+    try:
+        tree_map(check, tree, other)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def _holds(condition: Any) -> bool:
+    """Whether `condition`, a bool or a number, is true."""
+    return bool(condition.data if isinstance(condition, Value) else condition)

@@ -1,0 +1,506 @@
+"""Loops, branches and equations against JAX: numbers, gradients, forward mode and second order, eager and jitted."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import autograd_lite as al
+from autograd_lite import Value, cond, fixed_point, fori_loop, grad, hessian, hvp, jit, jvp, root, scan, while_loop
+from autograd_lite.compiler.pipeline import Pipeline
+
+jax = pytest.importorskip("jax")
+jax.config.update("jax_enable_x64", True)
+torch = pytest.importorskip("torch")
+jnp = jax.numpy
+lax = jax.lax
+
+WAYS = ["eager", "native", "numpy", "python"]
+
+
+def compiled(f: Any, way: str) -> Any:
+    """`f` itself, or `f` jitted for a backend."""
+    return f if way == "eager" else jit(f, backend=way)
+
+
+def floats(tree: Any) -> list[float]:
+    """The numbers of a result, of ours or of JAX's, in order."""
+    if isinstance(tree, Value):
+        return [tree.data]
+    if isinstance(tree, dict | list | tuple):
+        return [x for leaf in al.trees.tree_leaves(tree) for x in floats(leaf)]
+    return [float(x) for x in jnp.ravel(tree)]
+
+
+def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-12) -> None:
+    found, expected = floats(ours), floats(theirs)
+    assert len(found) == len(expected)
+    for x, y in zip(found, expected, strict=True):
+        assert x == pytest.approx(y, rel=tolerance, abs=tolerance), (found, expected)
+
+
+# ---- loops
+
+
+def pendulum(m: Any) -> Any:
+    """A step of a damped pendulum by the explicit midpoint rule, on the functions of `m`."""
+
+    def step(state: Any, push: Any, damping: Any) -> Any:
+        angle, speed = state
+        h = 0.05
+        middle, turning = angle + 0.5 * h * speed, speed + 0.5 * h * (push - damping * speed - m.sin(angle))
+        new = (angle + h * turning, speed + h * (push - damping * turning - m.sin(middle)))
+        return new, new[0] * damping + push * new[1]
+
+    return step
+
+
+def our_swing(xs: Any) -> Any:
+    """The energy at the end of a rollout and a cost along it: of [angle, speed, damping, *pushes]."""
+    state, ys = scan(lambda s, u: pendulum(al)(s, u, xs[2]), (xs[0], xs[1]), xs[3:])
+    return 0.5 * state[1] * state[1] - al.cos(state[0]) + al.sum([y * y for y in ys])
+
+
+def their_swing(xs: Any) -> Any:
+    state, ys = lax.scan(lambda s, u: pendulum(jnp)(s, u, xs[2]), (xs[0], xs[1]), xs[3:])
+    return 0.5 * state[1] * state[1] - jnp.cos(state[0]) + jnp.sum(ys * ys)
+
+
+START = [0.3, -0.2, 0.4]
+
+
+@functools.cache
+def their_swings(length: int) -> Any:
+    """A point and a direction for a rollout of `length` steps; the number, gradient and Hessian there."""
+    point = [*START, *[0.1 * k - 0.2 for k in range(length)]]
+    direction = [0.5, -0.3, 0.2, *[0.1 + 0.05 * k for k in range(length)]]
+    derivatives = jax.jit(lambda x: (their_swing(x), jax.grad(their_swing)(x), jax.hessian(their_swing)(x)))
+    return point, direction, *derivatives(jnp.array(point))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_scan_in_every_mode(way: str, length: int) -> None:
+    point, direction, value, gradient, second = their_swings(length)
+    along = jnp.array(direction)
+    assert_close(compiled(our_swing, way)(point), value)
+    assert_close(compiled(grad(our_swing), way)(point), gradient)
+    forward = compiled(lambda x, t: jvp(our_swing, (x,), (t,)), way)(point, direction)
+    assert_close(forward, [value, gradient @ along])
+    assert_close(compiled(lambda x, t: hvp(our_swing, (x,), (t,)), way)(point, direction), second @ along)
+    reverse_twice = compiled(grad(lambda x: al.dot(grad(our_swing)(x), direction)), way)(point)
+    assert_close(reverse_twice, second @ along)
+    over_forward = compiled(grad(lambda x: jvp(our_swing, (x,), (direction,))[1]), way)(point)
+    assert_close(over_forward, second @ along)
+    assert_close(compiled(hessian(our_swing), way)(point), second)
+
+
+def test_scan_in_reverse_order() -> None:
+    def ours(xs: Any) -> Any:
+        last, ys = scan(lambda s, x: (al.sin(s) * x + s, s * x), xs[0], xs[1:], reverse=True)
+        return [last, *ys]
+
+    def theirs(xs: Any) -> Any:
+        last, ys = lax.scan(lambda s, x: (jnp.sin(s) * x + s, s * x), xs[0], xs[1:], reverse=True)
+        return jnp.concatenate([last[None], ys])
+
+    point = [0.3, 0.5, -0.7, 1.1]
+    value, derivative = theirs(jnp.array(point)), jax.jit(jax.jacobian(theirs))(jnp.array(point))
+    for way in WAYS:
+        assert_close(compiled(ours, way)(point), value)
+        assert_close(compiled(al.jacobian(ours), way)(point), derivative)
+
+
+@pytest.mark.parametrize("upper", [-1, 2, 3, 9])
+def test_fori_loop_counts_from_lower_to_upper(upper: int) -> None:
+    def ours(x: Any, y: Any) -> Any:
+        a, b = fori_loop(2, upper, lambda i, s: (al.sin(s[0]) * y + i, s[1] * s[0]), (x, 1.0))
+        return a * b
+
+    def theirs(x: Any, y: Any) -> Any:
+        a, b = lax.fori_loop(2, upper, lambda i, s: (jnp.sin(s[0]) * y + i, s[1] * s[0]), (x, jnp.array(1.0)))
+        return a * b
+
+    value, gradient = jax.jit(jax.value_and_grad(theirs, argnums=(0, 1)))(0.4, 0.7)
+    for way in WAYS:
+        assert_close(compiled(ours, way)(0.4, 0.7), value)
+        assert_close(compiled(grad(ours, argnums=(0, 1)), way)(0.4, 0.7), gradient)
+
+
+def test_a_state_that_is_a_tree() -> None:
+    def ours(x: Any) -> Any:
+        return fori_loop(0, 4, lambda i, s: {"a": [s["a"][0] * s["b"]], "b": s["b"] + x}, {"a": [x], "b": 1.5})
+
+    def theirs(x: Any) -> Any:
+        body = lambda i, s: {"a": [s["a"][0] * s["b"]], "b": s["b"] + x}  # noqa: E731
+        return lax.fori_loop(0, 4, body, {"a": [x], "b": 1.5})
+
+    value, derivative = theirs(0.7), jax.jit(jax.jacfwd(theirs))(0.7)
+    for way in WAYS:
+        result = compiled(ours, way)(0.7)
+        assert [*result] == ["a", "b"]
+        assert_close(result, value)
+        assert_close(compiled(lambda x: jvp(ours, (x,), (1.0,))[1], way)(0.7), derivative)
+
+
+def test_a_loop_in_a_loop() -> None:
+    def ours(xs: Any) -> Any:
+        def outer(s: Any, x: Any) -> Any:
+            inner, ys = scan(lambda t, _: (al.sin(t * x + xs[0]), t * x), s, length=3)
+            return inner, inner * ys[1]
+
+        last, ys = scan(outer, xs[0], xs[1:])
+        return last + al.sum(ys)
+
+    def theirs(xs: Any) -> Any:
+        def outer(s: Any, x: Any) -> Any:
+            inner, ys = lax.scan(lambda t, _: (jnp.sin(t * x + xs[0]), t * x), s, None, length=3)
+            return inner, inner * ys[1]
+
+        last, ys = lax.scan(outer, xs[0], xs[1:])
+        return last + jnp.sum(ys)
+
+    point = [0.3, 0.5, -0.7, 1.1]
+    gradient, second = jax.jit(lambda x: (jax.grad(theirs)(x), jax.hessian(theirs)(x)))(jnp.array(point))
+    for way in WAYS:
+        assert_close(compiled(grad(ours), way)(point), gradient)
+        assert_close(compiled(hessian(ours), way)(point), second)
+
+
+OPERATIONS = ["{a} + {b}", "{a} * {b}", "m.sin({a})", "m.tanh({a} - {b})", "{a} / (2.0 + {b} * {b})", "-{a}"]
+NAMES = ["s[0]", "s[1]", "x", "c", "0.5"]
+EXPRESSIONS = st.recursive(
+    st.sampled_from(NAMES),
+    lambda inner: st.builds(lambda op, a, b: f"({op.format(a=a, b=b)})", st.sampled_from(OPERATIONS), inner, inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.tuples(EXPRESSIONS, EXPRESSIONS, EXPRESSIONS), st.integers(0, 4), st.sampled_from(WAYS[1:]))
+def test_random_bodies(texts: tuple[str, str, str], length: int, way: str) -> None:
+    body = eval(compile(f"lambda s, x, c, m: (({texts[0]}, {texts[1]}), {texts[2]})", "<body>", "eval"))
+
+    def ours(xs: Any) -> Any:
+        state, ys = scan(lambda s, x: body(s, x, xs[2], al), (xs[0], xs[1]), xs[3:])
+        return state[0] * state[1] + al.sum([0.0, *ys]) * xs[0]
+
+    def theirs(xs: Any) -> Any:
+        state, total = (xs[0], xs[1]), torch.tensor(0.0, dtype=torch.float64)
+        for x in xs[3:]:
+            state, y = body(state, x, xs[2], Constants)
+            total = total + y
+        return state[0] * state[1] + total * xs[0]
+
+    point = [0.3, -0.8, 0.6, *[0.4, -0.5, 0.9, 0.2][:length]]
+    along = [0.2, 0.4, -0.3, 0.1, 0.2, 0.5, -0.6][: len(point)]
+    at = torch.tensor(point, dtype=torch.float64)
+    second = torch.autograd.functional.hvp(theirs, at, torch.tensor(along, dtype=torch.float64), strict=False)[1]
+    value, gradient = al.value_and_grad(ours)(point)
+    assert value == pytest.approx(float(theirs(at)), rel=1e-11, abs=1e-11)
+    assert gradient == pytest.approx(torch.autograd.functional.jacobian(theirs, at).tolist(), rel=1e-11, abs=1e-11)
+    assert hvp(ours, (point,), (along,)) == pytest.approx(second.tolist(), rel=1e-11, abs=1e-11)
+    assert_close(compiled(al.value_and_grad(ours), way)(point), [value, *gradient], 1e-11)
+    assert_close(compiled(lambda x, t: hvp(ours, (x,), (t,)), way)(point, along), second.tolist(), 1e-11)
+
+
+class Constants:
+    """PyTorch's functions, on numbers too."""
+
+    @staticmethod
+    def sin(x: Any) -> Any:
+        return torch.sin(torch.as_tensor(x, dtype=torch.float64))
+
+    @staticmethod
+    def tanh(x: Any) -> Any:
+        return torch.tanh(torch.as_tensor(x, dtype=torch.float64))
+
+
+def test_a_loop_reaches_values_outside() -> None:
+    w = Value(0.7, label="w")
+
+    def ours(x: Any) -> Any:
+        return fori_loop(0, 5, lambda i, s: al.sin(s * w) + x, x)
+
+    expected = jax.grad(lambda w: lax.fori_loop(0, 5, lambda i, s: jnp.sin(s * w) + 0.3, 0.3))(0.7)
+    for way in WAYS:
+        w.grad = 0.0
+        compiled(ours, way)(Value(0.3)).backward()
+        assert_close(w.grad, expected)
+
+
+def test_rows_of_a_batch() -> None:
+    rows = [[0.1 * k, 0.3, 0.2 + 0.01 * k, *[0.05 * k - 0.1 * j for j in range(5)]] for k in range(37)]
+    for way in WAYS[1:]:
+        assert_close(jit(our_swing, backend=way).map(rows), [our_swing(row) for row in rows])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("every", [1, 3, 4, 9])
+def test_checkpoints_change_no_number(every: int, reverse: bool) -> None:
+    def f(xs: Any, checkpoint: int | None = None) -> Any:
+        step = lambda s, u: pendulum(al)(s, u, xs[2])  # noqa: E731
+        state, ys = scan(step, (xs[0], xs[1]), xs[3:], reverse=reverse, checkpoint=checkpoint)
+        return state[0] * state[1] + al.dot(ys, xs[3:])
+
+    def checkpointed(xs: Any) -> Any:
+        return f(xs, every)
+
+    point = [*START, *[0.1 * k - 0.2 for k in range(8)]]
+    value, gradient = al.value_and_grad(f)(point)
+    second = hvp(f, (point,), (point,))
+    for way in WAYS:
+        assert_close(compiled(checkpointed, way)(point), value)
+        assert_close(compiled(grad(checkpointed), way)(point), gradient)
+        assert_close(compiled(lambda x: hvp(checkpointed, (x,), (x,)), way)(point), second)
+
+
+def stored(pipeline: Any) -> int:
+    """How many numbers the loops of a pipeline store, those inside counted once."""
+    if not isinstance(pipeline, Pipeline):
+        return 0
+    return sum(sum(stage.plan.widths) + stored(stage.plan.body) for stage in pipeline.stages)
+
+
+def test_checkpoints_bound_the_memory() -> None:
+    def program(checkpoint: int | None) -> Any:
+        f = jit(grad(lambda x: fori_loop(0, 10_000, lambda i, s: al.sin(s) + x, x, checkpoint=checkpoint)))
+        f(0.3)
+        return f.program
+
+    assert stored(program(None)) > 10_000
+    assert stored(program(100)) < 1_000
+
+
+def test_the_size_of_a_program_does_not_depend_on_the_steps() -> None:
+    def instructions(n: int) -> int:
+        f = jit(grad(lambda x: fori_loop(0, n, lambda i, s: al.sin(s) * i + x, x)))
+        f(0.3)
+        return len(f.program.instructions)
+
+    assert instructions(3) == instructions(3_000)
+
+
+def test_a_pipeline_is_shown_as_source() -> None:
+    f = jit(lambda x: fori_loop(0, 9, lambda i, s: al.sin(s) + x, x), backend="python")
+    f(0.3)
+    assert "# one of its steps\ndef run(n, rows, captured):" in f.source
+    assert "fori_loop: 9 steps" in str(f.program)
+
+
+# ---- while_loop
+
+
+def our_growth(x: Any, a: Any) -> Any:
+    step = lambda s: (s[0] * a + 1.0, s[1] + s[0] * s[0])  # noqa: E731
+    return while_loop(lambda s: al.step(50.0 - s[0]), step, (x, 0.0))
+
+
+def their_growth(x: Any, a: Any) -> Any:
+    return lax.while_loop(lambda s: s[0] < 50.0, lambda s: (s[0] * a + 1.0, s[1] + s[0] * s[0]), (x, 0.0))
+
+
+@pytest.mark.parametrize("x", [1.0, 3.7, 60.0])
+def test_while_loop_and_its_forward_mode(x: float) -> None:
+    value, slope = jax.jit(lambda x, a: jax.jvp(their_growth, (x, a), (0.3, 0.7)))(x, 1.5)
+    assert while_loop(lambda s: s < 50.0, lambda s: 2.0 * s, x) >= 50.0
+    for way in WAYS:
+        assert_close(compiled(our_growth, way)(x, 1.5), value)
+        assert_close(compiled(lambda x, a: jvp(our_growth, (x, a), (0.3, 0.7)), way)(x, 1.5), [*value, *slope])
+
+
+def test_each_row_has_its_own_number_of_steps() -> None:
+    rows = [1.0, 3.7, 60.0, -0.5, 49.9]
+    for way in WAYS[1:]:
+        found = jit(our_growth, backend=way).map(rows, [1.5] * 5)
+        assert_close(found, [our_growth(x, 1.5) for x in rows])
+
+
+def test_a_compiled_while_loop_has_no_reverse_mode() -> None:
+    assert grad(lambda x: our_growth(x, 1.5)[0])(3.7) == pytest.approx(1.5**6)
+    with pytest.raises(TypeError, match=r"while_loop has no reverse mode where it is compiled.* root or fixed_point"):
+        jit(grad(lambda x: our_growth(x, 1.5)[0]))(3.7)
+
+
+# ---- cond
+
+
+@pytest.mark.parametrize("x", [-0.5, 0.0, 0.5])
+def test_cond_takes_one_side(x: float) -> None:
+    def ours(x: Any, y: Any) -> Any:
+        return cond(al.step(x), lambda a, b: (a * b, al.sin(b)), lambda a, b: (a - b, b * b), x, y)[0] * y
+
+    def theirs(x: Any, y: Any) -> Any:
+        return lax.cond(x > 0, lambda a, b: (a * b, jnp.sin(b)), lambda a, b: (a - b, b * b), x, y)[0] * y
+
+    def flat(z: Any) -> Any:
+        return theirs(z[0], z[1])
+
+    value, gradient, second = jax.jit(lambda z: (flat(z), jax.grad(flat)(z), jax.hessian(flat)(z)))(jnp.array([x, 1.2]))
+    for way in WAYS:
+        assert_close(compiled(ours, way)(x, 1.2), value)
+        assert_close(compiled(grad(ours, argnums=(0, 1)), way)(x, 1.2), gradient)
+        assert_close(compiled(lambda x, y: hessian(lambda z: ours(z[0], z[1]))([x, y]), way)(x, 1.2), second)
+
+
+def test_cond_of_numbers_runs_one_function() -> None:
+    ran: list[str] = []
+    assert cond(0.0, lambda: ran.append("true"), lambda: ran.append("false")) is None
+    assert cond(True, lambda: ran.append("true"), lambda: ran.append("false")) is None
+    assert ran == ["false", "true"]
+
+
+# ---- root and fixed_point
+
+
+def our_circle(p: Any) -> Any:
+    """Where the circle of radius p[0] meets the parabola y = p[1] x**2, to the right."""
+    return root(lambda z: [z[0] ** 2 + z[1] ** 2 - p[0] ** 2, z[1] - p[1] * z[0] ** 2], [1.0, 1.0])
+
+
+def their_circle(p: Any) -> Any:
+    """The same in closed form."""
+    u = (torch.sqrt(1.0 + 4.0 * p[1] ** 2 * p[0] ** 2) - 1.0) / (2.0 * p[1] ** 2)
+    return torch.stack([torch.sqrt(u), p[1] * u])
+
+
+def test_root_has_derivatives_by_the_implicit_function_theorem() -> None:
+    point, along = [1.7, 0.6], [0.3, -0.2]
+    orders = [their_circle]
+    for _ in range(3):
+        orders.append(lambda p, f=orders[-1]: torch.autograd.functional.jacobian(f, p, create_graph=True))
+    value, first, second, third = [f(torch.tensor(point, dtype=torch.float64)).tolist() for f in orders]
+    assert_close(our_circle(point), value)
+    assert_close(al.jacobian(our_circle)(point), first)
+    assert_close(jvp(our_circle, (point,), (along,))[1], [row[0] * along[0] + row[1] * along[1] for row in first])
+    assert_close(al.jacobian(al.jacobian(our_circle))(point), second, 1e-11)
+    assert_close(al.jacobian(al.jacobian(al.jacobian(our_circle)))(point), third, 1e-10)
+
+
+def test_root_follows_jax_custom_root() -> None:
+    def theirs(a: Any) -> Any:
+        f = lambda x: x**3 + a * x - jnp.cos(a)  # noqa: E731
+
+        def solve(f: Any, x: Any) -> Any:
+            return lax.fori_loop(0, 50, lambda i, x: x - f(x) / jax.jvp(f, (x,), (1.0,))[1], x)
+
+        return lax.custom_root(f, 1.0, solve, lambda g, y: y / g(1.0))
+
+    def ours(a: Any) -> Any:
+        return root(lambda x: x**3 + a * x - al.cos(a), 1.0)
+
+    assert_close(ours(0.8), theirs(0.8))
+    first, second = jax.jit(lambda a: (jax.grad(theirs)(a), jax.grad(jax.grad(theirs))(a)))(0.8)
+    assert_close(grad(ours)(0.8), first)
+    assert_close(grad(grad(ours))(0.8), second, 1e-11)
+
+
+def test_fixed_point() -> None:
+    size = 3
+
+    def ours(a: Any) -> Any:
+        step = lambda x: [0.5 * al.sin(a * x[k] + x[k - 1]) + a for k in range(size)]  # noqa: E731
+        return al.sum(fixed_point(step, [0.1 * k for k in range(size)]))
+
+    def theirs(a: Any) -> Any:
+        step = lambda i, x: 0.5 * jnp.sin(a * x + jnp.roll(x, 1)) + a  # noqa: E731
+        return jnp.sum(lax.fori_loop(0, 200, step, 0.1 * jnp.arange(size)))
+
+    slope = jax.jacfwd(theirs)
+    value, first, second = jax.jit(lambda a: (theirs(a), slope(a), jax.jacfwd(slope)(a)))(0.4)
+    assert_close(ours(0.4), value, 1e-11)
+    assert_close(grad(ours)(0.4), first, 1e-11)
+    assert_close(jvp(ours, (0.4,), (1.0,))[1], first, 1e-11)
+    assert_close(grad(grad(ours))(0.4), second, 1e-10)
+
+
+def test_a_root_of_plain_numbers_is_a_float_and_knows_parameters() -> None:
+    assert type(root(lambda x: x * x - 2.0, 1.0)) is float
+    a = Value(2.0)
+    solution = root(lambda x: x * x - a, 1.0)
+    solution.backward()
+    assert_close(a.grad, 0.5 / math.sqrt(2.0))
+    by_start = grad(lambda x0: root(lambda x: x * x - 2.0 + 0.0 * x0, x0))(1.0)
+    assert by_start == 0.0
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_equations_compile(way: str) -> None:
+    """The same numbers as uncompiled; nan where an equation has no solution."""
+
+    def cosine(a: Any) -> Any:
+        return al.sum(fixed_point(lambda x: [al.cos(a * x[1]), 0.5 * x[0]], [1.0, 1.0]))
+
+    def circle(p: Any) -> Any:
+        return our_circle(p)[0] * our_circle(p)[1]
+
+    assert_close(compiled(our_circle, way)([1.7, 0.6]), our_circle([1.7, 0.6]))
+    assert_close(compiled(grad(circle), way)([1.7, 0.6]), grad(circle)([1.7, 0.6]))
+    assert_close(compiled(hessian(circle), way)([1.7, 0.6]), hessian(circle)([1.7, 0.6]), 1e-11)
+    assert_close(compiled(cosine, way)(0.4), cosine(0.4))
+    assert_close(compiled(grad(cosine), way)(0.4), grad(cosine)(0.4))
+    assert_close(compiled(lambda a: jvp(cosine, (a,), (1.0,))[1], way)(0.4), grad(cosine)(0.4))
+    halved = lambda a: root(lambda x: al.atan(x) * a, 5.0)  # noqa: E731 - Newton's own steps diverge from here
+    assert floats(compiled(halved, way)(2.0)) == pytest.approx([0.0], abs=1e-12)
+    assert math.isnan(floats(compiled(lambda a: root(lambda x: x * x + a, 3.0), way)(1.0))[0])
+    assert math.isnan(floats(compiled(lambda a: fixed_point(lambda x: a * x + 1.0, 3.0), way)(2.0))[0])
+    assert math.isnan(floats(compiled(lambda a: fixed_point(lambda x: a - x, 0.0, max_steps=10), way)(1.0))[0])
+
+
+def test_newton_needs_its_pivots() -> None:
+    def f(x: Any) -> Any:  # the first entry of the Jacobian is 0
+        return [x[1] - 2.0, x[0] + x[1] - 5.0, x[2] * x[0] - 6.0]
+
+    assert_close(root(f, [1.0, 1.0, 1.0]), [3.0, 2.0, 2.0])
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize("way", ["eager", "numpy"])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: scan(lambda s, y: s, x, [1.0]), r"scan of <lambda>: a step returns the pair \(state, y\), got"),
+        (
+            lambda x: scan(lambda s, y: ((s, s), y), x, [1.0]),
+            "structure of the state changes: expected a number, got tu",
+        ),
+        (lambda x: scan(lambda s, y: ([s[0]], y), [x, x], [1.0]), "structure of the state changes: expected 2 items"),
+        (lambda x: scan(lambda s, y: ({"b": s["a"]}, y), {"a": x}, [1.0]), r"expected the keys \['a'\], got \['b'\]"),
+        (lambda x: scan(lambda s, y: ("no", y), x, [1.0]), "the state takes real numbers, got str no"),
+        (lambda x: scan(lambda s, y: (s, y), x), "takes xs, or length, the number of steps"),
+        (lambda x: scan(lambda s, y: (s, y), x, [1.0], length=2), "length=2, and xs has 1 items"),
+        (lambda x: scan(lambda s, y: (s, y), x, length=1.5), "length is an int, got 1.5"),
+        (lambda x: scan(lambda s, y: (s, y), x, length=-1), "length is a number of steps, got -1"),
+        (lambda x: scan(lambda s, y: (s, y), x, {"a": 1.0}), "xs is a list or an array with one item for each step"),
+        (lambda x: scan(3.0, x, [1.0]), "scan takes a function, got float"),
+        (lambda x: fori_loop(0, 2.5, lambda i, s: s, x), "fori_loop of <lambda>: upper is an int, got 2.5"),
+        (lambda x: fori_loop(0, x, lambda i, s: s, x), "for a count that depends on numbers use while_loop"),
+        (lambda x: scan(lambda s, y: (s, y), x, [1.0], checkpoint=0), "scan of <lambda>: checkpoint is a number of st"),
+        (lambda x: fori_loop(0, 2, lambda i, s: s, x, checkpoint="2"), "checkpoint is a number of steps, got '2'"),
+        (lambda x: fori_loop(0, 2, lambda i, s: [s], x), "fori_loop of <lambda>: the structure of the state changes"),
+        (lambda x: while_loop(lambda s: True, lambda s: [s], x), "while_loop of <lambda>: the structure of the state"),
+    ],
+)
+def test_bad_input(call: Any, message: str, way: str) -> None:
+    if "while_loop of" in message and way != "eager":
+        pytest.skip("not compiled")
+    with pytest.raises((TypeError, ValueError), match=message):
+        compiled(call, way)(Value(1.0))
+
+
+def test_equations_without_a_solution_say_so() -> None:
+    with pytest.raises(ArithmeticError, match=r"root of <lambda> does not converge: the residual is 1 at x = "):
+        root(lambda x: x * x + 1.0, 3.0)
+    with pytest.raises(ArithmeticError, match=r"fixed_point of <lambda> does not converge.* start from another x0"):
+        fixed_point(lambda x: 2.0 * x + 1.0, 1.0)
+    with pytest.raises(ArithmeticError, match="does not come to rest in 10 steps"):
+        fixed_point(lambda x: -x, 1.0, max_steps=10)
+    with pytest.raises(ValueError, match="root of <lambda>: the structure of the state changes"):
+        root(lambda x: [x[0]], [1.0, 2.0])
