@@ -327,6 +327,18 @@ def test_narrow_sums_and_dots_of_one_row(length: int, listed: bool) -> None:
         expect_exactly(results, interpret(program, n, rows, array("d"))[0])
 
 
+def test_sines_and_cosines_side_by_side() -> None:
+    """A sine next to the cosine of the same number is computed with it; one next to that of another number is not."""
+    order = [(p.sin, 1), (p.cos, 1), (p.cos, 2), (p.sin, 2), (p.sin, 1), (p.cos, 2), (p.cos, 1), (p.sin, 1), (p.cos, 1)]
+    each = [Instruction(op, 0, (1, 1, 1), (Strided(address),)) for op, address in order]
+    program = row_program(each, 2)
+    program = dataclasses.replace(program, results=array("i", range(3, 3 + len(each))))
+    run = native.executor(program)
+    for x, y in itertools.product([0.0, -0.0, 0.7, -3.0, 1e5, 1e200, inf, nan], repeat=2):
+        found, _ = run(1, array("d", [x, y]), array("d"))
+        expect_same(found, [op.compute((x, y)[address - 1]) for op, address in order])
+
+
 @pytest.mark.parametrize(("J", "I"), [(1, 1), (1, 3), (3, 1), (2, 2), (1, 4), (4, 1)])
 @pytest.mark.parametrize("shared", ["x", "y", "neither"])
 def test_narrow_matrix_products_of_one_row(J: int, I: int, shared: str) -> None:  # noqa: E741

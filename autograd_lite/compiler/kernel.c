@@ -166,13 +166,15 @@ typedef struct {
 
 /* The codes of steps beside the opcodes of POINTWISE instructions. */
 #define STEP_CODES(ROW)                                                                                                \
-    ROW(SUM3) /* a + b + c */                                                                                          \
-    ROW(SUM)  /* a and c numbers of the list */                                                                        \
-    ROW(DOT1) /* a + b * c */                                                                                          \
-    ROW(DOT2) /* a + b * c + the product of the first two in the list */                                               \
-    ROW(DOT3) /* a + b * c + the products of the first two and of the next two in the list */                          \
-    ROW(DOT)  /* a and c products of two neighbours in the list */                                                     \
-    ROW(WIDE) /* run instruction a, which makes b numbers */                                                           \
+    ROW(SUM3)    /* a + b + c */                                                                                       \
+    ROW(SUM)     /* a and c numbers of the list */                                                                     \
+    ROW(DOT1)    /* a + b * c */                                                                                       \
+    ROW(DOT2)    /* a + b * c + the product of the first two in the list */                                            \
+    ROW(DOT3)    /* a + b * c + the products of the first two and of the next two in the list */                       \
+    ROW(DOT)     /* a and c products of two neighbours in the list */                                                  \
+    ROW(WIDE)    /* run instruction a, which makes b numbers */                                                        \
+    ROW(SIN_COS) /* the sine of a, and its cosine, in place of this step and the next */                               \
+    ROW(COS_SIN) /* the cosine first */                                                                                \
     ROW(END)
 #define STEP_CODE(name) STEP_##name,
 enum { STEP_ABOVE = OPCODES - 1, STEP_CODES(STEP_CODE) };
@@ -438,9 +440,16 @@ static ptrdiff_t write_narrow(const Program *program, const Instruction *q, Step
 /* Write the tape of `count` instructions to `steps`, or nothing if that is NULL. Returns how many steps it has. */
 static ptrdiff_t write_tape(const Program *program, const Instruction *q, ptrdiff_t count, Step *steps) {
     ptrdiff_t written = 0;
-    for (const Instruction *end = q + count; q < end; q++) {
+    for (const Instruction *end = q + count, *before = NULL; q < end; before = q++) {
         if (q->width * q->K <= NARROW) {
-            written += write_narrow(program, q, steps ? steps + written : NULL);
+            Step *step = steps ? steps + written : NULL;
+            written += write_narrow(program, q, step);
+            /* The C library finds both in little more than the time of one. */
+            const bool pair = step && before && q->width == 1 && before->width == 1 &&
+                              ((before->opcode == OP_sin && q->opcode == OP_cos) ||
+                               (before->opcode == OP_cos && q->opcode == OP_sin));
+            if (pair && step[-1].a == step->a)
+                step[-1].code = q->opcode == OP_cos ? STEP_SIN_COS : STEP_COS_SIN;
             continue;
         }
         if (steps)

@@ -697,6 +697,20 @@ static void run_tape(const Program *program, const Numbers *given, const Step *s
             step++;
             NEXT;
         }
+        ON(SIN_COS, STEP_SIN_COS) {
+            const double x = A;
+            z[0] = sin(x);
+            z[1] = cos(x);
+            z += 2, step += 2;
+            NEXT;
+        }
+        ON(COS_SIN, STEP_COS_SIN) {
+            const double x = A;
+            z[1] = sin(x);
+            z[0] = cos(x);
+            z += 2, step += 2;
+            NEXT;
+        }
         ON(sum, OP_sum)
         ON(dot, OP_dot)
         ON(END, STEP_END) {
