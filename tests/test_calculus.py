@@ -5,6 +5,7 @@ import math
 import random
 from collections import OrderedDict, defaultdict, namedtuple
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -550,3 +551,51 @@ def test_bad_input_is_named_in_one_line(case: str) -> None:
     with pytest.raises(kind, match=message) as error:
         run()
     assert "\n" not in str(error.value)
+
+
+# ---- NumPy arrays
+
+
+def total(x: Any, weights: Any) -> Any:
+    return al.sum([a * al.sin(b) for row in weights for a, b in zip(row, x, strict=True)])
+
+
+def test_arrays_in_arrays_out() -> None:
+    np = pytest.importorskip("numpy")
+    x, w = np.array([0.5, -1.0]), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    lists = x.tolist(), w.tolist()
+    for f in (total, al.jit(total)):
+        g, (gx, gw) = grad(f)(x, w), grad(f, (0, 1))(x, w)
+        np.testing.assert_allclose(g, grad(total)(*lists), rtol=1e-14)
+        np.testing.assert_allclose(gw, grad(total, 1)(*lists), rtol=1e-14)
+        assert (g.shape, gx.shape, gw.shape, g.dtype) == ((2,), (2,), (3, 2), np.dtype(float))
+        value, again = value_and_grad(f)(x, w)
+        assert type(value) is float
+        np.testing.assert_array_equal(again, g)
+        assert hessian(f)(x, w).shape == (2, 2)
+        assert hvp(f, (x, w), (x, w))[1].shape == (3, 2)
+        assert jvp(f, (x, w), (x, w))[1] == pytest.approx(float(g @ x + (gw * w).sum()))
+        _, pullback = vjp(f, x, w)
+        x_now, x[0] = x.copy(), 7.0  # the pullback is at the primals as they were
+        np.testing.assert_allclose(pullback(2.0)[1], 2.0 * gw, rtol=1e-14)
+        x[:] = x_now
+    assert jacobian(lambda x: [x[0] * x[1], x[0], 1.0])(x).tolist() == [[-1.0, 0.5], [1.0, 0.0], [0.0, 0.0]]
+    assert grad(lambda p: p["a"][0] * p["b"])({"a": x, "b": 3.0})["a"].tolist() == [3.0, 0.0]
+    values = grad(lambda x: x[0] * x[1])(np.array([Value(2.0), Value(3.0)]))
+    assert (values.dtype, values[0].data) == (np.dtype(object), 3.0)
+
+
+def test_scipy_takes_value_and_grad_as_it_stands() -> None:
+    np = pytest.importorskip("numpy")
+    optimize = pytest.importorskip("scipy.optimize")
+    for f in (rosenbrock_of_list, al.jit(rosenbrock_of_list)):
+        found = optimize.minimize(value_and_grad(f), np.full(4, 1.3), jac=True)
+        np.testing.assert_allclose(found.x, np.ones(4), atol=1e-4)
+        found = optimize.minimize(
+            value_and_grad(f), np.full(4, 1.3), jac=True, hess=hessian(f, sparse=True), method="trust-constr"
+        )
+        np.testing.assert_allclose(found.x, np.ones(4), atol=1e-4)
+
+
+def rosenbrock_of_list(x: Any) -> Any:
+    return al.sum([100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2 for a, b in pairwise(x)])

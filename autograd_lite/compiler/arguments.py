@@ -1,4 +1,4 @@
-"""From what a compiled function is called with to flat buffers of numbers."""
+"""From the arguments of a compiled function to flat buffers of numbers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PLAIN = {float, *INTEGERS}
 
 
 class Batch(NamedTuple):
-    """`n` rows of numbers, one after the other. `row` is one of that `structure`, as (args, kwargs) of a call.
+    """`n` rows of numbers. `row` is an example of a row, as the (args, kwargs) of a call, and has that `structure`.
 
-    `numbers` is one buffer, or a tuple of buffers that stand side by side; None if there are Values among them.
+    `numbers` is one buffer, row after row, or a tuple of buffers side by side; None if there are Values in the rows.
     """
 
     n: int
@@ -30,14 +30,14 @@ class Batch(NamedTuple):
 
 
 def is_number(x: Any) -> bool:
-    """Whether a leaf of the arguments is a number, and not part of the structure, as a string or None is."""
+    """Whether a leaf of the arguments is a number. Other leaves, as strings and None, belong to the structure."""
     return isinstance(x, Real | Value) or type(x).__name__ in ("bool", "bool_")
 
 
 def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
-    """Add the numbers in `tree` to the list; what `tree` has in common with others that differ in their numbers only.
+    """Append the numbers in `tree` to `numbers`; return its structure, the hashable key of what jit compiles for it.
 
-    An array counts as the lists that it is made of, or as the number if it has no axis.
+    An array counts as nested lists, one without axes as a number. A TypeError for a leaf that is not hashable.
     """
     if type(tree) is float:
         numbers.append(tree)
@@ -67,10 +67,10 @@ def without_arrays(tree: Tree) -> Tree:
 
 
 def batch(columns: Sequence[Any], what: str, keep: bool = False, kind: Any = None) -> Batch:
-    """The rows of `columns`, each an array or a list with one item per row. A ValueError if the rows are not alike.
+    """The rows of `columns`, each an array or a list with one item per row. A ValueError if their structures differ.
 
-    The caller's arrays may be among the buffers, but not if those are to `keep` what they hold now. Arrays of the type
-    `kind`, that of the executor, stay where they are: on a device, or on several.
+    The buffers may be the caller's arrays; with `keep` they are copies, which the caller cannot change. Arrays of
+    the executor's own type `kind` stay where they are, on one device or on several.
     """
     try:
         lengths = [len(column) for column in columns]
@@ -109,7 +109,7 @@ def batch(columns: Sequence[Any], what: str, keep: bool = False, kind: Any = Non
 
 
 def _check_columns(columns: Iterable[Any], what: str) -> None:
-    """A TypeError that names the first of them that has no items, one after the other."""
+    """A TypeError that names the first column that is not an array or a list."""
     for column in columns:
         ordered = hasattr(column, "__len__") and not isinstance(column, (dict, set, frozenset))
         if not ordered or (_is_array(column) and not _shape(column)):
@@ -121,7 +121,7 @@ def _check_columns(columns: Iterable[Any], what: str) -> None:
 
 @lru_cache
 def _row_of_arrays(*shapes: tuple[int, ...]) -> tuple[Tree, Hashable]:
-    """A row of columns of these shapes, as lists, and its structure."""
+    """An example of a row of columns of these shapes, as lists, and its structure."""
 
     def nested(shape: tuple[int, ...]) -> Tree:
         return [nested(shape[1:]) for _ in range(shape[0])] if shape else 0.0
@@ -131,7 +131,7 @@ def _row_of_arrays(*shapes: tuple[int, ...]) -> tuple[Tree, Hashable]:
 
 
 def joined(n: int, rows: Any) -> Any:
-    """The `n` rows as one buffer, if they are in several that stand side by side."""
+    """The `n` rows as one buffer: `rows` may be a tuple of buffers side by side."""
     if type(rows) is not tuple:
         return rows
     rows = tuple([x if isinstance(x, array | memoryview) else _numpy().asarray(x) for x in rows])
@@ -174,7 +174,7 @@ def _numpy() -> Any:
 
 
 def _table(column: Any, what: str, own: Any = None) -> Any:
-    """The rows of an array as one contiguous array of float64, itself if it is that; None if they are not numbers.
+    """The rows of an array as one contiguous array of float64, without a copy if possible; None if it holds objects.
 
     An array of float64 of the type `own` is returned as it is.
     """
@@ -193,7 +193,7 @@ def _table(column: Any, what: str, own: Any = None) -> Any:
 
 
 def _table_of_list(column: Sequence[Any]) -> array[float] | None:
-    """The rows of a list as one buffer; None if they are not numbers, or lists of as many numbers each."""
+    """The rows of a list as one buffer; None unless they are all numbers, or all lists of equally many numbers."""
     numbers, kinds = column, set(map(type, column))
     if kinds in ({list}, {tuple}) and len(set(map(len, column))) == 1:
         numbers = list(chain.from_iterable(column))

@@ -1,4 +1,4 @@
-"""Program: the one data structure that every executor runs. A short list of wide instructions over flat addresses."""
+"""Program: the data structure that every executor runs, a short list of wide instructions over flat addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape: TypeAlias = tuple[int, int, int]
 
 
 class UnknownPrimitiveError(CompileError, ValueError):
-    """An executor does not have a primitive of the program: its arguments are the names of the two."""
+    """The executor lacks a primitive of the program. The arguments are the names of the executor and the primitive."""
 
     def __str__(self) -> str:
         executor, primitive = self.args
@@ -77,7 +77,7 @@ class Instruction(NamedTuple):
         return (start + j * outer + i * inner + k * depth for j in range(J) for i in range(I) for k in range(K))
 
 
-REDUCTIONS = {p.sum_: 2, p.dot: 3}  # and how many operands an instruction of theirs has
+REDUCTIONS = {p.sum_: 2, p.dot: 3}  # with the number of operands of their instructions
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""Scheduling: from a graph of scalars in normal form to a program. Many nodes, few instructions.
+"""Scheduling: from a normalised graph of scalars to a program. Many nodes become few instructions.
 
-Nodes of one level, primitive and kind of operands run together. They are sorted by the addresses that they read, and
-then cut into loop nests in which every operand moves by constant strides; a layer's weights times its inputs becomes
-one such nest, a matrix product. What is too irregular for that reads through tables of addresses. Linear, but for
-the sorting.
+Nodes with the same level, primitive and kind of operands run together. They are sorted by the addresses that they read
+and cut into loop nests, in which every operand moves by constant strides: a layer's weights times its inputs becomes
+one nest, a matrix product. Nodes that fit no nest read through tables of addresses. The time is linear in the number
+of edges, except for sorting.
 
-What one node reads, or one term of its sum, is a *point*: its addresses packed into one int. Points sort as tuples of
-addresses do, and the difference of two is the same exactly where all the differences of their addresses are.
+A *point* is the tuple of addresses that a node, or one term of its sum, reads, packed into one int. Points sort like
+the tuples, and two pairs of points have the same difference exactly if their addresses have the same differences.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 
 Point: TypeAlias = int
-Job: TypeAlias = tuple[Point, Any]  # a point, and what is computed from it
-Node: TypeAlias = tuple[Any, Primitive, tuple[Any, ...]]  # what is computed, and how
-BITS = 40  # of an address in a point: enough for differences, too
-LONG = 8  # terms at constant strides that are worth a reduction of their own
-WIDE = 32  # terms in a loop nest that are worth an instruction of their own
-GAIN = 4  # how often a number must be read to be worth a copy
+Job: TypeAlias = tuple[Point, Any]  # a point, and the node that reads it
+Node: TypeAlias = tuple[Any, Primitive, tuple[Any, ...]]  # the node (or its key), its primitive and arguments
+BITS = 40  # per address in a point: enough for differences, too
+LONG = 8  # from so many terms at constant strides on, a reduction of their own pays
+WIDE = 32  # from so many terms in a loop nest on, an instruction of its own pays
+GAIN = 4  # a number that is read so often is worth a copy
 ONCE, EACH, TOTAL = range(3)
 
 
 def schedule(
     results: Sequence[Any], sums: Sequence[Any], inputs: Sequence[Symbol], captured: Sequence[Symbol]
 ) -> Program:
-    """The program that computes `results` for each row and adds up `sums` over the rows: Symbols and floats."""
+    """The program that computes `results` for each row and adds up `sums` over the rows; both are Symbols and floats.
+
+    A TraceError if they depend on a Symbol that is neither an input nor captured.
+    """
     order = topological_order(*[x for x in (*results, *sums) if type(x) is not float])
     known = {*inputs, *captured}
     for node in order:
@@ -81,12 +84,12 @@ def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) ->
         op, args = node.op, node.args
         level = levels[node] = 1 + max([levels[x] for x in args if type(x) is not float], default=-1)
         if op is not None:
-            # Of a reduction, the first term and the one to start from tell what the others are.
+            # In a reduction all terms are of one kind: the first term and the initial value represent them.
             kinds = (args[len(args) // 2], args[1], args[-1]) if op is p.dot else args[:2] if op is p.sum_ else args
             stage = ONCE if not node.row else TOTAL if node in summed and node not in read else EACH
             key = level, op, len(args), *map(_row, kinds)
             stages[stage].setdefault(key, []).append((node, op, args))
-    for x in {_key(x): x for x in sums}.values():  # what is not computed for its total alone is copied there
+    for x in {_key(x): x for x in sums}.values():  # copied to the total region if read elsewhere, too
         if not _row(x) or x.op is None or x in read:
             stages[TOTAL].setdefault((0, p.detach, 1, _row(x)), []).append((_key(x), p.detach, (x,)))
     for groups in stages:
@@ -94,15 +97,15 @@ def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) ->
 
 
 class _Layout:
-    """Addresses given so far, and the instructions that fill them. Totals are counted from the first total address."""
+    """The addresses assigned so far, and the instructions that fill them. Totals are numbered from 0."""
 
     def __init__(self, sums: Sequence[Any]) -> None:
         self.instructions: tuple[list[Instruction], ...] = ([], [], [])
         self.addresses: dict[Any, int] = {}
         self.totals: dict[Any, int] = {}
         self.size = 0
-        self.shared = 0  # where the addresses that all rows share end
-        self.copies: dict[Any, int] = {}  # what was copied together, and where to
+        self.shared = 0  # the end of the addresses that all rows share
+        self.copies: dict[Any, int] = {}  # the first address of each table of copies
         self.wanted = {_key(x): n for n, x in enumerate(sums)}
 
     def place(self, keys: Iterable[Any]) -> None:
@@ -119,7 +122,7 @@ class _Layout:
         return point
 
     def emit(self, group: list[Node], stage: int) -> None:
-        """Instructions for nodes that have their op and the kind of their operands in common."""
+        """Emit instructions for nodes that have the primitive and the kind of their operands in common."""
         x, op, args = group[0]
         if len(group) == 1 and len(args) < 2 * LONG:
             self.emit_one(_key(x), op, args, stage)
@@ -149,7 +152,7 @@ class _Layout:
                 else:
                     jobs = [(points[0], name) for points, name in zip(reads, names, strict=True)]
                     self.emit_sorted(op, arity, length, step, jobs, to)
-                if not last:  # what there is so far starts the next segment
+                if not last:  # the sum so far is the initial value of the next segment
                     starts = [self.addresses[name] << BITS * (arity - 1) for name in names]
 
     def emit_one(self, name: Any, op: Primitive, args: tuple[Any, ...], stage: int) -> None:
@@ -174,10 +177,11 @@ class _Layout:
         self.append(op, (1, 1, length), (Strided(places[half]), *operands), [name], stage)
 
     def packed(self, arity: int, reads: list[list[Point]], stage: int) -> tuple[list[list[Point]], Point | None]:
-        """`reads` of copies at constant distances, and the distance: where few numbers are read often, as in BLAS.
+        """Replace scattered operands by copies at constant strides, if few numbers are read often: the new `reads` and
+        their step, or the old ones and None.
 
-        A layer's gradient at several places of a sequence adds up outer products of numbers that are all over the
-        place: to bring them together costs less than to look for each of them in tables.
+        As in BLAS, packing pays: the gradient of a layer that is used at several places of a sequence adds up outer
+        products of scattered numbers, and copying them costs less than reading each through a table.
         """
         count, length = len(reads), len(reads[0])
         columns = zip(*[_unpack(point, arity) for points in reads for point in points], strict=True)
@@ -223,13 +227,13 @@ class _Layout:
         self.emit_rest(op, arity, length, step, rest, stage)
 
     def emit_rest(self, op: Primitive, arity: int, length: int, step: Point, jobs: list[Job], stage: int) -> None:
-        """One instruction for what is left over, if anything is."""
+        """Emit one instruction for the remaining jobs, if there are any."""
         if jobs:
             reads = [[point + k * step for k in range(length)] for point, _ in jobs]
             self.emit_table(op, arity, reads, [name for _, name in jobs], stage)
 
     def emit_table(self, op: Primitive, arity: int, reads: list[list[Point]], names: list[Any], stage: int) -> None:
-        """One instruction for nodes of which each reads the points that it reads."""
+        """Emit one instruction for `names`, each of which reads its list of points in `reads` through a table."""
         count, length = len(reads), len(reads[0])
         columns = zip(*[_unpack(point, arity) for points in reads for point in points], strict=True)
         operands = [
@@ -239,7 +243,7 @@ class _Layout:
         self.append(op, (1, count, length), tuple(operands), names, stage)
 
     def append(self, op: Primitive, shape: Shape, operands: tuple[Operand, ...], names: list[Any], stage: int) -> None:
-        """The instruction, and addresses for what it computes."""
+        """Append the instruction, and assign addresses to its results."""
         if stage == TOTAL:
             self.instructions[stage].append(Instruction(op, len(self.totals), shape, operands))
             for name in names:
@@ -250,7 +254,7 @@ class _Layout:
 
 
 def _key(x: Any) -> Any:
-    """What tells operands apart: a Symbol itself, a number's repr, because 0.0 == -0.0."""
+    """The dictionary key of an operand: the Symbol itself, or the repr of a float, because 0.0 == -0.0."""
     return repr(x) if type(x) is float else x
 
 
@@ -263,14 +267,14 @@ def _unpack(point: Point, arity: int) -> tuple[int, ...]:
 
 
 def _step(points: list[Point]) -> Point | None:
-    """The distance of each from the next; None if it varies."""
+    """The constant distance between neighbours; None if it varies."""
     if len(points) == 1:
         return 0
     return points[1] - points[0] if _run(points, 0) == len(points) else None
 
 
 def _run(points: list[Point], begin: int) -> int:
-    """How many points from `begin` on are at one distance each from the next."""
+    """How many points from `begin` on have one constant distance."""
     end = begin + 2
     if end > len(points):
         return 1
@@ -281,7 +285,7 @@ def _run(points: list[Point], begin: int) -> int:
 
 
 def _segments(terms: list[Point]) -> list[list[Point]]:
-    """`terms` in pieces: the long ones at constant distances, and then what is left."""
+    """`terms` cut into segments: long ones at constant distances, and one last segment for all others."""
     segments: list[list[Point]] = []
     left: list[Point] = []
     begin = 0
@@ -297,21 +301,21 @@ def _segments(terms: list[Point]) -> list[list[Point]]:
 
 
 def _nests(points: list[Point]) -> Iterator[tuple[int, int, int]]:
-    """(begin, J, I): J runs of I points from `begin` on, at one distance within runs and one between them."""
+    """Loop nests (begin, J, I): J runs of I points from `begin` on, with constant strides within and between runs."""
     begin = 0
     while begin < len(points):
         inner = _run(points, begin)
         outer = 1
         while _repeats(points, begin, inner, outer):
             outer += 1
-        if outer == 1 and inner == 2:  # any two are a run; the second may begin a longer one
+        if outer == 1 and inner == 2:  # any two points are a run; the second may begin a longer one
             inner = 1
         yield begin, outer, inner
         begin += outer * inner
 
 
 def _repeats(points: list[Point], begin: int, inner: int, outer: int) -> bool:
-    """Whether the nest goes on with run number `outer`."""
+    """Whether run number `outer` continues the nest."""
     at = begin + outer * inner
     if at + inner > len(points) or points[at] - points[at - inner] != points[begin + inner] - points[begin]:
         return False

@@ -1,4 +1,4 @@
-"""Tracing: running scalar code on Values that have no number, to record what it does with any number."""
+"""Tracing: run scalar code on Symbols, Values without a number, and record its operations as a graph."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class TraceError(CompileError, TypeError):
 
 
 class Symbol(Value):
-    """A Value that stands for any number. `index` counts them in the order they were made; `row` says whether the
-    number depends on the row of the batch, as an input does and a captured Value does not."""
+    """A Value that stands for any number. `index` numbers Symbols in the order of creation. `row`: the number depends
+    on the row of the batch, as inputs do and captured Values do not."""
 
     __slots__ = ("index", "row")
     index: int
@@ -62,7 +62,7 @@ class Symbol(Value):
 
 
 class Constant(Symbol):
-    """A Symbol for the one number `number`: what the code sees where an operation turned out to be constant."""
+    """A Symbol for the constant `number`: what traced code gets where the result of an operation is constant."""
 
     __slots__ = ("number",)
 
@@ -71,14 +71,14 @@ class Constant(Symbol):
         self.number = number
 
 
-Operand: TypeAlias = Any  # a Symbol, or a float that every call shares
+Operand: TypeAlias = Any  # a Symbol, or a float, which is a constant of the program
 
 
 class Trace(Recorder):
-    """A recorder that builds a graph of Symbols, in which no operation on the same operands occurs twice.
+    """A recorder that builds a graph of Symbols and records each operation on the same operands only once.
 
-    Every real Value that the code reaches is captured, whether a leaf or the result of a graph outside: it becomes an
-    argument of the program, read at each call, and gradients flow on to it. `captured` lists them in the order met.
+    Every ordinary Value that the code uses, leaf or node, is captured: it becomes an argument of the program, its
+    number is read at each call, and gradients flow to it. `captured` maps them to their Symbols, in order of first use.
     """
 
     symbolic = inlines = True
@@ -99,7 +99,7 @@ class Trace(Recorder):
         return self.record(p.detach, (x,))
 
     def fresh(self, x: Any) -> Symbol:
-        """A Symbol that equals `x` and is no other's: what a function is differentiated by, inside the trace."""
+        """A new Symbol equal to `x`, which nothing else uses: an input of a derivative inside the trace."""
         return self._node(p.sum_, (self.operand(x),))
 
     def constant(self, x: float) -> Constant:
@@ -109,7 +109,7 @@ class Trace(Recorder):
     def symbol_for(self, x: Value) -> Symbol:
         """The Symbol for `x`, to differentiate it or by it.
 
-        A TraceError if the code also uses what was made of `x` outside: what comes to pass there is not in the trace.
+        A TraceError if the code also uses a captured node made from `x`: its graph is not part of the trace.
         """
         if isinstance(x, Symbol):
             return x
@@ -122,7 +122,7 @@ class Trace(Recorder):
         return symbol
 
     def operand(self, x: Any) -> Operand:
-        """What stands for `x` in the graph."""
+        """The operand for `x` in the graph: a Symbol, or a float if `x` is constant."""
         if isinstance(x, Symbol):
             return x.number if isinstance(x, Constant) else x
         if not isinstance(x, Value):
@@ -133,7 +133,7 @@ class Trace(Recorder):
         return symbol
 
     def make(self, op: Primitive, args: tuple[Operand, ...]) -> Operand:
-        """`op` on `args`: simplified, and the same Symbol where there is one already."""
+        """The operand for `op` on `args`, simplified; the existing Symbol if this operation was recorded before."""
         simpler = rewrite(op, args)
         while type(simpler) is tuple:
             op, args = simpler
@@ -162,7 +162,7 @@ class Trace(Recorder):
 
     @staticmethod
     def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:
-        """The two in one order: numbers, then Symbols that all rows share, then those of a row, as they were made."""
+        """The two in canonical order: floats, then shared Symbols, then Symbols of a row, each in order of creation."""
         return (y, x) if _rank(y) < _rank(x) else (x, y)
 
 

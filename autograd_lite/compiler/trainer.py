@@ -1,4 +1,4 @@
-"""Training at full speed: parameters, gradients and an optimiser's memory stay in arrays from step to step."""
+"""Training on arrays: parameters, gradients and the state of an optimiser stay in arrays from step to step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autograd_lite.value import Value, active_recorder, opened
 
 
 def trainer(loss: Jitted[..., Any], optimizer: Optimizer) -> Trainer:
-    """What makes one step of `optimizer` on the mean of `loss` over the rows of each batch that it is called with.
+    """A function that makes one step of `optimizer` on the mean of `loss` over the rows of its arguments.
 
         step = trainer(jit(loss), SGD(model.parameters(), lr=0.1))
         for _ in range(100):
@@ -25,8 +25,8 @@ def trainer(loss: Jitted[..., Any], optimizer: Optimizer) -> Trainer:
         step.write()
 
     `loss` is a jitted function of one row. The optimiser's rule is compiled, too, and the numbers stay in arrays, so
-    that a step does no work in Python for each parameter. `write` puts them into the Values and the optimiser; the next
-    step takes them from there, changed or not.
+    that a step does no Python work per parameter. `write` copies the numbers to the Values and the optimiser; the next
+    step reads them from there again.
     """
     if not isinstance(loss, Jitted):
         raise TypeError(f"trainer takes a jitted loss, got {type(loss).__name__}: write trainer(jit(loss), optimizer)")
