@@ -1869,6 +1869,57 @@ static PyObject *leaves_of(PyObject *module, PyObject *numbers)
     return list;
 }
 
+/* copy_fields(xs, field, buffer, store): copy the field "data" or "grad" of each Value in the list `xs` into the buffer
+ * of doubles, or with `store` the other way. */
+static PyObject *copy_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 4)
+        return PyErr_Format(PyExc_TypeError, "copy_fields takes 4 arguments, got %zd", count);
+    int is_data = PyUnicode_Compare(args[1], S.str_data) == 0, store = PyObject_IsTrue(args[3]);
+    if (store < 0 || PyErr_Occurred())
+        return NULL;
+    PyObject *name = is_data ? S.str_data : S.str_grad;
+    PyObject *items = PySequence_Fast(args[0], "copy_fields takes a list of Values");
+    if (!items)
+        return NULL;
+    Py_buffer view;
+    if (PyObject_GetBuffer(args[2], &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (store ? 0 : PyBUF_WRITABLE)) < 0) {
+        Py_DECREF(items);
+        return NULL;
+    }
+    Py_ssize_t n = view.len / (Py_ssize_t)sizeof(double);
+    int wrong = !view.format || strcmp(view.format, "d") || n != PySequence_Fast_GET_SIZE(items);
+    if (wrong)
+        PyErr_SetString(PyExc_ValueError, "copy_fields takes a buffer of as many doubles as there are Values");
+    double *numbers = view.buf;
+    for (Py_ssize_t i = 0; !wrong && i < n && i < PySequence_Fast_GET_SIZE(items); i++) {
+        PyObject *x = PySequence_Fast_GET_ITEM(items, i);
+        if (is_node(x) && ((Node *)x)->plain) {
+            double *field = is_data ? &((Node *)x)->data : &((Node *)x)->grad;
+            if (store)
+                *field = numbers[i];
+            else
+                numbers[i] = *field;
+            continue;
+        }
+        Py_INCREF(x); /* the attribute of a subclass may be a property, which may change the list */
+        PyObject *number = store ? PyFloat_FromDouble(numbers[i]) : PyObject_GetAttr(x, name);
+        if (number && store)
+            wrong = PyObject_SetAttr(x, name, number) < 0;
+        else if (number)
+            numbers[i] = PyFloat_AsDouble(number);
+        Py_XDECREF(number);
+        Py_DECREF(x);
+        wrong = wrong || !number || PyErr_Occurred();
+    }
+    PyBuffer_Release(&view);
+    Py_DECREF(items);
+    if (wrong)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *numbers_of(PyObject *module, PyObject *xs)
 {
     (void)module;
@@ -2073,6 +2124,7 @@ static PyMethodDef functions[] = {
     {"new_leaf", FAST(new_leaf), METH_FASTCALL, NULL},
     {"leaves_of", leaves_of, METH_O, NULL},
     {"numbers_of", numbers_of, METH_O, NULL},
+    {"copy_fields", FAST(copy_fields), METH_FASTCALL, NULL},
     {"neurons", FAST(neurons), METH_FASTCALL, NULL},
     {"method", new_method, METH_VARARGS, NULL},
     {"register", register_rows, METH_O, NULL},

@@ -138,6 +138,21 @@ def numbers_of(xs: Sequence[Any]) -> list[float] | None:
     return None if None in numbers else numbers
 
 
+def copy_fields(xs: Sequence[Any], field: str, buffer: Any, store: bool) -> None:
+    """Copy the `field`, "data" or "grad", of each of the Values `xs` into a buffer of floats; with `store` back again.
+
+    A ValueError if the buffer does not hold one float for each Value.
+    """
+    if len(buffer) != len(xs):
+        raise ValueError("copy_fields takes a buffer of as many doubles as there are Values")
+    if store:
+        for x, number in zip(xs, buffer, strict=True):
+            setattr(x, field, number)
+    else:
+        for i, x in enumerate(xs):
+            buffer[i] = getattr(x, field)
+
+
 def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
     """A node for `op` on `args`, Values and floats. `numbers` are their numbers, if the caller has them already."""
     z = object.__new__(Value)
@@ -463,5 +478,5 @@ if core is not None:
     for name, method in list(vars(Value).items()):
         if hasattr(method, "op"):
             setattr(Value, name, core.method(method.op, method))
-    adopt(globals(), "Value", "node_of", "leaves_of", "numbers_of", "new_node", "new_leaf")
+    adopt(globals(), "Value", "node_of", "leaves_of", "numbers_of", "copy_fields", "new_node", "new_leaf")
     core.connect(opened, active, EAGER, LEAVES, to_float, operate, reflect, python_backward, *comparisons)

@@ -1,4 +1,4 @@
-"""What weights start from. An initialiser is a function of a random generator and the sizes of the layer.
+"""Initialisers: functions of a random generator and the sizes of a layer that draw one weight.
 
 The names and bounds are those of `torch.nn.init`.
 """
@@ -13,24 +13,24 @@ Seed: TypeAlias = int | random.Random | None
 
 
 def generator(seed: Seed) -> random.Random:
-    """The generator that `seed` stands for; without a seed, one that `random.seed` governs."""
+    """`seed` itself if it is a generator, else a generator with that seed. Without a seed, `random.seed` decides."""
     if isinstance(seed, random.Random):
         return seed
     return random.Random(random.getrandbits(64) if seed is None else seed)
 
 
 def uniform(low: float = 0.0, high: float = 1.0) -> Initializer:
-    """U(low, high)."""
+    """Numbers uniformly distributed between `low` and `high`."""
     return lambda rng, nin, nout: rng.uniform(low, high)
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
-    """N(mean, std**2)."""
+    """Normally distributed numbers."""
     return lambda rng, nin, nout: rng.gauss(mean, std)
 
 
 def constant(value: float) -> Initializer:
-    """The same number for all."""
+    """The number `value` for every weight."""
     return lambda rng, nin, nout: value
 
 
@@ -58,5 +58,5 @@ def _symmetric(bound: Callable[[int, int], float]) -> Initializer:
     return lambda rng, nin, nout: rng.uniform(-bound(nin, nout), bound(nin, nout))
 
 
-linear = kaiming_uniform(a=math.sqrt(5.0))  # U(-1/sqrt(inputs), 1/sqrt(inputs)): where torch.nn.Linear starts
-embedding = normal()  # where torch.nn.Embedding starts
+linear = kaiming_uniform(a=math.sqrt(5.0))  # U(-1/sqrt(inputs), 1/sqrt(inputs)), as in torch.nn.Linear
+embedding = normal()  # as in torch.nn.Embedding

@@ -12,10 +12,10 @@ from autograd_lite import Value
 from autograd_lite.trees import tree_leaves
 from nn import init
 from nn.init import Initializer, Seed
-from nn.module import Module, as_list, finite, parts_of_attributes, shape
+from nn.module import Inputs, Module, Output, as_list, finite, parts_of_attributes, shape
 from nn.tables import Table
 
-Activation: TypeAlias = Callable[[Any], Any]  # a function of one number
+Activation: TypeAlias = Callable[[Value], Value]  # a function of one number
 
 ACTIVATIONS: dict[str, Activation] = {
     "elu": ag.elu,
@@ -31,9 +31,13 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 class Neuron(Module):
-    """activation(w . x + b): the weights `w`, a list of Values, and the bias `b`, a Value or None.
+    """A neuron: activation(w . x + b) with its weights `w`, a list of Values, and its bias `b`, a Value or None.
 
-    The sum, bias and all, is one node of the graph: `dot` of (*w, b) and (*x, 1).
+    The sum with the bias is one node of the graph: `dot` of (*w, b) and (*x, 1).
+
+    >>> neuron = Neuron(2, "relu", weight=[0.5, -1.0], bias=0.25)
+    >>> neuron([3.0, 1.0]).data
+    0.75
     """
 
     def __init__(
@@ -46,8 +50,9 @@ class Neuron(Module):
     ) -> None:
         """A neuron of `nin` inputs. `weight` and `bias` are numbers, or initialisers that draw them with `seed`.
 
-        A bias of True is drawn as the default weights are; with False there is none. ValueError if the numbers are not
-        `nin` or not finite, or the activation is unknown.
+        A bias of True is drawn like the default weights, False means no bias. `activation` is a name in ACTIVATIONS, a
+        function of one number, or None. A ValueError if there are not `nin` finite weights or the name is unknown, a
+        TypeError if an argument has the wrong type.
         """
         _check_whole("Neuron takes a whole number of inputs", nin)
         if nin < 1:
@@ -57,19 +62,24 @@ class Neuron(Module):
         self.w = [Value(number) for number in _numbers("Neuron weight", weight, (nin,), rng, nin, 1)]
         self.b = None if bias is False else Value(_numbers("Neuron bias", _or_default(bias), (), rng, nin, 1))
 
-    def __call__(self, x: Any) -> Any:
-        """The neuron's output for a list of `nin` numbers or Values."""
+    def __call__(self, x: Inputs) -> Value:
+        """The output for a list of `nin` numbers or Values; a ValueError for a list of another length."""
         x, bias = _inputs("Neuron", x, len(self.w)), None if self.b is None else [self.b]
-        return ag.matvec([self.w], x, bias, self.activation)[0]
+        output: Value = ag.matvec([self.w], x, bias, self.activation)[0]
+        return output
 
     def __repr__(self) -> str:
         return f"Neuron({len(self.w)}{_options(self)})"
 
 
 class Layer(Module):
-    """`nout` neurons that see the same `nin` inputs. In PyTorch's terms a Linear, with an activation if one is named.
+    """`nout` neurons with the same `nin` inputs: PyTorch's Linear, followed by an activation if one is given.
 
     `layer.neurons[0].w[1]` is the Value of one weight; the state has `weight` (nout x nin) and `bias` (nout).
+
+    >>> layer = Layer(2, 3, "tanh", seed=0)
+    >>> len(layer([1.0, 2.0])), len(layer.parameters())
+    (3, 9)
     """
 
     def __init__(
@@ -81,7 +91,7 @@ class Layer(Module):
         weight: Sequence[Sequence[float]] | Initializer = init.linear,
         seed: Seed = None,
     ) -> None:
-        """As a Neuron, with `nout` numbers for `bias` and `nout` rows of `nin` for `weight`, if they are given."""
+        """The arguments of Neuron, with `nout` numbers as `bias` and `nout` rows of `nin` numbers as `weight`."""
         _check_whole("Layer takes whole numbers of inputs and outputs", nin, nout)
         if nin < 1 or nout < 1:
             raise ValueError(f"Layer takes at least 1 input and 1 output, got Layer({nin}, {nout})")
@@ -94,13 +104,16 @@ class Layer(Module):
 
     @parts_of_attributes
     def parts(self) -> Iterator[tuple[str, Any]]:
-        """`weight`, nout rows of nin Values, and `bias`, nout Values, if there is one."""
+        """`weight`, nout rows of nin Values, and, unless the layer has none, `bias`, nout Values."""
         yield "weight", [neuron.w for neuron in self.neurons]
         if self.neurons[0].b is not None:
             yield "bias", [neuron.b for neuron in self.neurons]
 
-    def __call__(self, x: Any) -> Any:
-        """The neurons' outputs for a list of `nin` numbers: a list, or of one neuron its number itself."""
+    def __call__(self, x: Inputs) -> Output:
+        """The outputs for a list of `nin` numbers or Values: a list of `nout` Values, or one Value if `nout` is 1.
+
+        A ValueError if there are not `nin` inputs.
+        """
         x, neurons = _inputs("Layer", x, self.nin), self.neurons
         biases = [neuron.b for neuron in neurons]
         none = biases[0] is None and {*biases} == {None}
@@ -115,15 +128,19 @@ Linear = Layer  # PyTorch's name for it
 
 
 class Sequential(Module):
-    """One callable after another: Modules, functions of a list (softmax, a lambda), and functions of one number.
+    """Callables in a chain: Modules, functions of a list (softmax, a lambda), and functions of one number.
 
-    A function of one number (relu, and the others in ACTIVATIONS, and primitives of your own) is applied to each; any
-    other callable is handed all that came before it. Parameters are named as in `torch.nn.Sequential`: a Layer
-    with an activation takes two places, as a Linear and a ReLU do there.
+    A function of one number (one in ACTIVATIONS, or a primitive of your own) is applied to each number of a list; any
+    other callable gets the whole output of the one before. Parameters are named as in `torch.nn.Sequential`: a Layer
+    with an activation takes two places, like a Linear and a ReLU there.
+
+    >>> model = Sequential(Layer(2, 3, seed=0), ag.tanh, Layer(3, 1, seed=1))
+    >>> list(model.state_dict())
+    ['0.weight', '0.bias', '2.weight', '2.bias']
     """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
-        """A TypeError if one of `layers` cannot be called, a ValueError if there are none."""
+        """The chain of `layers`; a TypeError if one of them cannot be called, a ValueError if there are none."""
         if not layers:
             raise ValueError(f"{type(self).__name__} has no layers: give it at least one")
         for layer in layers:
@@ -133,14 +150,14 @@ class Sequential(Module):
 
     @parts_of_attributes
     def parts(self) -> Iterator[tuple[str, Any]]:
-        """The layers, each under its place."""
+        """The layers, named by their places."""
         place = 0
         for layer in self.layers:
             yield str(place), layer
             place += 2 if isinstance(layer, Layer) and layer.activation is not None else 1
 
-    def __call__(self, x: Any) -> Any:
-        """What the last layer makes of what the one before it made ... of `x`, a number or a list of numbers."""
+    def __call__(self, x: Any) -> Output:
+        """The output of the last layer, where the first layer gets `x` and every other the output before it."""
         for layer in self.layers:
             each = isinstance(x, (list, tuple)) and takes_one_number(layer)
             x = [layer(item) for item in x] if each else layer(x)
@@ -165,7 +182,12 @@ class Sequential(Module):
 
 
 class MLP(Sequential):
-    """A multi-layer perceptron: `MLP(2, [16, 16, 1])` has two inputs, two hidden layers of 16, and one output."""
+    """A multi-layer perceptron: `MLP(2, [16, 16, 1])` has two inputs, two hidden layers of 16, and one output.
+
+    >>> model = MLP(2, [16, 16, 1], seed=0)
+    >>> len(model.parameters())
+    337
+    """
 
     def __init__(
         self,
@@ -177,7 +199,7 @@ class MLP(Sequential):
         weight: Initializer = init.linear,
         seed: Seed = None,
     ) -> None:
-        """`activation` is that of the hidden layers, `output` that of the last; the rest is as in Layer."""
+        """`activation` is that of the hidden layers, `output` that of the last; other arguments are those of Layer."""
         given: Any = nouts
         if not isinstance(given, Sequence) or isinstance(given, str):
             raise TypeError(f"MLP takes a list of layer sizes, got {type(given).__name__}")
@@ -191,7 +213,11 @@ class MLP(Sequential):
 
 
 class Embedding(Module):
-    """A table of `num_embeddings` rows of `embedding_dim` Values, of which a call gives one."""
+    """A table of `num_embeddings` rows of `embedding_dim` Values; a call gives one row.
+
+    >>> [z.data for z in Embedding(2, 3, weight=[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])(1)]
+    [4.0, 5.0, 6.0]
+    """
 
     def __init__(
         self,
@@ -206,7 +232,7 @@ class Embedding(Module):
         self.weight = [[Value(number) for number in row] for row in rows]
 
     def __call__(self, x: int) -> list[Value]:
-        """Row `x` of the table; an IndexError if there is no such row."""
+        """The row number `x` of the table; an IndexError if there is no such row."""
         if not 0 <= x < len(self.weight):
             raise IndexError(f"Embedding has rows 0 to {len(self.weight) - 1}, got {x}")
         return self.weight[x]
@@ -216,9 +242,9 @@ class Embedding(Module):
 
 
 def activation_named(activation: str | Activation | None) -> Activation | None:
-    """The function called `activation`, or the function that it is; None stays None.
+    """The function in ACTIVATIONS for a name; a function or None unchanged.
 
-    ValueError for a name that is not in ACTIVATIONS, TypeError for something that is neither name nor function.
+    A ValueError for an unknown name, a TypeError for anything else.
     """
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
@@ -230,18 +256,18 @@ def activation_named(activation: str | Activation | None) -> Activation | None:
 
 
 def name_of(function: Any) -> str:
-    """What to call a callable in a table: relu, <lambda>, Layer(2, 16)."""
+    """The name of a callable in a table: relu, <lambda>, Layer(2, 16)."""
     return repr(function) if isinstance(function, Module) else getattr(function, "__name__", repr(function))
 
 
 def takes_one_number(function: Any) -> bool:
-    """Whether this is a function of one number, to be applied to each of a list: an activation or a primitive."""
+    """True if `function` is to be applied to each number of a list: an activation of ACTIVATIONS, or a primitive."""
     known = not isinstance(function, Module) and function in ACTIVATIONS.values()
     return known or isinstance(function, type(ag.relu))
 
 
 def _inputs(what: str, x: Any, nin: int) -> list[Any]:
-    """The numbers in `x`, a number or a list of `nin`."""
+    """`x`, a number or a list of `nin`, as a list; a ValueError if the length is another one."""
     if type(x) is not list:
         x = as_list(x)
         x = list(x) if isinstance(x, Iterable) else [x]
@@ -252,7 +278,7 @@ def _inputs(what: str, x: Any, nin: int) -> list[Any]:
 
 
 def _numbers(what: str, given: Any, size: tuple[int, ...], rng: random.Random, nin: int, nout: int) -> Any:
-    """Nested lists of shape `size` of what `given` draws or holds."""
+    """Nested lists of shape `size` with the numbers that `given` holds, or draws if it is an initialiser."""
     if callable(given):
         if not size:
             return finite(what, given(rng, nin, nout))
@@ -266,7 +292,7 @@ def _numbers(what: str, given: Any, size: tuple[int, ...], rng: random.Random, n
 
 
 def _check_whole(what: str, *sizes: Any) -> None:
-    """A TypeError that begins with `what` if one of `sizes` is not a whole number."""
+    """Raise a TypeError that begins with `what` if one of `sizes` is not a whole number."""
     for size in sizes:
         if not isinstance(size, Integral):
             raise TypeError(f"{what}, got {size!r}")

@@ -1,50 +1,93 @@
-"""How far a prediction is from its target, and how often it is right.
+"""Losses, which measure how far a prediction is from its target, and accuracies, which count right predictions.
 
-A loss takes one example or many. What it gives is the mean over all numbers in the prediction, or for cross-entropy
-over all examples, as PyTorch's losses do with `reduction="mean"`. Names and conventions are PyTorch's.
+A loss takes the prediction and the target of one example, or lists of them. The result is the mean over all numbers in
+the prediction, or for cross-entropy over all examples, as with PyTorch's `reduction="mean"`. Names and conventions are
+PyTorch's. Losses raise a ValueError if prediction and target have different shapes, and a TypeError for anything that
+is not a number or a Value.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast, overload
 
 import autograd_lite as ag
 from autograd_lite import Value
 from autograd_lite.trees import tree_leaves
-from nn.module import as_list, numbers, shape
+from nn.module import Array, Scalar, as_list, numbers, shape
 
-Scalar: TypeAlias = Any  # a Value, or a real number
 Loss: TypeAlias = Callable[[Any, Any], Scalar]  # (prediction, target)
+Floats: TypeAlias = "float | Sequence[Floats]"
+Numbers: TypeAlias = "Scalar | Array | Sequence[Numbers]"  # one number, or nested lists of them
 
 
-def mse(prediction: Any, target: Any) -> Scalar:
-    """The squared error, (p - t)**2."""
+class LossFunction(Protocol):
+    """The type of a loss: of floats it gives a float, and of Values a Value."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, prediction: Floats, target: Floats) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, prediction: Numbers, target: Numbers) -> Value: ...
+
+
+def _loss(function: Callable[[Any, Any], Scalar]) -> LossFunction:
+    """`function` with the type of a loss."""
+    typed: Any = function
+    return cast(LossFunction, typed)
+
+
+@_loss
+def mse(prediction: Any, target: Any) -> Any:
+    """The mean of the squared errors (p - t)**2.
+
+    >>> mse([1.0, 2.0], [1.0, 4.0])
+    2.0
+    """
     return _mean("mse", prediction, target, lambda p, t: (p - t) ** 2)
 
 
-def mae(prediction: Any, target: Any) -> Scalar:
-    """The absolute error, |p - t|: PyTorch's l1_loss."""
+@_loss
+def mae(prediction: Any, target: Any) -> Any:
+    """The mean of the absolute errors |p - t|: PyTorch's l1_loss.
+
+    >>> mae([1.0, 2.0], [1.0, 4.0])
+    1.0
+    """
     return _mean("mae", prediction, target, lambda p, t: ag.abs(p - t))
 
 
-def huber(prediction: Any, target: Any, delta: float = 1.0) -> Scalar:
-    """e**2 / 2 for an error e of at most `delta`, and delta * (|e| - delta / 2) beyond."""
+@overload
+def huber(prediction: Floats, target: Floats, delta: float = 1.0) -> float: ...  # type: ignore[overload-overlap]
+@overload
+def huber(prediction: Numbers, target: Numbers, delta: float = 1.0) -> Value: ...
+def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
+    """The mean of e**2 / 2 for errors |e| up to `delta`, and of delta * (|e| - delta / 2) for larger ones: Huber 1964.
 
-    def one(p: Scalar, t: Scalar) -> Scalar:
+    >>> huber([0.5, 3.0], [0.0, 0.0])
+    1.3125
+    """
+
+    def one(p: Any, t: Any) -> Any:
         inside = ag.minimum(ag.abs(p - t), delta)
         return inside * (ag.abs(p - t) - 0.5 * inside)
 
     return _mean("huber", prediction, target, one)
 
 
-def hinge(prediction: Any, target: Any) -> Scalar:
-    """max(0, 1 - t * p), for targets of -1 and 1; a ValueError for others, except in compiled code."""
+@_loss
+def hinge(prediction: Any, target: Any) -> Any:
+    """The mean of max(0, 1 - t * p), for targets t of -1 and 1; a ValueError for others, except in compiled code.
 
-    def one(p: Scalar, t: Scalar) -> Scalar:
+    >>> hinge([0.5, 3.0], [1.0, 1.0])
+    0.25
+    """
+
+    def one(p: Any, t: Any) -> Any:
         if (number := _number(t)) is not None and number not in (-1.0, 1.0):
             raise ValueError(f"hinge takes targets of -1 or 1, got {number}: of labels 0 and 1, make 2 * label - 1")
         return ag.relu(1.0 - t * p)
@@ -52,17 +95,21 @@ def hinge(prediction: Any, target: Any) -> Scalar:
     return _mean("hinge", prediction, target, one)
 
 
-def binary_cross_entropy(prediction: Any, target: Any) -> Scalar:
-    """-(t * log(p) + (1 - t) * log(1 - p)) for a probability p; a logarithm counts as -100 at least, as in PyTorch.
+@_loss
+def binary_cross_entropy(prediction: Any, target: Any) -> Any:
+    """The mean of -(t * log(p) + (1 - t) * log(1 - p)) for probabilities p and targets t from 0 to 1.
 
-    Beyond that its gradient is 0. For a score that may be any number, use binary_cross_entropy_with_logits: a number
-    below 0 or above 1 is a ValueError here, except in compiled code. A NaN makes the loss NaN.
+    Logarithms below -100 are replaced by -100, with gradient 0, as in PyTorch. A p below 0 or above 1 is a ValueError,
+    except in compiled code: for scores of any size use binary_cross_entropy_with_logits. A NaN makes the loss NaN.
+
+    >>> round(binary_cross_entropy(0.5, 1.0), 4)
+    0.6931
     """
 
-    def log(x: Scalar) -> Scalar:
+    def log(x: Any) -> Any:
         return ag.log(ag.maximum(x, math.exp(-100.0)))
 
-    def one(p: Scalar, t: Scalar) -> Scalar:
+    def one(p: Any, t: Any) -> Any:
         if (number := _number(p)) is not None and (number < 0.0 or number > 1.0):
             raise ValueError(
                 f"binary_cross_entropy takes probabilities, from 0 to 1, got {number}: "
@@ -73,16 +120,25 @@ def binary_cross_entropy(prediction: Any, target: Any) -> Scalar:
     return _mean("binary_cross_entropy", prediction, target, one)
 
 
-def binary_cross_entropy_with_logits(prediction: Any, target: Any) -> Scalar:
-    """binary_cross_entropy(sigmoid(p), t), for a score p of any size."""
+@_loss
+def binary_cross_entropy_with_logits(prediction: Any, target: Any) -> Any:
+    """binary_cross_entropy(sigmoid(p), t), computed without overflow for scores p of any size.
+
+    >>> round(binary_cross_entropy_with_logits(0.0, 1.0), 4), binary_cross_entropy_with_logits(1000.0, 0.0)
+    (0.6931, 1000.0)
+    """
     return _mean("binary_cross_entropy_with_logits", prediction, target, lambda p, t: ag.softplus(p) - t * p)
 
 
-def cross_entropy(prediction: Any, target: Any) -> Scalar:
-    """-log_softmax(scores)[label] of a list of scores, or -dot(target, log_softmax(scores)) for target probabilities.
+@_loss
+def cross_entropy(prediction: Any, target: Any) -> Any:
+    """-log_softmax(scores)[label] for a list of scores and a label, the number of the right class from 0.
 
-    ValueError if the label is not the place of a score, or the probabilities are not as many as the scores, or there
-    are none.
+    For a list of target probabilities it is -dot(target, log_softmax(scores)); for several examples the mean. A
+    ValueError if there is no score for the label, or not one probability for each score.
+
+    >>> round(cross_entropy([2.0, 0.0], 0), 4)
+    0.1269
     """
     prediction, target = as_list(prediction), as_list(target)
     if not isinstance(prediction, (list, tuple)):
@@ -103,17 +159,20 @@ def cross_entropy(prediction: Any, target: Any) -> Scalar:
 
 
 def label(target: Any, classes: int) -> int:
-    """`target` as the number of a class; a ValueError if it is not one of 0 to classes - 1."""
+    """The label `target` as an int; a ValueError if it is not one of 0 to classes - 1."""
     if target in range(classes):
         return int(target)
     raise ValueError(f"a label is a whole number from 0 to {classes - 1} for {classes} scores, got {target!r}")
 
 
 def accuracy(prediction: Any, target: Any, threshold: float = 0.0) -> float:
-    """1.0 if the prediction is right, else 0.0; of many examples, the fraction that is right.
+    """1.0 for a right prediction and 0.0 for a wrong one; for several examples the fraction of right ones.
 
-    A list of scores says the class of the largest. A single score says "yes" if it is above `threshold`, and the
-    target does if it is above 0: so for margins and logits; for probabilities there is binary_accuracy.
+    A list of scores is right if the largest is that of the label. A single score is right if it is above `threshold`
+    exactly where the target is above 0: a rule for margins and logits. For probabilities use binary_accuracy.
+
+    >>> accuracy([0.3, -2.0], [1.0, 1.0]), accuracy([1.0, 3.0, 2.0], 1)
+    (0.5, 1.0)
     """
     prediction, target = numbers(prediction), as_list(target)
     if isinstance(target, (list, tuple)):
@@ -126,12 +185,16 @@ def accuracy(prediction: Any, target: Any, threshold: float = 0.0) -> float:
 
 
 def binary_accuracy(prediction: Any, target: Any) -> float:
-    """accuracy with a threshold of 1/2: for probabilities."""
+    """`accuracy` with a threshold of 1/2: for probabilities.
+
+    >>> binary_accuracy([0.3, 0.9], [0, 1])
+    1.0
+    """
     return accuracy(prediction, target, threshold=0.5)
 
 
-def _mean(what: str, prediction: Any, target: Any, one: Callable[[Scalar, Scalar], Scalar]) -> Scalar:
-    """The mean of `one` over the numbers in a prediction and a target of one shape."""
+def _mean(what: str, prediction: Any, target: Any, one: Callable[[Any, Any], Any]) -> Any:
+    """The mean of `one(p, t)` over the numbers p of a prediction and t of a target of the same shape."""
     prediction, target = as_list(prediction), as_list(target)
     shapes = shape(prediction), shape(target)
     if shapes[0] != shapes[1] or shapes[0] is None:
@@ -150,6 +213,6 @@ def _mean(what: str, prediction: Any, target: Any, one: Callable[[Scalar, Scalar
     return ag.mean([one(p, t) for p, t in pairs]) if shapes[0] else one(*pairs[0])
 
 
-def _number(x: Scalar) -> float | None:
-    """The number that `x` is or holds; None for a traced Value, which stands for any."""
+def _number(x: Any) -> float | None:
+    """The number of a Value or number `x`; None for a traced Value, which has none."""
     return x.data if type(x) is Value else None if isinstance(x, Value) else x

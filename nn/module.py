@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from numbers import Real
 from operator import is_
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 
 from autograd_lite import Value, register_owner
 from autograd_lite.trees import tree_leaves
 from nn.tables import Table
+
+
+class Array(Protocol):
+    """An array of NumPy, PyTorch or the like: something with `tolist`."""
+
+    def tolist(self) -> Any:
+        """The numbers in nested lists."""
+
+
+Scalar: TypeAlias = Value | float  # and every other real number
+Inputs: TypeAlias = Scalar | Sequence[Scalar] | Array  # what a layer is called with: a number, or a list of them
+Output: TypeAlias = Value | Any  # a Value, or of several neurons a list of Values
 
 Parts = TypeVar("Parts", bound=Callable[..., Any])
 _reads_attributes: set[Callable[..., Any]] = set()  # the methods `parts` that `parts_of_attributes` marked
@@ -73,8 +85,8 @@ class Module:
     def _repr_html_(self) -> str | None:
         """A table for notebooks: that of `summary`, or of the names and shapes of the parameters. Never raises."""
         try:
-            table = self.summary() if hasattr(self, "summary") else _table_of_parameters(self)
-            return Table._repr_html_(table)
+            summary = getattr(self, "summary", None)
+            return Table._repr_html_(summary() if summary else _table_of_parameters(self))
         except Exception:
             return None  # the notebook shows the repr
 

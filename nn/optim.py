@@ -34,7 +34,7 @@ class Optimizer:
     """
 
     remembers: ClassVar[tuple[str, ...]] = ()  # each number of the state begins as 0.0
-    hyperparameters: ClassVar[tuple[str, ...]] = ()
+    hyperparameters: tuple[str, ...] = ()
     compiles: ClassVar[bool] = False  # True: `step` compiles `update`, run once on Values without numbers
 
     def __init__(self, parameters: Iterable[Value], lr: float, **settings: float) -> None:
@@ -90,7 +90,7 @@ class Optimizer:
         return f"{type(self).__name__}({len(self.parameters):,} parameters, {', '.join(settings)})"
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """The parameter and its state after step number `t`."""
+        """The parameter and its state after step number `t`. Subclasses define it."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it moves a parameter: give it an update")
 
     def step(self) -> None:

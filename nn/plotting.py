@@ -1,4 +1,4 @@
-"""Pictures of data, trainings and networks, with matplotlib: blue is low and orange high, for all eyes to tell."""
+"""Pictures of data, trainings and networks, with matplotlib. Blue is low, orange is high."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ CYCLE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#
 def plot_decision_boundary(
     model: Model, X: Any, y: Any, threshold: float = 0.0, resolution: int = 100, ax: Axes | None = None
 ) -> Axes:
-    """Draw the rows of X, points of the plane with classes y, over what `model` makes of the plane around them.
+    """Draw the rows of X, points of the plane with classes y, over the outputs of `model` around them; return the axes.
 
-    A model with one output is shown by its score, with a line where that is `threshold` (1/2 for probabilities); one
-    with an output for each class by the class with the largest. `resolution` is the number of points along each side.
+    A model with one output is shown by its score, with a line where the score is `threshold` (use 1/2 for
+    probabilities); a model with an output for each class is shown by the class with the largest output. `resolution` is
+    the number of points along each side. It draws on `ax`, or on a new figure. A ValueError unless the rows of X have 2
+    numbers, an ImportError if matplotlib is not installed.
     """
     X, y = examples_of("plot_decision_boundary", X, y)
     if len(X[0]) != 2:
@@ -69,7 +71,7 @@ def plot_decision_boundary(
 
 
 def plot_history(history: History, ax: Axes | None = None) -> Axes:
-    """Draw the losses over the epochs on the left axis, and the metrics on the right; dashed for the validation."""
+    """Draw losses (left axis) and metrics (right axis) over the epochs, dashed for validation; return the axes."""
     if not history.rows:
         raise ValueError("plot_history has no epoch to draw: the history is empty")
     ax = axes_for(ax, "plot_history", size=(7.0, 4.6))
@@ -92,7 +94,7 @@ def plot_history(history: History, ax: Axes | None = None) -> Axes:
 
 
 def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
-    """Draw the Layers of `model` as columns of neurons, with a line for each weight.
+    """Draw the Layers of `model` as columns of neurons, with a line for each weight; return the axes.
 
     A line is orange for a weight above 0, blue below, and the wider and darker the larger it is in its Layer.
     """
@@ -155,5 +157,5 @@ def _around(numbers: list[float]) -> tuple[float, float]:
 
 
 def _rows_of(numbers: list[Any], length: int) -> list[list[Any]]:
-    """`numbers` cut into rows."""
+    """`numbers` cut into rows of this length."""
     return [numbers[i : i + length] for i in range(0, len(numbers), length)]

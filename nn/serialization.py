@@ -77,16 +77,18 @@ def load(
     if model is None:
         _check_buildable(described)
         _check_shapes(path, described, state)
-        model = _build(described)
+        target: Module = _build(described)
     elif architecture(model) != described:
         raise ValueError(
             f"load: {path} has another architecture, {_in_short(described)}, "
             f"than the model, {_in_short(architecture(model))}"
         )
+    else:
+        target = model
     rows = _history_rows(path, description["history"]) if history is not None else []
-    before = [(p, p.data) for p in model.parameters()]
+    before = [(p, p.data) for p in target.parameters()]
     try:
-        model.load_state_dict(state)
+        target.load_state_dict(state)
         if optimizer is not None:
             optimizer.load_state_dict(description["optimizer"])
     except (TypeError, ValueError) as error:
@@ -95,7 +97,7 @@ def load(
         raise ValueError(f"load: {path}: {error}") from error
     if history is not None:
         history.rows = rows
-    return model
+    return target
 
 
 def architecture(model: Any) -> Any:

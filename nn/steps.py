@@ -24,6 +24,7 @@ class Step(Protocol):
 
     def __call__(self, rows: list[int]) -> float:
         """Move the parameters by the gradient of the mean loss of these rows, and return that loss."""
+        ...
 
     def write(self) -> None:
         """Bring the parameters and the optimiser up to date with the steps so far."""

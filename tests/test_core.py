@@ -508,3 +508,29 @@ def gcc_finds(gcc: str, library: str) -> str:
     command = [gcc, f"-print-file-name={library}"]
     path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return path if os.path.isabs(path) else ""
+
+
+def test_fields_are_copied_to_buffers_and_back() -> None:
+    from array import array
+
+    from autograd_lite.value import copy_fields
+
+    class Clipped(Value):
+        __slots__ = ("clip",)
+
+    xs = [Value(1.5), Clipped(2.5), Value(3.5) * 1.0]
+    for x in xs:
+        x.grad = -x.data
+    buffer = array("d", [0.0] * 3)
+    copy_fields(xs, "data", buffer, False)
+    assert buffer.tolist() == [1.5, 2.5, 3.5]
+    copy_fields(tuple(xs), "grad", buffer, False)
+    assert buffer.tolist() == [-1.5, -2.5, -3.5]
+    copy_fields(xs, "data", buffer, True)
+    copy_fields(xs, "grad", array("d", [7.0, 8.0, 9.0]), True)
+    assert [(x.data, x.grad) for x in xs] == [(-1.5, 7.0), (-2.5, 8.0), (-3.5, 9.0)]
+    with pytest.raises(ValueError, match="a buffer of as many doubles as there are Values"):
+        copy_fields(xs, "data", array("d", [1.0]), True)
+    with pytest.raises(AttributeError):
+        copy_fields([1.0], "data", array("d", [1.0]), False)
+    copy_fields([], "data", array("d"), False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import update_wrapper
 from importlib import import_module
@@ -25,7 +25,7 @@ from autograd_lite.compiler.program import Program
 from autograd_lite.ieee import to_float
 from autograd_lite.recording import keeps_history
 from autograd_lite.trees import Tree, has_numpy_array, tree_map
-from autograd_lite.value import EAGER, Value, active_recorder, node_of, opened
+from autograd_lite.value import EAGER, Value, active_recorder, copy_fields, node_of, opened
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -210,7 +210,7 @@ class Jitted(Transformable, Generic[P, R]):
         if rows.numbers is None or active_recorder().inlines:
             return [self._call(row, {}) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure)
-        results, _ = compiled.forward(rows.n, rows.numbers, array("d", [x.data for x in compiled.captured]))
+        results, _ = compiled.forward(rows.n, rows.numbers, _numbers_of(compiled.captured))
         if not compiled.captured and not (opened and active_recorder().watches):
             if compiled.sparse is None and all(map(has_numpy_array, columns)):
                 return compiled.stacked_result(rows.n, results)
@@ -249,7 +249,7 @@ class Jitted(Transformable, Generic[P, R]):
         mean, given = compiled.mean(rows), tuple(compiled.captured)
         op = mean.operation()
         if recorder is EAGER and given:
-            return node_of(op, given, mean.number(array("d", [x.data for x in given])))
+            return node_of(op, given, mean.number(_numbers_of(given)))
         try:
             return checked(op, given, op(*given))
         except FloatingPointError as error:
@@ -337,6 +337,13 @@ class Jitted(Transformable, Generic[P, R]):
 def _jitted_on(module: str, f: Callable[..., Any], threads: int) -> Jitted[..., Any]:
     """`f` jitted, with the array module of that name as its backend."""
     return Jitted(f, import_module(module), threads)
+
+
+def _numbers_of(captured: Sequence[Value]) -> array[float]:
+    """The numbers of `captured` now."""
+    numbers = array("d", bytes(8 * len(captured)))
+    copy_fields(captured, "data", numbers, False)
+    return numbers
 
 
 def _value(x: Any) -> Any:

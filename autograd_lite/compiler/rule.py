@@ -14,7 +14,7 @@ from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.trace import TraceError
 from autograd_lite.functions import sum as sum_
 from autograd_lite.ieee import to_float
-from autograd_lite.value import Value
+from autograd_lite.value import Value, copy_fields
 
 _NOTHING = array("d")
 
@@ -78,16 +78,16 @@ class Rule:
         if not self.fits(optimizer):
             self._compile(optimizer)
         parameters, state = optimizer.parameters, optimizer.state
-        numbers = array("d", [p.data for p in parameters])
-        gradients = array("d", [p.grad for p in parameters])
+        numbers, gradients = array("d", bytes(8 * len(parameters))), array("d", bytes(8 * len(parameters)))
+        copy_fields(parameters, "data", numbers, False)
+        copy_fields(parameters, "grad", gradients, False)
         columns = [array("d", column) for column in state.values()]
         if wrong := [len(column) for column in columns if len(column) != len(numbers)]:
             raise ValueError(
                 f"the optimizer has {len(numbers)} parameters and remembers the state of {wrong[0]}: make a new one"
             )
         self(1, optimizer.steps + 1, optimizer.lr, numbers, gradients, *columns)
-        for p, number in zip(parameters, numbers, strict=True):
-            p.data = number
+        copy_fields(parameters, "data", numbers, True)
         optimizer.state = dict(zip(state, [column.tolist() for column in columns], strict=True))
         optimizer.steps += 1
 

@@ -29,3 +29,8 @@ cube()  # error
 cube("x")  # error
 nn.SGD(lr=0.1)  # error
 nn.MLP("2", [1])  # error
+nn.Layer(2, 3, activation=lambda: 1.0)  # error
+nn.Neuron(2)("x", "y")  # error
+nn.mse(a)  # error
+nn.mse(a, None)  # error
+nn.Embedding(2, 3)("x")  # error
