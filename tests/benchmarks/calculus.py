@@ -21,7 +21,6 @@ import os
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-import inspect
 import itertools
 import math
 import sys
@@ -117,7 +116,7 @@ def flat(x: Any) -> Array:
 
 
 def our_calls(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A run of ours: what a compiled function gives for arrays or, where it does not take those, for lists."""
+    """A run of ours: what a compiled function gives for arrays."""
     return lambda inputs: f(*inputs)
 
 
@@ -204,17 +203,7 @@ def rosenbrock_gradient(n: int) -> Problem:
 
 
 def rosenbrock_hessian(n: int) -> Problem:
-    makers: dict[str, Any] = {}
-
-    def ours() -> Any:
-        f = lambda x: rosenbrock(M, x)  # noqa: E731
-        if "sparse" in inspect.signature(hessian).parameters:
-            sparse: Any = hessian(jit(f), sparse=True)  # type: ignore[call-arg, unused-ignore]
-            return lambda inputs: sparse(*inputs)
-        return our_calls(jit(hessian(f)))
-
-    if "sparse" in inspect.signature(hessian).parameters or n <= 30:
-        makers["ours"] = ours
+    makers: dict[str, Any] = {"ours": lambda: our_calls(hessian(jit(lambda x: rosenbrock(M, x)), sparse=True))}
     if JAX:
         makers["jax"] = lambda: jax_calls(jax.hessian(lambda x: rosenbrock_array(J, x)))
     if CASADI:
@@ -325,9 +314,8 @@ def black_scholes(rows: int) -> Problem:
 
 
 def our_rows(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A run of ours over rows, with arrays out if `jit` can."""
-    options: dict[str, Any] = {"out": "numpy"} if "out" in inspect.signature(jit).parameters else {}
-    compiled = jit(f, **options)
+    """A run of ours over rows: arrays in, arrays out."""
+    compiled = jit(f)
     return lambda inputs: compiled.map(*inputs)
 
 
@@ -702,14 +690,12 @@ def problems(quick: bool) -> list[Problem]:
     ]
 
 
-def prepared(competitor: str, inputs: tuple[Array, ...], as_lists: bool) -> Any:
+def prepared(competitor: str, inputs: tuple[Array, ...]) -> Any:
     """The inputs as a competitor takes them best."""
     if competitor == "jax":
         return tuple([jnp.asarray(x) for x in inputs])
     if competitor == "torch":
         return tuple([torch.as_tensor(x) for x in inputs])
-    if as_lists:
-        return tuple([x.tolist() for x in inputs])
     return inputs
 
 
@@ -721,36 +707,19 @@ def results_of(competitor: str, problem: Problem, found: Any) -> Array:
         return np.concatenate([np.array(x.full() if hasattr(x, "full") else x).reshape(-1, order="F") for x in parts])
     if hasattr(found, "toarray"):
         return found.toarray().reshape(-1)
-    if isinstance(found, list) and isinstance(found[0], tuple):
-        return by_columns(found)
     return flat(found)
-
-
-def by_columns(rows: list[Any]) -> Array:
-    """Rows that are tuples as JAX gives them: a column for each leaf, one after the other."""
-    if not isinstance(rows[0], tuple):
-        return flat(rows)
-    return np.concatenate([by_columns([row[n] for row in rows]) for n in range(len(rows[0]))])
 
 
 def compiled(
     problem: Problem, competitor: str, draws: list[tuple[Array, ...]]
 ) -> tuple[Callable[[], Any], float, Array]:
     """A run that takes the next inputs at each call, how long it took to compile, and the first results."""
-    last: Exception | None = None
-    for as_lists in [False, True] if competitor == "ours" else [False]:
-        given = [prepared(competitor, inputs, as_lists) for inputs in draws]
-        start = time.perf_counter()
-        try:
-            run = problem.makers[competitor]()
-            found = run(given[0])
-        except TypeError as error:
-            last = error
-            continue
-        seconds = time.perf_counter() - start
-        results = results_of(competitor, problem, found)
-        return in_turn(run, given[1:]), seconds, results
-    raise AssertionError(last)
+    given = [prepared(competitor, inputs) for inputs in draws]
+    start = time.perf_counter()
+    run = problem.makers[competitor]()
+    found = run(given[0])
+    seconds = time.perf_counter() - start
+    return in_turn(run, given[1:]), seconds, results_of(competitor, problem, found)
 
 
 def in_turn(run: Callable[..., Any], given: list[Any]) -> Callable[[], Any]:
