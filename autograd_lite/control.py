@@ -131,7 +131,8 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
 
     `pred` is a bool, or a number that is 0 for "false". On numbers and Values only the function that is chosen runs.
     A traced `pred` under `jit` has no number yet: write it as `step(x)`, which is 1.0 for x > 0 and else 0.0. Then both
-    functions are traced, and return results of one structure.
+    functions are traced and computed, and return results of one structure; a derivative that is infinite in the one
+    that is not chosen makes the gradient nan, as with jax.numpy.where.
 
     >>> cond(2.0 > 1.0, lambda x: x * x, lambda x: -x, 3.0)
     9.0

@@ -293,6 +293,25 @@ def test_a_pipeline_is_shown_as_source() -> None:
     assert "fori_loop: 9 steps" in str(f.program)
 
 
+def test_the_mean_over_rows_and_its_gradient() -> None:
+    """With a loop that every row runs, and one that no row changes."""
+    w = Value(0.7, label="w")
+
+    def f(x: Any) -> Any:
+        shared, table = scan(lambda s, k: (al.sin(s) * w + k, s), w, [0.1, 0.2, 0.3])
+        return fori_loop(0, 3, lambda i, s: al.sin(s * w) + shared, x) * table[1] + al.exp(w)
+
+    rows = [0.1 * k for k in range(11)]
+    expected = al.sum([f(x) for x in rows]) / float(len(rows))
+    expected.backward()
+    gradient = w.grad
+    for way in WAYS[1:]:
+        w.grad = 0.0
+        mean = jit(f, backend=way).mean(rows)
+        mean.backward()
+        assert_close([mean, w.grad], [expected.data, gradient])
+
+
 # ---- while_loop
 
 
@@ -504,3 +523,11 @@ def test_equations_without_a_solution_say_so() -> None:
         fixed_point(lambda x: -x, 1.0, max_steps=10)
     with pytest.raises(ValueError, match="root of <lambda>: the structure of the state changes"):
         root(lambda x: [x[0]], [1.0, 2.0])
+
+
+def test_export_refuses_a_loop(tmp_path: Any) -> None:
+    f = jit(lambda x: fori_loop(0, 9, lambda i, s: al.sin(s) + x, x))
+    f(0.3)
+    with pytest.raises(ValueError, match="export: Python has no primitive 'fori_loop'"):
+        f.export(tmp_path / "loop.py")
+    assert not list(tmp_path.iterdir())
