@@ -22,6 +22,7 @@ from autograd_lite import (
     maximum,
     mean,
     primitive,
+    softmax,
     step,
     sum,
     tanh,
@@ -268,6 +269,38 @@ def test_around_a_value_only_its_neighbours_are_drawn():
     assert f"2 of {len(topological_order(loss))} values" in picture.source
     assert len(boxes_of(draw(loss, around=w, radius=2))) > 3
     assert f"1 of {len(topological_order(loss))} values" in draw(loss, around=w, radius=0).source
+
+
+class Residual(nn.Module):
+    """An embedding, two blocks with an attention each, and a head: values of several modules meet in additions."""
+
+    def __init__(self):
+        self.embed = nn.Embedding(5, 4, seed=1)
+        self.blocks = [{"query": nn.Layer(4, 4, seed=i), "value": nn.Layer(4, 4, seed=9 + i)} for i in range(2)]
+        self.head = nn.Layer(4, 5, seed=3)
+
+    def __call__(self, tokens):
+        xs = [self.embed(token) for token in tokens]
+        for block in self.blocks:
+            values = [block["value"](x) for x in xs]
+            queries = [block["query"](x) for x in xs]
+            weights = [softmax([dot(q, x) for x in xs]) for q in queries]
+            sums = [[dot(w, column) for column in zip(*values, strict=True)] for w in weights]
+            xs = [[a + b for a, b in zip(x, s, strict=True)] for x, s in zip(xs, sums, strict=True)]
+        return [self.head(x) for x in xs]
+
+
+def test_values_between_modules_are_joined_by_operation():
+    model = Residual()
+    loss = nn.cross_entropy(model([0, 1, 2]), [1, 2, 3])
+    loss.backward()
+    picture = draw(loss)
+    titles = boxes_of(picture)
+    assert len(titles) < 60
+    assert {"embed", "blocks.0.query", "blocks.1.value", "head", "loss"} <= {*titles}
+    assert "× 12" in picture.source  # three tokens of four numbers, which are rows of the embedding
+    assert picture.source.count("× 9") == 4  # the scores of three tokens with three: differences, exp, quotients
+    assert f"|grad| ≤ {typeset(number(max(abs(p.grad) for p in model.embed.parameters())))}" in picture.source
 
 
 def test_vanishing_and_exploding_gradients_are_named():

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from autograd_lite.drawing.notation import Node, printable
+from autograd_lite.drawing.notation import Node, is_made_by, printable
 from autograd_lite.naming import Place, names_and_places
 
 LOSS = "loss"
@@ -290,6 +290,9 @@ class Structure:
             scope = getattr(node, "scope", "")
             args = [x for x in node.args if type(x) is not float]
             held = [places[x] for x in args if x in places] if places else []
+            if held and node.op.factors == 2:
+                weights = node.args[: len(node.args) // 2]
+                held = [places[x] for x in weights if type(x) is not float and x in places] or held
             if node in places:
                 group = self._group(scope, places[node])
             elif held:
@@ -334,11 +337,19 @@ class Structure:
             if kind.is_leaf:
                 continue
             scope = getattr(kind.node, "scope", "")
-            places = [arg.place for arg in kind.args.values() if arg.place]
+            places = [
+                arg.place
+                for i, arg in kind.args.items()
+                if arg.place and (not kind.rows or i < len(kind.node.args) / 2)
+            ]
+            places = places or [arg.place for arg in kind.args.values() if arg.place]
             if places:
                 group = self._group(scope, places[0])
                 for place in places[1:]:
                     group = _common(group, self._group(scope, place)) if group else None
+                if is_made_by(kind.node, {"add", "sub"}):  # an embedding that is added to what another module made
+                    for arg in kind.args.values():
+                        group = _common(group, arg.group) if arg.group and not arg.is_leaf else group
             else:
                 found = [arg.group for arg in kind.args.values() if not arg.is_leaf]
                 group = found[0] if found else None

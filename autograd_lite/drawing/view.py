@@ -193,10 +193,35 @@ def _shown(structure: Structure, detail: str, opened: set[Group]) -> dict[Group,
     return shown
 
 
+def _alike(structure: Structure, shown: dict[Group, Group | None], detail: str) -> dict[Kind, Kind]:
+    """Where groups are closed, the kinds between them are joined: those of one operation on the same boxes.
+
+    For each kind that has no closed group around it, the first kind that shares its box.
+    """
+    if detail in ("all", "value") or structure.is_coarse:
+        return {}
+    place: dict[Kind, Any] = {}
+    first: dict[Any, Kind] = {}
+    joined: dict[Kind, Kind] = {}
+    for kind in structure.kinds:
+        closed = shown[kind.group] if kind.group else None
+        if closed or kind.is_leaf:
+            place[kind] = closed or (kind.place is not None or kind.index)
+            if not closed and kind.place and not kind.is_inlined and not kind.is_own:
+                joined[kind] = first.setdefault(kind.place.parts, kind)  # the rows of an embedding
+            continue
+        form = (kind.node.op, kind.group, frozenset(place.get(arg) for arg in kind.args.values()))
+        place[kind] = joined[kind] = first.setdefault(form, kind)
+    return joined
+
+
 def _count(structure: Structure, detail: str, opened: Iterable[Group]) -> int:
     shown = _shown(structure, detail, set(opened))
     closed = {group for group in shown.values() if group}
-    free = [k for k in structure.kinds if not (k.group and shown[k.group]) and not k.is_inlined]
+    joined = _alike(structure, shown, detail)
+    free = [
+        k for k in structure.kinds if not (k.group and shown[k.group]) and not k.is_inlined and joined.get(k, k) is k
+    ]
     constants = sum(len(k.constants) for k in free if not k.rows) if detail == "all" else 0
     return len(closed) + len(free) + constants
 
@@ -223,6 +248,10 @@ class _View:
         roots = set(structure.roots)
         where: dict[Kind, Key] = {}
         self.visible = set(structure.kinds)
+        joined = _alike(structure, shown, self.detail)
+        self.members: dict[Kind, list[Kind]] = defaultdict(list)
+        for kind, first in joined.items():
+            self.members[first].append(kind)
         self.fused = dict(filter(None, map(self._activation, structure.kinds)))
         self.sums = {activation: kind for kind, activation in self.fused.items()}
         for kind in structure.kinds:
@@ -235,6 +264,8 @@ class _View:
                 if key not in self.boxes:
                     self.boxes[key] = self._group_box(closed, roots)
                     self.group_of[key] = closed.parent
+            elif joined.get(kind, kind) is not kind:
+                where[kind] = ("n", joined[kind].index)
             elif not kind.is_inlined:
                 key = where[kind] = ("n", kind.index)
                 self.boxes[key] = self._kind_box(kind)
@@ -246,7 +277,7 @@ class _View:
             end = where.get(kind)
             if end is None:
                 continue
-            single = end[0] == "n"
+            single = end == ("n", kind.index)
             ports = self._ports(kind) if single else {}
             if kind in self.fused.values():
                 continue  # its argument is in the same box
@@ -290,9 +321,15 @@ class _View:
     # Boxes
 
     def _kind_box(self, kind: Kind) -> Box:
-        node, n = kind.node, kind.count
+        node, numbers = kind.node, kind.numbers
         name = self.structure.names.get(node, "")
-        if kind.place and not node.label:
+        if len(self.members.get(kind, ())) > 1:
+            part = kind.place.parts[-1] if kind.place else None
+            name, numbers = (part.path or part.title) if part else "", Range()
+            for member in self.members[kind]:
+                numbers.include(member.numbers)
+        n = numbers.count
+        if kind.place and not node.label and numbers is kind.numbers:
             name = short_name(kind.place.path, kind.group.path if kind.group else "")
         if self.structure.is_coarse:
             what = "parameters" if kind.place else "values"
@@ -313,13 +350,13 @@ class _View:
             box.title = box.title or (group.short if is_output and group.path else "")
         if n > 1:
             box.about = f"{box.about} × {n:,}".strip()
-        if rows.rows:
+        if rows.rows and numbers is kind.numbers:
             box.rows = self._rows(rows)
         elif not kind.is_leaf and is_made_by(node, {"sub", "div", "pow", "where"}):
             box.ports = len(operands(node))
-        if kind.is_off and n > 1:
+        if kind.is_off and n > 1 and numbers is kind.numbers:
             box.warning, box.is_dead = "dead", True
-        return self._measured(box, kind.numbers, kind.numbers)
+        return self._measured(box, numbers, numbers)
 
     def _group_box(self, group: Group, roots: set[Kind]) -> Box:
         kinds = [*group.all_kinds()]
