@@ -163,7 +163,7 @@ def initially_open(structure: Structure) -> list[Group]:
     """The groups that a page opens at first: all, if that makes a few boxes; else neurons are closed, or layers."""
     few, level = READABLE // 4, "model"
     for name, most in (("value", few), ("neuron", READABLE), ("layer", READABLE)):
-        if _count(structure, name, ()) <= most:
+        if _count(structure, name, (), joins=False) <= most:
             level = name
             break
     shown = _shown(structure, level, set())
@@ -215,10 +215,11 @@ def _alike(structure: Structure, shown: dict[Group, Group | None], detail: str) 
     return joined
 
 
-def _count(structure: Structure, detail: str, opened: Iterable[Group]) -> int:
+def _count(structure: Structure, detail: str, opened: Iterable[Group], joins: bool = True) -> int:
+    """The number of boxes at this detail, where values between groups are joined, or not."""
     shown = _shown(structure, detail, set(opened))
     closed = {group for group in shown.values() if group}
-    joined = _alike(structure, shown, detail)
+    joined = _alike(structure, shown, detail) if joins else {}
     free = [
         k for k in structure.kinds if not (k.group and shown[k.group]) and not k.is_inlined and joined.get(k, k) is k
     ]
