@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import cache, cached_property
 from typing import Any
 
@@ -36,22 +37,25 @@ class Sparse:
             yield row
 
     @cached_property
-    def _arrays(self) -> tuple[Any, Any]:
-        import numpy
-
-        return numpy.array(self.indices, dtype=numpy.int32), numpy.array(self.indptr, dtype=numpy.int32)
+    def _empty(self) -> Any:
+        """A SciPy array of this pattern, checked once, with zeros at its entries."""
+        try:
+            import numpy
+            from scipy.sparse import csr_array  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise ImportError("sparse=True needs SciPy: pip install scipy") from error
+        indices, indptr = [numpy.array(x, dtype=numpy.int32) for x in (self.indices, self.indptr)]
+        return csr_array((numpy.zeros(len(indices)), indices, indptr), shape=self.shape)
 
     def to_scipy(self, values: Any) -> Any:
         """A `scipy.sparse.csr_array` of this pattern with `values`, an array or a list of floats.
 
         All arrays of one pattern share its indices. An ImportError without SciPy.
         """
-        try:
-            import numpy
-            from scipy.sparse import csr_array  # type: ignore[import-untyped]
-        except ImportError as error:
-            raise ImportError("sparse=True needs SciPy: pip install scipy") from error
-        return csr_array((numpy.asarray(values, dtype=float), *self._arrays), shape=self.shape)
+        made = copy(self._empty)
+        made.data = made.data.__class__(len(values))
+        made.data[:] = values
+        return made
 
 
 def dependencies(ys: Sequence[Any], xs: Sequence[Any]) -> list[int]:
