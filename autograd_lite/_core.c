@@ -131,8 +131,16 @@ static inline Node *new_value(double data)
 
 static int is_plain(PyTypeObject *type)
 {
-    PyObject *data = PyDict_GetItem(NodeType->tp_dict, S.str_data), *grad = PyDict_GetItem(NodeType->tp_dict, S.str_grad);
-    return _PyType_Lookup(type, S.str_data) == data && _PyType_Lookup(type, S.str_grad) == grad;
+    PyObject *names[] = {S.str_data, S.str_grad};
+    int plain = 1;
+    for (int i = 0; i < 2; i++) {
+        PyObject *own = PyObject_GetAttr((PyObject *)NodeType, names[i]), *its = PyObject_GetAttr((PyObject *)type, names[i]);
+        plain = plain && own && own == its;
+        Py_XDECREF(own);
+        Py_XDECREF(its);
+    }
+    PyErr_Clear();
+    return plain;
 }
 
 /* A leaf of `type`, Value or a subclass, that holds 0.0. */
@@ -798,13 +806,13 @@ static PyObject *binary(Primitive *op, Primitive *constant, PyObject *left, PyOb
             if (known && to_double(right, op->name, &dy) < 0)
                 return NULL;
         } else if (y) {
-            if (op == S.add && PyLong_CheckExact(left) && Py_SIZE(left) == 0) { /* Python's sum() starts with 0 + y */
-                Py_INCREF(right);
-                return right;
-            }
             known = PyFloat_Check(left) || PyLong_CheckExact(left);
             if (known && to_double(left, op->name, &dx) < 0)
                 return NULL;
+            if (op == S.add && dx == 0.0 && PyLong_CheckExact(left)) { /* Python's sum() starts with 0 + y */
+                Py_INCREF(right);
+                return right;
+            }
         }
         if (known) {
             Primitive *recorded = x ? constant : op;
@@ -855,6 +863,8 @@ static PyObject *compare(PyObject *self, PyObject *y, int how)
     PyObject *args[] = {self, y};
     return PyObject_Vectorcall(S.comparisons[how], args, 2, NULL);
 }
+
+static Py_hash_t identity(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
 
 static PyObject *get_number(PyObject *self, void *which)
 {
@@ -1669,7 +1679,7 @@ static PyType_Slot value_slots[] = {
     {Py_tp_methods, value_methods},
     {Py_tp_getset, value_attributes},
     {Py_tp_richcompare, compare},
-    {Py_tp_hash, _Py_HashPointer},
+    {Py_tp_hash, identity},
     {Py_nb_add, value_add},
     {Py_nb_subtract, value_sub},
     {Py_nb_multiply, value_mul},

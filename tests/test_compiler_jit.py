@@ -593,3 +593,25 @@ def test_a_captured_value_is_not_compared_either() -> None:
 
 def test_traced_values_are_the_same_or_not() -> None:
     assert jit(lambda x, y: 1.0 if x in [x, y] and y != x else 0.0)(2.0, 2.0) == 1.0
+
+
+def test_a_call_with_several_results_runs_the_program_once() -> None:
+    w = Value(3.0)
+
+    @ag.jit
+    def both(x: Any) -> Any:
+        return [w * x, w + x]
+
+    assert [z.data for z in both(2.0)] == [6.0, 5.0]
+    (compiled,) = both._compiled.values()
+    run, calls = compiled.forward, []
+
+    def counted(*args: Any) -> Any:
+        calls.append(args)
+        return run(*args)
+
+    compiled.forward = counted
+    assert [z.data for z in both(5.0)] == [15.0, 8.0]
+    assert len(calls) == 1
+    assert all(z.data != z.data for z in both(float("nan")))
+    assert len(calls) == 2
