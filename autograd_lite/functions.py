@@ -299,7 +299,7 @@ def elu(x: S, alpha: float = 1.0) -> S:
     (2.0, -1.0)
     """
     positive = step(x)
-    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))
+    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))  # pyright: ignore[reportReturnType]
 
 
 def leaky_relu(x: S, negative_slope: float = 0.01) -> S:
@@ -308,7 +308,7 @@ def leaky_relu(x: S, negative_slope: float = 0.01) -> S:
     >>> leaky_relu(2.0), leaky_relu(-2.0)
     (2.0, -0.02)
     """
-    return where(step(x), x, negative_slope * x)
+    return where(step(x), x, negative_slope * x)  # pyright: ignore[reportReturnType]
 
 
 _ACTIVATIONS = (silu, gelu, elu, leaky_relu)  # `matvec` may call them on floats
@@ -318,7 +318,9 @@ class _Decorator(Protocol):
     """Turns a function of floats into a primitive with as many arguments."""
 
     @overload
-    def __call__(self, function: Callable[[float], float], /) -> Unary: ...
+    def __call__(  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[[float], float], /
+    ) -> Unary: ...
     @overload
     def __call__(self, function: Callable[[float, float], float], /) -> Binary: ...
     @overload

@@ -21,7 +21,8 @@ def to_float(x: Any, what: str) -> float:
         try:
             return float(x)
         except OverflowError:  # an int of more than 308 digits
-            return inf if x > 0 else -inf
+            large: Any = x
+            return inf if large > 0 else -inf
     remedy = "use its .data" if hasattr(x, "record") else "convert it with float(), or take its elements one by one"
     raise TypeError(f"{what} takes real numbers, got {type(x).__name__} {' '.join(str(x).split())[:60]}: {remedy}")
 

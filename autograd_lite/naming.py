@@ -40,6 +40,15 @@ def register_owner(owner: object) -> None:
     `nn.Module` calls this for every module that is made. `owner` is held by a weak reference. Its
     attributes are read when a name is asked for, so Values that are assigned later have names too. A TypeError if it
     has no attributes or takes no weak reference.
+
+    >>> from autograd_lite import Value
+    >>> class Spring:
+    ...     def __init__(self, stiffness):
+    ...         self.stiffness = Value(stiffness)
+    ...         register_owner(self)
+    >>> spring = Spring(2.0)
+    >>> names_of([spring.stiffness])[spring.stiffness]
+    'stiffness'
     """
     if not hasattr(owner, "__dict__"):
         raise TypeError(f"register_owner takes an object with attributes, got {type(owner).__name__}")

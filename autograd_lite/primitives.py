@@ -30,7 +30,7 @@ class Primitive:
     def __init__(
         self,
         name: str,
-        compute: Callable[..., float],
+        compute: Callable[..., Any],
         partials: Callable[..., tuple[Any, ...]],
         selects: bool = False,
         commutative: bool = False,

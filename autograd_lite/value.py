@@ -234,6 +234,12 @@ class Value:
 
     `data` is the number, and may be assigned; `grad` is what `backward` found; `op` is the primitive that made it, None
     for a leaf; `args` are what it was made from, Values and plain floats; `label` names it in errors and pictures.
+
+    >>> a = Value(3.0, label="a")
+    >>> y = a * a + 1.0
+    >>> y.backward()
+    >>> y.data, a.grad
+    (10.0, 6.0)
     """
 
     __slots__ = ("_x", "_y", "data", "grad", "label", "op")  # see graph.py for _x and _y
@@ -467,9 +473,9 @@ def sweep(order: list[Value]) -> None:
         else:
             dx, dy = op.partials(node.data, x.data, y.data)
         if dx is not None:
-            x.grad += g * dx
+            x.grad += g * dx  # pyright: ignore[reportAttributeAccessIssue]
         if dy is not None:
-            y.grad += g * dy
+            y.grad += g * dy  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
 
 
 if core is not None:

@@ -15,7 +15,14 @@ from nn.optim import Optimizer
 
 @dataclass
 class Training:
-    """A training under way, as its callbacks see it. Parameters and optimiser hold the numbers after the last epoch."""
+    """A training under way, as its callbacks see it. Parameters and optimiser hold the numbers after the last epoch.
+
+    >>> from nn.callbacks import Callback
+    >>> class StopBelow(Callback):
+    ...     def on_epoch_end(self, training):
+    ...         if training.history["loss"][-1] < 0.01:
+    ...             training.stop("the loss is small enough")
+    """
 
     model: Callable[[Any], Any]
     loss: Loss
@@ -38,6 +45,18 @@ class Callback:
 
     A plain function of the history may stand in its place: it is called at the end of each epoch, and ends the training
     by returning True.
+
+    >>> import nn
+    >>> class Count(Callback):
+    ...     epochs = 0
+    ...     def on_epoch_end(self, training):
+    ...         self.epochs += 1
+    >>> count, model = Count(), nn.MLP(1, [1], seed=0)
+    >>> history = nn.fit(
+    ...     model, [[1.0]], [2.0], nn.mse, nn.SGD(model.parameters()), epochs=3, callbacks=[count], verbose=False
+    ... )
+    >>> count.epochs
+    3
     """
 
     def on_start(self, training: Training) -> None:
@@ -92,6 +111,15 @@ class EarlyStopping(Callback):
     """Ends a training that does not improve any more, and sets parameters and optimiser back to the best epoch.
 
     The best epoch is the first one with the smallest `val_loss`, or `loss` if there are no rows for validation.
+
+    >>> import nn
+    >>> model = nn.MLP(1, [1], seed=0)
+    >>> optimizer = nn.SGD(model.parameters(), lr=0.0)  # nothing improves
+    >>> history = nn.fit(
+    ...     model, [[1.0]], [2.0], nn.mse, optimizer, epochs=9, callbacks=[EarlyStopping(2)], verbose=False
+    ... )
+    >>> len(history), history.stopped
+    (3, 'no better loss for 2 epochs: back to epoch 1')
     """
 
     def __init__(self, patience: int) -> None:

@@ -247,7 +247,7 @@ class _Look:
 
     def __init__(self, model: Model, X: list[Any], y: list[Any], loss: Loss) -> None:
         self.outputs = [model(x) for x in X]
-        total = ag.mean([loss(output, target) for output, target in zip(self.outputs, y, strict=True)])
+        total: Any = ag.mean([loss(output, target) for output, target in zip(self.outputs, y, strict=True)])
         self.loss = float(total.data)
         order = ag.topological_order(total)
         leaves = [node for node in order if node.op is None]

@@ -149,7 +149,14 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum (Polyak's, or Nesterov's) and weight decay."""
+    """Stochastic gradient descent, with momentum (Polyak's, or Nesterov's) and weight decay.
+
+    >>> p = Value(1.0)
+    >>> p.grad = 2.0
+    >>> SGD([p], lr=0.25).step()
+    >>> p.data
+    0.5
+    """
 
     remembers = ("momentum_buffer",)
     hyperparameters = ("momentum", "weight_decay", "nesterov")
@@ -181,7 +188,14 @@ class SGD(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """The gradient over the root of its running mean square: Tieleman and Hinton 2012."""
+    """The gradient over the root of its running mean square: Tieleman and Hinton 2012.
+
+    >>> p = Value(1.0)
+    >>> p.grad = 2.0
+    >>> RMSprop([p], lr=0.05).step()
+    >>> print(f"{p.data:.4f}")
+    0.5000
+    """
 
     remembers = ("square_avg", "momentum_buffer")
     hyperparameters = ("alpha", "eps", "weight_decay", "momentum")
@@ -214,7 +228,14 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """The running mean of the gradient over the root of the running mean of its square: Kingma and Ba 2015."""
+    """The running mean of the gradient over the root of the running mean of its square: Kingma and Ba 2015.
+
+    >>> p = Value(1.0)
+    >>> p.grad = 2.0
+    >>> Adam([p], lr=0.5).step()
+    >>> print(f"{p.data:.4f}")
+    0.5000
+    """
 
     remembers = ("exp_avg", "exp_avg_sq")
     hyperparameters = ("betas", "eps", "weight_decay")
@@ -250,7 +271,14 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weight decay applied to the parameter, not added to the gradient: Loshchilov and Hutter 2019."""
+    """Adam with weight decay applied to the parameter, not added to the gradient: Loshchilov and Hutter 2019.
+
+    >>> p = Value(1.0)
+    >>> p.grad = 2.0
+    >>> AdamW([p], lr=0.5, weight_decay=0.1).step()
+    >>> print(f"{p.data:.4f}")
+    0.4500
+    """
 
     compiles = True
 
@@ -270,13 +298,28 @@ class AdamW(Adam):
 
 
 def clip_grad_value_(parameters: Iterable[Value], clip_value: float) -> None:
-    """Clip every gradient to the range from -clip_value to clip_value."""
+    """Clip every gradient to the range from -clip_value to clip_value.
+
+    >>> p = Value(1.0)
+    >>> p.grad = -3.0
+    >>> clip_grad_value_([p], 1.0)
+    >>> p.grad
+    -1.0
+    """
     for p in parameters:
         p.grad = min(max(p.grad, -clip_value), clip_value)
 
 
 def clip_grad_norm_(parameters: Iterable[Value], max_norm: float) -> float:
-    """Scale the gradients, as one vector, down to the length `max_norm`. Returns their length before."""
+    """Scale the gradients, as one vector, down to the length `max_norm`. Returns their length before.
+
+    >>> p, q = Value(1.0), Value(1.0)
+    >>> p.grad, q.grad = 3.0, 4.0
+    >>> clip_grad_norm_([p, q], 1.0)
+    5.0
+    >>> print(f"{p.grad:.4f} {q.grad:.4f}")
+    0.6000 0.8000
+    """
     parameters = list(parameters)
     norm = math.hypot(*[p.grad for p in parameters])
     scale = min(1.0, max_norm / (norm + 1e-6))  # the 1e-6 is PyTorch's

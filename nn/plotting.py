@@ -97,6 +97,10 @@ def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
     """Draw the Layers of `model` as columns of neurons, with a line for each weight; return the axes.
 
     A line is orange for a weight above 0, blue below, and the wider and darker the larger it is in its Layer.
+
+    >>> import nn
+    >>> plot_network(nn.MLP(2, [4, 1], seed=0)).get_title()
+    'Weights: orange above 0, blue below'
     """
     layers: list[Layer] = []
     captions: list[list[str]] = []  # of each Layer its own activation, and the functions behind it

@@ -55,7 +55,13 @@ class Schedule(Callback):
 
 
 class StepLR(Schedule):
-    """Multiplies the rate by gamma after every `step_size` epochs."""
+    """Multiplies the rate by gamma after every `step_size` epochs.
+
+    >>> from autograd_lite import Value
+    >>> from nn.optim import SGD
+    >>> [StepLR(SGD([Value(0.0)], lr=1.0), 2, gamma=0.5).rate(epoch) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         self.step_size, self.gamma = step_size, gamma
@@ -67,14 +73,27 @@ class StepLR(Schedule):
 
 
 class ExponentialLR(StepLR):
-    """Multiplies the rate by gamma after every epoch."""
+    """Multiplies the rate by gamma after every epoch.
+
+    >>> from autograd_lite import Value
+    >>> from nn.optim import SGD
+    >>> [ExponentialLR(SGD([Value(0.0)], lr=1.0), gamma=0.5).rate(epoch) for epoch in range(4)]
+    [1.0, 0.5, 0.25, 0.125]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
         super().__init__(optimizer, 1, gamma)
 
 
 class CosineAnnealingLR(Schedule):
-    """Half a cosine wave from the rate down to `eta_min` in `T_max` epochs: Loshchilov and Hutter 2017."""
+    """Half a cosine wave from the rate down to `eta_min` in `T_max` epochs: Loshchilov and Hutter 2017.
+
+    >>> from autograd_lite import Value
+    >>> from nn.optim import SGD
+    >>> schedule = CosineAnnealingLR(SGD([Value(0.0)], lr=1.0), T_max=4)
+    >>> print(*[f"{schedule.rate(epoch):.3f}" for epoch in range(5)])
+    1.000 0.854 0.500 0.146 0.000
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
         self.T_max, self.eta_min = T_max, eta_min
@@ -86,7 +105,14 @@ class CosineAnnealingLR(Schedule):
 
 
 class LinearLR(Schedule):
-    """A warm-up: from start_factor to end_factor times the rate, in `total_iters` equal steps."""
+    """A warm-up: from start_factor to end_factor times the rate, in `total_iters` equal steps.
+
+    >>> from autograd_lite import Value
+    >>> from nn.optim import SGD
+    >>> schedule = LinearLR(SGD([Value(0.0)], lr=1.0), start_factor=0.5, total_iters=2)
+    >>> [schedule.rate(epoch) for epoch in range(4)]
+    [0.5, 0.75, 1.0, 1.0]
+    """
 
     def __init__(
         self, optimizer: Optimizer, start_factor: float = 1.0 / 3.0, end_factor: float = 1.0, total_iters: int = 5

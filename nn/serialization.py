@@ -32,6 +32,11 @@ def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, hi
 
     The file is complete afterwards, or after an error as it was before. ValueError for another suffix or for numbers
     that are not finite, OSError if the path cannot be written.
+
+    >>> import nn
+    >>> nn.save(nn.MLP(2, [3, 1], seed=0), "model.json")
+    >>> nn.load("model.json")
+    MLP(Layer(2, 3, activation='relu'), Layer(3, 1))
     """
     path, state = Path(path), model.state_dict()
     for name, array in state.items():
@@ -63,6 +68,12 @@ def load(
     ValueError if it is damaged, was not written by `save`, has another version, another architecture than `model`, or
     no optimizer or history; `model`, `optimizer` and `history` are then as they were. A model with classes or functions
     of your own cannot be built from a file: build it and give it as `model`.
+
+    >>> import nn
+    >>> model = nn.MLP(2, [3, 1], seed=0)
+    >>> nn.save(model, "model.json")
+    >>> nn.load("model.json").state_dict() == model.state_dict()
+    True
     """
     path = Path(path)
     description, state = _read(path)

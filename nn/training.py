@@ -22,7 +22,16 @@ from nn.steps import Clip, Stepper
 
 
 class DivergenceError(ArithmeticError):
-    """The loss or a parameter became infinite or NaN. `history` has the epochs before that."""
+    """The loss or a parameter became infinite or NaN. `history` has the epochs before that.
+
+    >>> import nn
+    >>> model = nn.MLP(1, [1], seed=0)
+    >>> optimizer = nn.SGD(model.parameters(), lr=1e200)
+    >>> nn.fit(model, [[1.0]], [2.0], nn.mse, optimizer, epochs=9, verbose=False)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    nn.training.DivergenceError: training diverged in epoch ...
+    """
 
     def __init__(self, epoch: int, loss: float, lr: float, history: History) -> None:
         super().__init__(

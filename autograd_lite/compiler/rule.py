@@ -36,9 +36,11 @@ class Optimizer(Protocol):
     @property
     def hyperparameters(self) -> Sequence[str]:
         """The names of the attributes that `update` reads, without `lr`."""
+        ...
 
     def update(self, p: Any, g: Any, t: Any, *state: Any) -> tuple[Any, ...]:
         """The parameter and its memory after step number `t`."""
+        ...
 
 
 def compiled_rule(optimizer: Optimizer, *, backend: Any = "auto") -> Rule:

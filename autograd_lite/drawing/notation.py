@@ -31,6 +31,7 @@ class Node(Protocol):
     @property
     def args(self) -> tuple[Any, ...]:
         """The operands: nodes and plain floats."""
+        ...
 
 
 # An operation that is not listed is written as its name.

@@ -22,7 +22,13 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
     described = ""  # the picture in words
     page = ""  # a web page that a notebook shows in place of the picture
 
-    def pipe(self, format: str | None = None, *, encoding: str | None = None, **options: Any) -> Any:  # noqa: A002
+    def pipe(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        format: str | None = None,  # noqa: A002
+        *,
+        encoding: str | None = None,
+        **options: Any,
+    ) -> Any:
         """The picture as bytes, or as a str if an `encoding` is given. Options as for `graphviz.Digraph.pipe`.
 
         An SVG carries the picture in words, for screen readers. A RuntimeError if there is no Graphviz to render with.
@@ -49,12 +55,14 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         graphviz.parameters.verify_engine(engine)
         graph = AGraph(string=self.source)
         try:
-            picture = graph.draw(format=format, prog=engine)
+            drawn: Any = graph.draw(format=format, prog=engine)
         finally:
             graph.close()
-        return picture
+        return bytes(drawn)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, include: Any = None, exclude: Any = None, **_: Any
+    ) -> dict[str, str]:
         """What a notebook shows: the page if there is one, the picture as SVG, and its words. Never raises."""
         bundle: dict[str, Any] = {"text/plain": self.described}
         if self.page:
@@ -71,7 +79,7 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
                     bundle["text/plain"] = f"{self.described}\n(not rendered: {error})"
         return {k: v for k, v in bundle.items() if (not include or k in include) and k not in (exclude or ())}
 
-    def render(
+    def render(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         filename: str | os.PathLike[str] | None = None,
         directory: str | os.PathLike[str] | None = None,
@@ -96,9 +104,9 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         elif filename is not None:
             self.filename = os.fspath(filename)
         picture = self.pipe(format, **options)
-        target = Path(self.directory, outfile) if outfile else Path(f"{self.filepath}.{format or self.format}")
+        target = Path(str(self.directory), outfile) if outfile else Path(f"{self.filepath}.{format or self.format}")
         if not cleanup:
-            write_whole(Path(self.filepath), self.source.encode(self.encoding))
+            write_whole(Path(str(self.filepath)), self.source.encode(self.encoding))
         write_whole(target, picture)
         if view or quiet_view:
             self._view(target, format=format or self.format, quiet=quiet_view)

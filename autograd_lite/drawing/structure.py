@@ -83,7 +83,7 @@ class Group:
 
     def all_kinds(self) -> Iterator[Kind]:
         """Every kind in it and in the groups inside it."""
-        stack = [self]
+        stack: list[Group] = [self]
         while stack:
             group = stack.pop()
             yield from group.kinds

@@ -34,12 +34,14 @@ class Executor(Protocol):
 
         `results` is a flat buffer of n rows of `len(program.results)` numbers, `sums` one of `len(program.sums)`.
         """
+        ...
 
     def writer(self, program: Program, **options: Any) -> Write:
         """A function `write(n, rows, captured, results, sums)`, which fills the buffers `results` and `sums`.
 
         `results` may be a tuple of buffers side by side, like `rows`.
         """
+        ...
 
     def looper(self, plan: LoopPlan, executor: Callable[[Program | Pipeline], Run], **options: Any) -> RunLoop:
         """A function `loop(n, arguments, tables) -> (results, others)`, which runs the loop of `plan` on n rows.
@@ -47,3 +49,4 @@ class Executor(Protocol):
         `arguments` holds n rows of the loop's first states, constants and columns, `tables` the buffers of the loops
         before it. `executor` gives the function that runs a body. `LoopPlan` says what the two results hold.
         """
+        ...

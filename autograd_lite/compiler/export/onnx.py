@@ -228,7 +228,7 @@ class _Formula:
 
     def __call__(self, kind: str, *args: Tensor | float, **attributes: Any) -> Tensor:
         """One node, on tensors and numbers."""
-        names = [self.writer.constant([x], (1, 1)) if isinstance(x, float) else x for x in args]
+        names = [x if isinstance(x, str) else self.writer.constant([x], (1, 1)) for x in args]
         return self.writer.emit(kind, *names, **attributes)
 
     def where(self, condition: Tensor, x: Tensor | float, y: Tensor | float) -> Tensor:
