@@ -2127,7 +2127,8 @@ static PyMethodDef functions[] = {
      "topological_order($module, /, *roots)\n--\n\n"
      "Every node that the roots are made from, the roots included, each once and after its arguments.\n\n"
      "    Arguments are visited in order, so the same graph always gives the same list. Linear in the edges, at any "
-     "depth.\n    "},
+     "depth.\n\n    >>> from autograd_lite import Value\n    >>> a = Value(2.0)\n"
+     "    >>> [node.data for node in topological_order(a * a + 1.0)]\n    [2.0, 4.0, 5.0]\n    "},
     {"dependents", FAST(dependents), METH_FASTCALL, NULL},
     {"node_of", FAST(node_of), METH_VARARGS | METH_KEYWORDS, NULL},
     {"new_node", FAST(new_node), METH_FASTCALL, NULL},
