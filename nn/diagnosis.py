@@ -46,7 +46,11 @@ SATURATED = {"sigmoid": 4.6, "tanh": 2.3}
 
 @dataclass
 class Finding:
-    """One thing that is wrong: where, the numbers that show it, and what to do."""
+    """One thing that is wrong: where, the numbers that show it, and what to do.
+
+    >>> print(Finding("a large column", "X[:, 0]", "its numbers reach 1e6", "Scale it to about 1"))
+    a large column (X[:, 0]): its numbers reach 1e6. Scale it to about 1
+    """
 
     problem: str
     where: str
@@ -91,7 +95,13 @@ class LayerReport:
 
 
 class Diagnosis:
-    """The findings of `diagnose`, and the numbers of each layer. Printed it is a table; `plot` draws the picture."""
+    """The findings of `diagnose`, and the numbers of each layer. Printed it is a table; `plot` draws the picture.
+
+    >>> from nn.layers import MLP
+    >>> found = diagnose(MLP(1, [2, 1], seed=0), [-1.0, 1.0], [-1.0, 1.0], hinge)
+    >>> bool(found), found.findings, len(found.layers)
+    (False, [], 2)
+    """
 
     def __init__(self, findings: list[Finding], layers: list[LayerReport], loss: float, rows: int) -> None:
         self.findings, self.layers, self.loss, self.rows = findings, layers, loss, rows

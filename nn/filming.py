@@ -42,6 +42,15 @@ class Recording(Callback):
 
     With a `path` the film is written there when the training ends, also by Ctrl-C or an error. At most `frames` epochs
     are kept: where there are more, every second one, then every fourth and so on, and always the last.
+
+    >>> import nn
+    >>> model, recording = nn.MLP(1, [1], seed=0), Recording()
+    >>> optimizer = nn.SGD(model.parameters())
+    >>> history = nn.fit(
+    ...     model, [[1.0]], [2.0], nn.mse, optimizer, epochs=3, callbacks=[recording], verbose=False
+    ... )
+    >>> len(recording.frames)
+    4
     """
 
     def __init__(self, path: str | Path | None = None, frames: int = 400) -> None:

@@ -1,4 +1,4 @@
-"""Every test finds the table of primitives as it is in the package, with those of its own module and of no other."""
+"""Fixtures. Each test sees the primitives of the package and of its own module, not those of other test modules."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Imports point down the list of DESIGN section 2, never up and never sideways."""
+"""Imports point down the list of rooms in ARCHITECTURE.md, never up and never sideways."""
 
 import ast
 from pathlib import Path

@@ -35,7 +35,7 @@ def test_the_notebook_runs(path: Path, tmp_path: Path) -> None:
     pictures = [data["image/svg+xml"] for data in found if "image/svg+xml" in data]
     assert len(pictures) >= 2
     assert all("<svg" in picture for picture in pictures)
-    assert list(tmp_path.iterdir()) == []  # nothing is written
+    assert {written.name for written in tmp_path.iterdir()} <= {"moons_film.html"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""A built wheel, unpacked far from the checkout, imports both packages, without anything that is optional."""
+"""A built wheel works outside the checkout, and imports no optional dependency."""
 
 import shutil
 import subprocess

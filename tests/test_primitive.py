@@ -27,7 +27,7 @@ def wave(x: float, scale: float) -> float:
     return scale * math.sin(x)
 
 
-def test_it_works_on_floats_and_on_values() -> None:
+def test_a_primitive_takes_floats_and_values() -> None:
     assert (third_power(2), type(third_power(2))) == (8.0, float)
     x = Value(2.0)
     y = third_power(x) + 1
@@ -35,18 +35,18 @@ def test_it_works_on_floats_and_on_values() -> None:
     assert (y.data, x.grad) == (9.0, 12.0)
 
 
-def test_it_works_to_any_order_and_forwards() -> None:
+def test_a_primitive_in_second_order_and_forward_mode() -> None:
     assert grad(grad(grad(third_power)))(2.0) == 6.0
     assert jvp(third_power, (2.0,), (0.5,)) == (8.0, 6.0)
     assert hessian(lambda x: hypotenuse(*x))([3.0, 4.0])[0] == pytest.approx([16 / 125, -12 / 125], rel=1e-14)
 
 
-def test_an_argument_marked_none_lets_nothing_through() -> None:
+def test_no_gradient_flows_to_an_argument_with_partial_none() -> None:
     assert grad(wave, (0, 1))(0.0, 2.0) == (2.0, 0.0)
 
 
 @pytest.mark.parametrize("f", [third_power, hypotenuse, lambda x: wave(x, 2.0)])
-def test_check_grads_takes_it_in_one_call(f: Any) -> None:
+def test_check_grads_passes(f: Any) -> None:
     check_grads(f, *[0.7, 1.3][: 2 if f is hypotenuse else 1])
 
 
@@ -60,12 +60,12 @@ def test_check_grads_catches_a_wrong_rule() -> None:
     del PRIMITIVES["wrong_power"]
 
 
-def test_its_graphs_are_copied_and_pickled() -> None:
+def test_graphs_with_a_primitive_are_copied_and_pickled() -> None:
     y = third_power(Value(2.0)) * 2
     assert copy.deepcopy(y).data == pickle.loads(pickle.dumps(y)).data == 16.0
 
 
-def test_the_same_module_may_define_it_again() -> None:
+def test_the_same_module_may_redefine_a_primitive() -> None:
     for power in (4.0, 5.0):
 
         @primitive(partials=lambda z, x, power=power: (power * x ** (power - 1),))
@@ -97,7 +97,7 @@ def test_a_partial_is_a_float_or_an_error() -> None:
         grad(lettered)(1.0)
 
 
-def test_bad_primitives_are_named() -> None:
+def test_bad_input_to_primitive() -> None:
     with pytest.raises(TypeError, match=r"primitive takes partials=a function of \(z, \*args\), got tuple"):
         primitive(partials=(1.0,))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="there is a primitive 'tanh' already: choose another name"):

@@ -11,7 +11,7 @@ from autograd_lite import Value, detect_anomaly, grad, gradients, jvp, no_grad, 
 from autograd_lite.value import opened
 
 
-def test_no_history_is_recorded_inside_and_all_of_it_outside() -> None:
+def test_history_is_recorded_outside_only() -> None:
     x = Value(2.0)
     with no_grad():
         y = al.exp(x * x) + x.tanh()
@@ -24,7 +24,7 @@ def test_no_history_is_recorded_inside_and_all_of_it_outside() -> None:
     assert not opened
 
 
-def test_it_decorates_a_function_which_may_call_itself() -> None:
+def test_no_grad_decorates_a_recursive_function() -> None:
     @no_grad()
     def power(x: Value, n: int) -> Value:
         """x to the n."""
@@ -35,7 +35,7 @@ def test_it_decorates_a_function_which_may_call_itself() -> None:
     assert (x * x).op is not None
 
 
-def test_it_decorates_with_and_without_parentheses() -> None:
+def test_no_grad_decorates_with_and_without_parentheses() -> None:
     def square(x: Value) -> Value:
         return x * x
 
@@ -49,7 +49,7 @@ def test_it_decorates_with_and_without_parentheses() -> None:
     assert not opened
 
 
-def test_one_object_may_be_entered_again_and_in_another_thread() -> None:
+def test_one_no_grad_object_is_entered_twice_and_in_two_threads() -> None:
     without, x = no_grad(), Value(3.0)
     for _ in range(2):
         with without:
@@ -63,7 +63,7 @@ def test_one_object_may_be_entered_again_and_in_another_thread() -> None:
     assert not opened
 
 
-def test_what_it_cannot_decorate_is_named() -> None:
+def test_no_grad_names_what_it_cannot_decorate() -> None:
     def numbers() -> Iterator[Value]:
         yield Value(1.0) * 2
 
@@ -85,7 +85,7 @@ def test_what_it_cannot_decorate_is_named() -> None:
             mode(3.0)  # type: ignore[type-var]
 
 
-def test_it_ends_in_the_task_that_it_began_in() -> None:
+def test_no_grad_ends_in_the_task_in_which_it_began() -> None:
     without = no_grad()
     context = contextvars.copy_context()
     context.run(without.__enter__)
@@ -95,14 +95,14 @@ def test_it_ends_in_the_task_that_it_began_in() -> None:
     assert not opened
 
 
-def test_it_ends_when_an_error_leaves_it() -> None:
+def test_no_grad_ends_after_an_error() -> None:
     with pytest.raises(ValueError, match="out"), no_grad():
         raise ValueError("out")
     assert (Value(1.0) * 2).op is not None
     assert not opened
 
 
-def test_every_kind_of_operation_gives_a_leaf_with_the_number_that_recording_gives() -> None:
+def test_every_operation_gives_a_leaf_with_the_recorded_number() -> None:
     a, b = Value(0.6), Value(-1.5)
     operations = [
         lambda: [a * b, a * 2, 2.0 * a, a - b, 1 - a, a / b, a**2, a**b, 2**a, -a, abs(b)],
@@ -119,7 +119,7 @@ def test_every_kind_of_operation_gives_a_leaf_with_the_number_that_recording_giv
             assert (found.data, found.grad, found.op, found.args, found.label) == (expected.data, 0.0, None, (), "")
 
 
-def test_a_derivative_and_the_watch_for_nan_work_inside_one_another_and_without_history() -> None:
+def test_derivatives_and_detect_anomaly_nest_inside_no_grad() -> None:
     x = Value(2.0)
 
     @no_grad
@@ -136,7 +136,7 @@ def test_a_derivative_and_the_watch_for_nan_work_inside_one_another_and_without_
     assert (x * x).op is not None
 
 
-def test_threads_do_not_disturb_one_another() -> None:
+def test_recorders_of_threads_are_independent() -> None:
     rounds, found = threading.Barrier(2), {}
 
     def work(name: str, without: bool) -> None:
@@ -161,7 +161,7 @@ def test_threads_do_not_disturb_one_another() -> None:
     assert all(found["without", i] and not found["with", i] for i in range(50))
 
 
-def test_a_new_thread_records_though_its_parent_does_not() -> None:
+def test_a_new_thread_records_inside_no_grad_of_its_parent() -> None:
     found = []
     with no_grad():
         thread = threading.Thread(target=lambda: found.append((Value(1.0) * 2).op))
@@ -170,7 +170,7 @@ def test_a_new_thread_records_though_its_parent_does_not() -> None:
     assert found == [al.primitives.mul]
 
 
-def test_derivatives_inside_are_right_and_have_no_history() -> None:
+def test_derivatives_inside_no_grad_have_no_history() -> None:
     x = Value(3.0)
     with no_grad():
         assert grad(lambda x: x * x)(3.0) == 6.0
@@ -180,7 +180,7 @@ def test_derivatives_inside_are_right_and_have_no_history() -> None:
     assert all(y.op is None for y in results)
 
 
-def test_a_derivative_does_not_see_through_a_no_grad_of_its_function() -> None:
+def test_grad_treats_results_of_no_grad_as_constants() -> None:
     def f(x: Value) -> Value:
         with no_grad():
             c = x * x
@@ -190,7 +190,7 @@ def test_a_derivative_does_not_see_through_a_no_grad_of_its_function() -> None:
     assert grad(f)(Value(2.0)).data == 4.0
 
 
-def test_a_graph_from_outside_is_differentiated_inside() -> None:
+def test_gradients_inside_no_grad_of_a_graph_from_outside() -> None:
     x = Value(3.0)
     y = x**3
     with no_grad():
@@ -199,7 +199,7 @@ def test_a_graph_from_outside_is_differentiated_inside() -> None:
     assert (dy.data, dy.op, x.grad) == (27.0, None, 27.0)
 
 
-def test_detach_cuts_the_gradient_in_every_mode() -> None:
+def test_detach_stops_the_gradient_in_every_mode() -> None:
     x = Value(3.0)
     y = x * (x * x).detach()
     y.backward()

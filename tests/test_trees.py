@@ -42,6 +42,6 @@ def test_paths_are_written_as_python_does() -> None:
         ({"w": (1, 2), "b": 3}, "expected a list like"),
     ],
 )
-def test_another_structure_is_named(other: object, message: str) -> None:
+def test_a_different_structure_is_named(other: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tree_map(lambda x, y: x, {"w": [1, 2], "b": 3}, other)

@@ -1,9 +1,18 @@
 """Mistakes that a type checker reports. Each line that ends in `# error` is reported, and no other line."""
 
 import nn
-from autograd_lite import Value, atan2, dot, primitive, sin, sum, where
+from autograd_lite import Value, atan2, dot, grad, jit, primitive, sin, sum, where
 
 a = Value(2.0)
+
+
+def f(x: float, scale: float = 2.0) -> float:
+    return scale * x * x
+
+
+@jit
+def area(width: float, height: float) -> float:
+    return width * height
 
 
 @primitive(partials=lambda z, x: (3 * x**2,))
@@ -25,6 +34,11 @@ dot([a], "x")  # error
 float(a)  # error
 int(a)  # error
 a.backwards()  # error
+grad(f)()  # error
+grad(f)(1.0, 2.0, 3.0)  # error
+grad(f)("x")  # error
+area(1.0)  # error
+area(1.0, "x")  # error
 cube()  # error
 cube("x")  # error
 nn.SGD(lr=0.1)  # error

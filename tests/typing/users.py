@@ -8,8 +8,13 @@ from autograd_lite import (
     Value,
     atan2,
     dot,
+    grad,
     gradients,
+    hessian,
     hypot,
+    jacobian,
+    jit,
+    jvp,
     log_softmax,
     logsumexp,
     maximum,
@@ -22,6 +27,8 @@ from autograd_lite import (
     sum,
     tanh,
     topological_order,
+    value_and_grad,
+    vjp,
     where,
 )
 
@@ -80,7 +87,40 @@ assert_type(logsumexp([a, b]), Value)
 assert_type(softmax([1.0, 2.0]), list[float])
 assert_type(log_softmax([a, b]), list[Value])
 
+# ---- calculus keeps the parameters of the function
+
+
+def f(x: float, scale: float = 2.0) -> float:
+    return scale * x * x
+
+
 assert_type(gradients(a * b, [a, b]), list[Value])
+assert_type(grad(f)(3.0), Any)
+assert_type(grad(f)(3.0, scale=1.0), Any)
+assert_type(value_and_grad(f)(3.0), tuple[Any, Any])
+assert_type(jacobian(f)(3.0), Any)
+assert_type(hessian(f)(3.0), Any)
+assert_type(jvp(f, (3.0,), (1.0,)), tuple[Any, Any])
+assert_type(vjp(f, 3.0)[0], Any)
+
+# ---- jit keeps the parameters and the result
+
+
+@jit
+def area(width: float, height: float) -> float:
+    return width * height
+
+
+@jit(backend="python")
+def volume(sides: list[float]) -> float:
+    return sides[0] * sides[1] * sides[2]
+
+
+assert_type(area(2.0, 3.0), float)
+assert_type(area(2.0, height=3.0), float)
+assert_type(area.map([1.0, 2.0], [3.0, 4.0]), Any)
+assert_type(volume([1.0, 2.0, 3.0]), float)
+assert_type(jit(f)(1.0), float)
 
 # ---- users' primitives take numbers and Values
 
