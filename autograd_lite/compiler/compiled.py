@@ -81,6 +81,7 @@ class Graph:
 
     def _runnable(self, program: Program | Pipeline, kind: str = "executor") -> Run:
         """The function of `kind` that runs `program` on the first backend that has all of its primitives."""
+        refused: Exception = RuntimeError("there is no backend")
         for backend in self.backends:
             try:
                 run: Run = getattr(backend, kind)(program)

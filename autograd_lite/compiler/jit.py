@@ -259,7 +259,7 @@ class Jitted(Transformable, Generic[P, R]):
         """Run the calls eagerly, so that the recorder that raised `error` names the line; else raise `error`."""
         for call in calls if active_recorder().watches else []:
             args, kwargs = tree_map(_value, without_arrays(call))
-            self._f(*args, **kwargs)
+            self._f(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         raise error
 
     def compiled(self, tree: Tree, structure: Hashable) -> Compiled:
