@@ -510,7 +510,8 @@ def _items(xs: Iterable[Any] | None, length: int | None, what: str) -> list[Any]
         return [None] * n
     if isinstance(xs, dict | str | Value) or not isinstance(xs, Iterable):
         raise TypeError(f"{what}: xs is a list or an array with one item for each step, got {type(xs).__name__}")
-    items = list(xs.tolist() if hasattr(xs, "tolist") else xs)
+    as_list = getattr(xs, "tolist", None)  # a NumPy array gives its numbers as floats
+    items = list(as_list() if as_list else xs)
     if n is not None and n != len(items):
         raise ValueError(f"{what}: length={n}, and xs has {len(items)} items")
     return items

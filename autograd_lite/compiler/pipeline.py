@@ -132,7 +132,7 @@ class Pipeline(NamedTuple):
         def given(rows: tuple[Any, ...], captured: Any, tables: Tables, reads: Sequence[int]) -> tuple[Any, Any]:
             added = [x for k in reads if shared[k // 2] for x in floats(tables[k])]
             rows = (*rows, *[tables[k] for k in reads if not shared[k // 2]])
-            return rows if len(rows) > 1 else rows[0], array("d", [*floats(captured), *added]) if added else captured
+            return rows if len(rows) > 1 else rows[0], array("d", [*floats(captured), *added]) if added else captured  # pyright: ignore[reportGeneralTypeIssues]
 
         def prepare(n: int, rows: Any, captured: Any) -> tuple[Any, Any]:
             rows = rows if type(rows) is tuple else (rows,)
