@@ -29,6 +29,12 @@ def plot_decision_boundary(
     probabilities); a model with an output for each class is shown by the class with the largest output. `resolution` is
     the number of points along each side. It draws on `ax`, or on a new figure. A ValueError unless the rows of X have 2
     numbers, an ImportError if matplotlib is not installed.
+
+    >>> import nn
+    >>> model = nn.MLP(2, [4, 1], seed=0)
+    >>> ax = plot_decision_boundary(model, [[0.0, 1.0], [1.0, 0.0]], [1.0, -1.0])
+    >>> ax.get_title()
+    'Decision boundary'
     """
     X, y = examples_of("plot_decision_boundary", X, y)
     if len(X[0]) != 2:
@@ -71,7 +77,14 @@ def plot_decision_boundary(
 
 
 def plot_history(history: History, ax: Axes | None = None) -> Axes:
-    """Draw losses (left axis) and metrics (right axis) over the epochs, dashed for validation; return the axes."""
+    """Draw losses (left axis) and metrics (right axis) over the epochs, dashed for validation; return the axes.
+
+    >>> import nn
+    >>> model = nn.MLP(1, [1], seed=0)
+    >>> history = nn.fit(model, [[1.0]], [2.0], nn.mse, nn.SGD(model.parameters()), epochs=3, verbose=False)
+    >>> plot_history(history).get_title()
+    'Training'
+    """
     if not history.rows:
         raise ValueError("plot_history has no epoch to draw: the history is empty")
     ax = axes_for(ax, "plot_history", size=(7.0, 4.6))

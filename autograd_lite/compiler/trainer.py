@@ -27,6 +27,16 @@ def trainer(loss: Jitted[..., Any], optimizer: Optimizer) -> Trainer:
     `loss` is a jitted function of one row. The optimiser's rule is compiled, too, and the numbers stay in arrays, so
     that a step does no Python work per parameter. `write` copies the numbers to the Values and the optimiser; the next
     step reads them from there again.
+
+    >>> import nn
+    >>> from autograd_lite import Value, jit
+    >>> w = Value(0.0)
+    >>> step = trainer(jit(lambda x, y: (w * x - y) ** 2), nn.SGD([w], lr=0.1))
+    >>> for _ in range(50):
+    ...     loss = step([1.0, 2.0], [2.0, 4.0])
+    >>> step.write()
+    >>> print(f"{w.data:.4f}")
+    2.0000
     """
     if not isinstance(loss, Jitted):
         raise TypeError(f"trainer takes a jitted loss, got {type(loss).__name__}: write trainer(jit(loss), optimizer)")
