@@ -23,7 +23,13 @@ NAMES = {1: "x", 2: "x, y", 3: "x, y, z"}
 
 def main(folder: Path) -> None:
     """Write every page to `folder`, which is made if it does not exist."""
-    pages = ["README.md", "autograd_lite/ARCHITECTURE.md", ".github/CONTRIBUTING.md", ".github/CHANGELOG.md"]
+    pages = [
+        "README.md",
+        "autograd_lite/ARCHITECTURE.md",
+        "autograd_lite/SCALING.md",
+        ".github/CONTRIBUTING.md",
+        ".github/CHANGELOG.md",
+    ]
     text = "\n\n".join((ROOT / page).read_text() for page in pages)
     text = re.sub(r"\]\((?:\w+/)*(\w+\.svg)\)", r"](\1)", text)
     text = re.sub(r"\]\([./\w]*?(\w+)\.md\)", lambda link: f"](#{link[1].lower()})", text)
