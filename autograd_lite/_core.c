@@ -10,7 +10,7 @@
  * Contents:  nodes | numbers from numbers | primitives | recording | operators and attributes of a Value | the walk |
  *            rules | backward | methods of Value | the module
  *
- * Everything runs with the GIL held. The type of a node is no container for the cyclic garbage collector: a node's
+ * Everything runs with the GIL held. The cyclic garbage collector does not track nodes: a node's
  * arguments exist before it does and never change, so nodes alone cannot form a cycle.
  */
 
@@ -368,7 +368,7 @@ static int compute(Primitive *op, const double *numbers, Py_ssize_t n, double *z
     return *z == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* C's number for one that Python's to_float takes; -1 and its TypeError for what is no real number. */
+/* Convert `x` as Python's to_float does; -1 and its TypeError for anything but a real number. */
 static int to_double(PyObject *x, PyObject *what, double *number)
 {
     if (PyFloat_Check(x)) { /* np.float64 is one */
@@ -428,7 +428,8 @@ static inline int active_recorder(enum How *how, PyObject **recorder)
     return 0;
 }
 
-/* The node of `op` on one or two arguments, of which z is the number. `x` and `y` are NULL where they are numbers. */
+/* A node of `op` on one or two arguments, which has the number `number`. `x` is NULL where the argument is the number dx,
+ * and `y` where it is dy. */
 static inline PyObject *small_node(Primitive *op, int n, Node *x, double dx, Node *y, double dy, double number)
 {
     Node *z = new_value(number);

@@ -374,9 +374,10 @@ def grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]:
     argument has arrays f sees lists, a vector as a list of numbers and a matrix as a list of rows; the gradient has
     arrays of the same shapes. With a sequence of `argnums` the result is a tuple with one gradient for each.
 
-    Plain numbers give floats, unless the gradient depends on a Value that f uses from outside or makes itself (but for
-    `detach` and `no_grad`); Values give Values, which can be differentiated by everything that they depend on. The
-    gradient of a jitted function is a jitted function. All of this holds for the functions below, too.
+    Plain numbers give floats, unless the gradient depends on a Value that f uses from outside or makes itself. (Values
+    made by `detach` or under `no_grad` do not count.) Values give Values, which can be differentiated by everything
+    that they depend on. The gradient of a jitted function is a jitted function. All of this holds for the functions
+    below, too.
 
     A ValueError if `argnums` is out of range or picks an argument twice; a TypeError that names the path of a leaf that
     is not a number, or if f returns something else than one number.

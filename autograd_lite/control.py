@@ -518,7 +518,7 @@ def _items(xs: Iterable[Any] | None, length: int | None, what: str) -> list[Any]
 
 
 def _stepped(result: Any, state: S, what: str) -> tuple[S, Any]:
-    """The pair (state, y) that a step returned; an error if it is no such pair."""
+    """The pair (state, y) that a step returned; a TypeError or ValueError for any other result."""
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
             f"{what}: a step returns the pair (state, y), got {type(result).__name__}: for no y return None"

@@ -341,7 +341,7 @@ def _inputs(X: list[Any]) -> Iterator[Finding]:
 
 
 def _labels(model: Model, X: list[Any], y: list[Any], loss: Loss) -> Iterator[Finding]:
-    """The first row of which the loss says that it cannot be right, and targets beyond the range of the loss."""
+    """Find the first row whose target the loss rejects, and targets beyond the range of the loss."""
     targets = [t for row in y for t in tree_leaves(row)]
     if len(y) > 2 and all(row == y[0] for row in y):
         yield Finding("labels that are all the same", "y", f"every one is {y[0]!r:.40}", "Check how y was made")

@@ -165,15 +165,15 @@ class Sequential(Module):
 
     def summary(self) -> Table:
         """A table of the layers, their sizes, activations and numbers of parameters."""
-        rows = [("place", "layer", "shape", "activation", "parameters")]
-        for place, layer in self.parts():
+        rows = [("path", "layer", "shape", "activation", "parameters")]
+        for i, layer in enumerate(self.layers):
             kind, size, activation, count = name_of(layer), "", "", 0
             if isinstance(layer, Module):
                 kind, count = type(layer).__name__, len(layer.parameters())
             if isinstance(layer, Layer):
                 size = f"{layer.nin} -> {layer.nout}"
                 activation = name_of(layer.activation) if layer.activation else ""
-            rows.append((place, kind, size, activation, f"{count:,}"))
+            rows.append((f"layers.{i}", kind, size, activation, f"{count:,}"))
         rows.append(("total", "", "", "", f"{len(self.parameters()):,}"))
         return Table(rows)
 

@@ -56,7 +56,7 @@ class Module:
     {'factor': 2.0}
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_walk")  # `_walk` is no attribute in which to look for parameters
+    __slots__ = ("__dict__", "__weakref__", "_walk")  # `_walk` is not searched for parameters
     _walk: _Walk | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -163,7 +163,7 @@ class _Walk:
         self._items = list(chain.from_iterable(self._containers)) if self._watched else []
 
     def is_current(self, module: Module) -> bool:
-        """True if `module`, of which this is the walk, has the same parameters in the same order as then."""
+        """True if `module` has the same parameters in the same order as when this walk was made."""
         return (
             self._watched
             and type(module) is self._kind

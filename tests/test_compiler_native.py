@@ -532,7 +532,7 @@ def test_a_primitive_that_is_not_in_the_table() -> None:
         (
             {1: (array("d", bytes(8)), array("d", bytes(24)))},
             ValueError,
-            "length of a buffer is no multiple of 2 rows",
+            "length of a buffer is not a multiple of 2 rows",
         ),
         ({1: (array("d", bytes(16)), 1.0)}, TypeError, "bytes-like"),
         ({2: (array("d", bytes(48)), array("d"))}, TypeError, "captured and sums are a buffer each"),

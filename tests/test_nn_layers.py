@@ -133,12 +133,12 @@ def test_a_model_survives_copying_and_pickling():
 def test_summary_is_a_table_of_layers():
     model = nn.Sequential(nn.Layer(2, 16, "relu"), nn.Linear(16, 3), softmax)
     assert model.summary() == (
-        "place  layer      shape  activation  parameters\n"
-        "-----------------------------------------------\n"
-        "0      Layer    2 -> 16  relu                48\n"
-        "2      Layer    16 -> 3                      51\n"
-        "3      softmax                                0\n"
-        "total                                        99"
+        "path      layer      shape  activation  parameters\n"
+        "--------------------------------------------------\n"
+        "layers.0  Layer    2 -> 16  relu                48\n"
+        "layers.1  Layer    16 -> 3                      51\n"
+        "layers.2  softmax                                0\n"
+        "total                                           99"
     )
 
 

@@ -189,7 +189,7 @@ class Graph:
         if numbers is None:
             numbers = [x if type(x) is float else x.data for x in given]
         found = run.results(tuple(numbers))
-        if all(type(x) is float for x in given):
+        if set(map(type, given)) <= {float}:
             return found
         return [
             recorder.constant(x) if type(root) is float else node_of(run.operation(n), given, x)
@@ -352,7 +352,7 @@ class _Call:
     def _partials(self, n: int, _: Any, *given: Any) -> tuple[Any, ...]:
         """The derivatives of result `n`: floats of floats, nodes of Values."""
         derivative = self._graph.derivative
-        if not all(type(x) is float for x in given):
+        if not set(map(type, given)) <= {float}:
             return self._graph.partials(n, derivative.call(given))
         if self._numbers != given:
             self._numbers, self._jacobian = given, derivative.numbers(given)
@@ -394,7 +394,7 @@ class _Mean:
 
     def _partials(self, _: Any, *given: Any) -> tuple[Any, ...]:
         graph, batch = self._graph, self._batch
-        if all(type(x) is float for x in given):
+        if set(map(type, given)) <= {float}:
             graph.wants_gradient = True
             return tuple([x / batch.n for x in self._totals(array("d", given))[1:]])
         inputs, roots = iter(floats(joined(batch.n, batch.numbers))), graph.gradient[: len(given)]
@@ -412,8 +412,8 @@ def _is_template(tree: Tree) -> bool:
 
 
 def _builder(tree: Tree, at: int, rows: bool) -> tuple[Callable[[Any], Any], int]:
-    """The function from the array of the results, of which those from `at` on are for the Values in `tree`, to `tree`
-    with arrays in place of lists; and where the results after it begin.
+    """Return a function and an index. The function builds `tree`, with arrays in place of lists, from the array of the
+    results; it reads those from `at` on, up to the index that is returned.
 
     If `rows`, the array of the results is a matrix with a row for each row of a batch, and every number an array.
     """

@@ -171,9 +171,11 @@ class Jitted(Transformable, Generic[P, R]):
         numbers: list[Any] = []
         structure = flatten((args, kwargs), numbers)
         compiled = self.compiled((args, kwargs), structure)
-        numbers = [to_float(x, "jit") if type(x) in INTEGERS else x for x in numbers]
+        kinds = set(map(type, numbers))
+        if not kinds.isdisjoint(INTEGERS):
+            numbers = [to_float(x, "jit") if type(x) in INTEGERS else x for x in numbers]
         try:
-            if compiled.captured or any(isinstance(x, Value) for x in numbers):
+            if compiled.captured or any(issubclass(kind, Value) for kind in kinds):
                 return compiled.result(compiled.call((*compiled.captured, *numbers)))
             if opened:
                 results = array("d", compiled.call(tuple(numbers)))

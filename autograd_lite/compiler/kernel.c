@@ -944,7 +944,7 @@ static bool get_tables(PyObject *given, const char *name, Py_ssize_t n, ptrdiff_
     if (!has_length(name, all, n, width))
         return false;
     if (!even)
-        PyErr_Format(PyExc_ValueError, "%s: the length of a buffer is no multiple of %zd rows", name, n);
+        PyErr_Format(PyExc_ValueError, "%s: the length of a buffer is not a multiple of %zd rows", name, n);
     return even;
 }
 

@@ -233,7 +233,7 @@ class _Layout:
             self.emit_table(op, arity, reads, [name for _, name in jobs], stage)
 
     def emit_table(self, op: Primitive, arity: int, reads: list[list[Point]], names: list[Any], stage: int) -> None:
-        """Emit one instruction for `names`, each of which reads its list of points in `reads` through a table."""
+        """Emit one instruction for `names`; result i reads the points `reads[i]` through a table of addresses."""
         count, length = len(reads), len(reads[0])
         columns = zip(*[_unpack(point, arity) for points in reads for point in points], strict=True)
         operands = [

@@ -53,7 +53,7 @@ class Trainer:
         self._parameters = list(optimizer.parameters)
         self._steps = 0
         self._runs: dict[Any, tuple[Callable[..., None], memoryview]] = {}  # for each structure of a row
-        self._order: list[Value] = []  # the parameters, as the loss met them, and then what else it captured
+        self._order: list[Value] = []  # the parameters in the order of the loss, then the other Values that it captured
         self._places: list[int] = []  # where in it each parameter is,
         self._origins: list[int] = []  # and which parameter is at each place
         self._numbers = memoryview(array("d"))  # of those
@@ -71,7 +71,7 @@ class Trainer:
         if self._written:
             self._read()
         optimizer, rule, sums = self.optimizer, self._rule, self._sums
-        if fixed := self._order[len(self._places) :]:  # what else the loss captured, which anybody may change
+        if fixed := self._order[len(self._places) :]:  # other captured Values, which may change between steps
             numbers[len(self._places) :] = array("d", [x.data for x in fixed])
         run(n, rows, numbers, (), sums)
         if opened and active_recorder().watches and not all(map(isfinite, sums)):

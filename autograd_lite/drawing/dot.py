@@ -70,7 +70,7 @@ def draw(
     writes svg, png, pdf or dot; `.source` is the DOT text. Needs the package graphviz; to render also Graphviz itself,
     the program `dot` or the extra `render`.
 
-    A TypeError if a root is no Value. A ValueError if there is no such detail, group, or value in the graph.
+    A TypeError if a root is not a Value. A ValueError for an unknown detail, group or value.
 
     >>> from autograd_lite import Value
     >>> a = Value(2.0, label="a")
