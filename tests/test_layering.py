@@ -21,11 +21,12 @@ ALLOWED = {
     "calculus": {"primitives", "calls", "graph", "recording", "value", "trees", "sparsity"},
     "control": {*"primitives calls recording value trees calculus compiler".split()},
     "naming": set(),
+    "files": set(),
     "annotations": {"primitives", "recording", "value"},
     "debugging": {"annotations", "primitives", "graph", "recording", "value", "trees", "calculus", "naming"},
-    "drawing": {"graph", "naming"},
+    "drawing": {"graph", "naming", "files"},
     "compiler": set(
-        "calls ieee primitives graph recording value functions trees sparsity calculus debugging naming".split()
+        "calls ieee primitives graph recording value functions trees sparsity calculus debugging naming files".split()
     ),
 }
 

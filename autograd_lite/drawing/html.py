@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from autograd_lite.drawing import palette
-from autograd_lite.drawing.files import write_whole
 from autograd_lite.drawing.notation import is_made_by, nodes_of, printable, symbol
 from autograd_lite.drawing.structure import Kind, Structure
 from autograd_lite.drawing.symbolic import derivatives, formula
 from autograd_lite.drawing.view import initially_open
+from autograd_lite.files import write_whole
 from autograd_lite.naming import short_name
 
 SEPARATE = 3_000  # up to this many nodes, each has a box of its own; beyond, those that are made alike share one
@@ -56,7 +56,7 @@ def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes:
     pieces = page.split("@@")  # text, NAME, text, NAME, ..., text
     text = "".join(content[piece] if i % 2 else piece for i, piece in enumerate(pieces))
     if path is not None:
-        write_whole(Path(path), text.encode())
+        write_whole(Path(path), text.encode(), make_folders=True)
     return text
 
 

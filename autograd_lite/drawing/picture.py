@@ -13,7 +13,7 @@ from typing import Any
 
 import graphviz
 
-from autograd_lite.drawing.files import write_whole
+from autograd_lite.files import write_whole
 
 
 class Picture(graphviz.Digraph):  # type: ignore[misc]
@@ -106,8 +106,8 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         picture = self.pipe(format, **options)
         target = Path(str(self.directory), outfile) if outfile else Path(f"{self.filepath}.{format or self.format}")
         if not cleanup:
-            write_whole(Path(str(self.filepath)), self.source.encode(self.encoding))
-        write_whole(target, picture)
+            write_whole(Path(str(self.filepath)), self.source.encode(self.encoding), make_folders=True)
+        write_whole(target, picture, make_folders=True)
         if view or quiet_view:
             self._view(target, format=format or self.format, quiet=quiet_view)
         return os.fspath(target)

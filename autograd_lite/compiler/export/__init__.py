@@ -17,6 +17,7 @@ from autograd_lite.compiler.export.javascript import JavaScript
 from autograd_lite.compiler.export.language import Language
 from autograd_lite.compiler.export.python import Python
 from autograd_lite.compiler.export.traced import Exported
+from autograd_lite.files import write_whole
 from autograd_lite.trees import Tree
 
 LANGUAGES: dict[str, Callable[[str], Language]] = {
@@ -58,24 +59,10 @@ def export(
         content = model(exported, precision)
     else:
         content = LANGUAGES[file.suffix](precision).listing(exported.listing(file.stem)).encode()
-    _write(file, content)
+    write_whole(file, content)
     return file
 
 
 def _check(what: str, given: str, allowed: tuple[str, ...]) -> None:
     if given not in allowed:
         raise ValueError(f"export: {what} is {' or '.join(map(repr, allowed))}, got {given!r}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Make `path` a file with this content, or leave everything as it was and raise an OSError that names the path."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise type(error)(f"export cannot write {path}: {reason}: choose a file in a directory that exists") from None

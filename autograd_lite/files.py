@@ -1,4 +1,4 @@
-"""Writing a file at once, so that nobody ever sees half of it."""
+"""Writing a file at once, so that a reader never sees half of it. Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Make `path` a file of `content`. An OSError if it cannot be written; `path` is then as it was."""
+def write_whole(path: Path, content: bytes, make_folders: bool = False) -> None:
+    """Write `content` to the file `path`; with `make_folders`, make missing folders above it first.
+
+    An OSError that names the path if it cannot be written; the file is then as it was before.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             unfinished.write_bytes(content)
             unfinished.replace(path)
