@@ -138,11 +138,12 @@ def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[S
     return [found.get(y, 0.0) for y in ys]
 
 
-def jacobian_of(ys: Sequence[Scalar], xs: Sequence[Value]) -> Sparse:
+def jacobian_of(ys: Sequence[Scalar], xs: Sequence[Value], forward: bool = True) -> Sparse:
     """The Jacobian of `ys` by `xs`: dy/dx wherever y depends on x, by few sweeps.
 
     Columns that share no row are found in one forward sweep, rows that share no column in one reverse sweep. The mode
-    that needs fewer sweeps is used, reverse mode if both need as many.
+    that needs fewer sweeps is used, reverse mode if both need as many, or if `forward` is False. The two differ at
+    infinities: an infinite derivative before a `where` that drops it gives nan in forward mode and 0 in reverse mode.
     """
     if len(ys) == 1:
         row = pull_back(ys, [1.0], xs)
@@ -150,7 +151,7 @@ def jacobian_of(ys: Sequence[Scalar], xs: Sequence[Value]) -> Sparse:
         return _assembled([mask], len(xs), lambda _, j: row[j])
     pattern = dependencies(ys, xs)
     rows, columns = color_columns(transposed(pattern, len(xs)), len(ys)), color_columns(pattern, len(xs))
-    if max(columns, default=0) < max(rows, default=0):
+    if forward and max(columns, default=0) < max(rows, default=0):
         tangents = _forward_sweeps(ys, xs, columns)
         return _assembled(pattern, len(xs), lambda i, j: tangents[columns[j]][i])
     groups: list[list[int]] = [[] for _ in range(1 + max(rows, default=-1))]

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 import autograd_lite as ag
@@ -191,6 +191,7 @@ def eager(model: Model, rows: list[list[float]]) -> tuple[list[Vector], list[Vec
 @given(
     steps(), st.sampled_from([1, 1, 3, 3, 8, 8, 17, 100]), st.integers(1, 6), st.integers(0, 3), st.integers(0, 2**32)
 )
+@example([("map", "exp", 0), ("where", "", 0, 1, 0), ("map", "log", 4)], 1, 1, 0, 0)
 def test_random_models(steps: list[Step], n: int, inputs: int, hostile: int, seed: int) -> None:
     model = Model(steps, inputs, hostile, seed)
     rows = model.rows(n, inputs)

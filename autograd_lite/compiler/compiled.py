@@ -152,10 +152,11 @@ class Graph:
     def derivative(self) -> Graph:
         """The Jacobian of the results by `captured` and the inputs: the entries that are not zero everywhere.
 
-        `_places` then has for each result the pairs of an argument's number and its entry's number.
+        `_places` then has for each result the pairs of an argument's number and its entry's number. Reverse mode, so
+        that `backward` through a call gives the infinities and nans that it gives without `jit`.
         """
         with recording_with(self._trace):
-            jacobian = jacobian_of(self.roots, [*self._captured, *self._inputs])
+            jacobian = jacobian_of(self.roots, [*self._captured, *self._inputs], forward=False)
         roots: list[Any] = []
         for begin, end in zip(jacobian.indptr, jacobian.indptr[1:], strict=False):
             row = [(jacobian.indices[n], self._trace.operand(jacobian.values[n])) for n in range(begin, end)]
