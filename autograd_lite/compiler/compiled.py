@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from itertools import islice
 from math import prod
@@ -31,6 +32,18 @@ from autograd_lite.value import EAGER, Value, active_recorder, constant, node_of
 T = TypeVar("T")
 Run = Callable[..., Any]  # see `Executor`
 UNROLLED = 100_000  # operations in a trace from which a warning names the remedy
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector, which would walk the growing graph again and again: there are no cycles in it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Graph:
@@ -68,6 +81,7 @@ class Graph:
 
     # --- Programs, and functions that run them ------------------------------------------------------------------
 
+    @collector_paused()
     def program(
         self, results: Sequence[Any] = (), sums: Sequence[Any] = (), captured: Sequence[Symbol] | None = None
     ) -> Program | Pipeline:
@@ -79,6 +93,12 @@ class Graph:
         captured = self._captured if captured is None else captured
         return planned(self._trace, roots[: len(results)], roots[len(results) :], self._inputs, captured)
 
+    @cached_property
+    def _normal_roots(self) -> list[Any]:
+        """`roots` in normal form."""
+        return simplify(self._trace, self.roots)
+
+    @collector_paused()
     def _runnable(self, program: Program | Pipeline, kind: str = "executor") -> Run:
         """The function of `kind` that runs `program` on the first backend that has all of its primitives."""
         refused: Exception = RuntimeError("there is no backend")
@@ -95,7 +115,8 @@ class Graph:
     @cached_property
     def forward_program(self) -> Program | Pipeline:
         """The results for each row."""
-        return self.program(self.roots)
+        with collector_paused():
+            return planned(self._trace, self._normal_roots, [], self._inputs, self._captured)
 
     @cached_property
     def forward(self) -> Run:
@@ -143,12 +164,14 @@ class Graph:
     # --- Derivatives --------------------------------------------------------------------------------------------
 
     @cached_property
+    @collector_paused()
     def gradient(self) -> list[Any]:
         """The derivatives of the one result by `captured` and the inputs."""
         with recording_with(self._trace):
             return [self._trace.operand(x) for x in pull_back(self.roots, [1.0], [*self._captured, *self._inputs])]
 
     @cached_property
+    @collector_paused()
     def derivative(self) -> Graph:
         """The Jacobian of the results by `captured` and the inputs: the entries that are not zero everywhere.
 
@@ -230,6 +253,7 @@ class Compiled(Graph):
     `captured` are the Values outside that `f` uses; the numbers in the arguments are its inputs.
     """
 
+    @collector_paused()
     def __init__(self, f: Callable[..., Any], tree: Tree, backends: list[Backend]) -> None:
         name = str(getattr(f, "__name__", None) or getattr(f, "name", type(f).__name__))
         self.example = tree
@@ -256,12 +280,20 @@ class Compiled(Graph):
         self._result = result.values if isinstance(result, Sparse) else result
         _check_result(name, self._result)
         roots = [trace.operand(x) for x in tree_leaves(self._result) if isinstance(x, Value)]
-        simple = simplify(trace, roots)
-        values = {symbol: value for value, symbol in trace.captured.items()}
-        order = topological_order(*[x for x in simple if type(x) is not float])
-        # In the order of use, so that what is used together lies together: a layer's weights, neuron by neuron.
-        used = dict.fromkeys([x for node in order for x in node.args] + simple)
-        super().__init__(name, backends, trace, inputs, {x: values[x] for x in used if x in values}, roots)
+        super().__init__(
+            name, backends, trace, inputs, {symbol: value for value, symbol in trace.captured.items()}, roots
+        )
+        if self.captured:
+            self._sort_captured()
+
+    def _sort_captured(self) -> None:
+        """Sort `captured` by first use, so that what is used together lies together: a layer's weights, neuron by
+        neuron. What the results do not depend on is left out."""
+        values = dict(zip(self._captured, self.captured, strict=True))
+        order = topological_order(*[x for x in self._normal_roots if type(x) is not float])
+        used = dict.fromkeys([x for node in order for x in node.args] + self._normal_roots)
+        self._captured = [x for x in used if x in values]
+        self.captured = [values[x] for x in self._captured]
 
     def result(self, found: Iterable[Any]) -> Tree:
         """What the function returns, with `found` in place of the Values."""

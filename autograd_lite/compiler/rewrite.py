@@ -34,7 +34,8 @@ def is_constant(x: Any, number: float) -> bool:
 
 
 def _add(x: Any, y: Any) -> Simpler:
-    return y if is_constant(x, -0.0) else x if is_constant(y, -0.0) else None  # 0.0 is not neutral: -0.0 + 0.0 = 0.0
+    c, other = (x, y) if type(x) is float else (y, x)
+    return other if is_constant(c, -0.0) else None  # 0.0 is not neutral: -0.0 + 0.0 = 0.0
 
 
 def _sub(x: Any, y: Any) -> Simpler:
@@ -44,16 +45,15 @@ def _sub(x: Any, y: Any) -> Simpler:
 
 
 def _mul(x: Any, y: Any) -> Simpler:
+    if type(x) is float or type(y) is float:
+        c, other = (x, y) if type(x) is float else (y, x)
+        return other if c == 1.0 else (p.neg, (other,)) if c == -1.0 else None  # 0 * x is nan where x is infinite
     for c, other in ((x, y), (y, x)):
-        if is_constant(c, 1.0):
-            return other
-        if is_constant(c, -1.0):
-            return p.neg, (other,)
-        if type(c) is not float and type(other) is not float and other.op is p.where:
+        if other.op is p.where:
             condition, if_true, if_false = other.args
             if c is condition and c.op is p.step and type(if_false) is float:  # the condition is 1 or 0
                 return p.where, (c, if_true, if_false * 0.0)
-    return None  # 0 * x stays: it is NaN where x is infinite
+    return None
 
 
 def _div(x: Any, y: Any) -> Simpler:

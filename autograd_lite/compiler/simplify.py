@@ -15,6 +15,7 @@ from autograd_lite import primitives as p
 from autograd_lite.compiler.rewrite import is_constant, rewrite
 from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
+from autograd_lite.primitives import Primitive
 
 Operand: TypeAlias = Any  # a Symbol, or a float
 Term: TypeAlias = tuple[Operand, Operand]  # (x, y) for x * y, (x, None) for x
@@ -32,35 +33,38 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
     `detach` is removed: it only affects gradients, which are in the graph already.
     """
     order = topological_order(*[x for x in roots if type(x) is not float])
-    uses = Counter(x for x in roots if type(x) is not float)
+    uses = Counter([x for node in order for x in node.args if type(x) is not float])
+    uses.update([x for x in roots if type(x) is not float])
+    absorbed = set()
     for node in order:
-        uses.update([x for x in node.args if type(x) is not float])
-    absorbed = {
-        x
-        for node in order
-        if node.op in _LINEAR
-        for x in _addends(node)
-        if type(x) is not float and uses[x] == 1 and (x.op in _LINEAR or x.op is p.mul)
-    }
+        if _is_sum(node.op):
+            for x in _addends(node):
+                if type(x) is not float and uses[x] == 1 and (x.op is p.mul or _is_sum(x.op)):
+                    absorbed.add(x)
     new: dict[Any, Operand] = {}
+    changed: set[Symbol] = set()  # nodes that are not their own normal form
     for node in order:
-        if node.op is None:
-            new[node] = node
-        elif node not in absorbed:
-            if node.op in _LINEAR:
-                new[node] = _sum_of_products(trace, _terms(trace, node, absorbed, new))
-            elif node.op is p.detach:
-                new[node] = new[node.args[0]]
-            else:
-                new[node] = trace.make(node.op, tuple([x if type(x) is float else new[x] for x in node.args]))
+        op, args = node.op, node.args
+        if node in absorbed:
+            continue
+        if op is p.detach:
+            new[node] = new[args[0]]
+        elif (op is p.add and absorbed.isdisjoint(args)) or not _is_sum(op):
+            new[node] = node if changed.isdisjoint(args) else trace.make(op, tuple([new.get(x, x) for x in args]))
+        else:
+            new[node] = _sum_of_products(trace, _terms(trace, node, absorbed, new))
+        if new[node] is not node:
+            changed.add(node)
     return [x if type(x) is float else new[x] for x in roots]
 
 
-_LINEAR = {p.add, p.sum_, p.dot}  # not sub and neg: x - (y - z) is not x - y + z where that rounds to another zero
+def _is_sum(op: Primitive | None) -> bool:
+    """True of `add`, `sum` and `dot`. Not of `sub` and `neg`: x - (y - z) may be another zero than x - y + z."""
+    return op is p.add or (op is not None and op.factors > 0)
 
 
 def _products(node: Symbol) -> list[Term]:
-    """The terms that a linear node or a product adds up."""
+    """The terms that a sum or a product adds up."""
     op, args = node.op, node.args
     if op is p.mul:
         return [args]
@@ -74,8 +78,8 @@ def _without_one(x: Operand, y: Operand) -> Term:
     return (y, None) if is_constant(x, 1.0) else (x, None) if is_constant(y, 1.0) else (x, y)
 
 
-def _addends(node: Symbol) -> list[Operand]:
-    return [x for x, y in _products(node) if y is None]
+def _addends(node: Symbol) -> Sequence[Operand]:
+    return [x for x, y in _products(node) if y is None] if node.op is p.dot else node.args
 
 
 def _terms(trace: Trace, root: Symbol, absorbed: set[Operand], new: dict[Any, Operand]) -> list[Term]:
@@ -96,22 +100,28 @@ def _terms(trace: Trace, root: Symbol, absorbed: set[Operand], new: dict[Any, Op
 
 def _sum_of_products(trace: Trace, terms: list[Term]) -> Operand:
     """The operand for the sum of `terms`, normalised."""
-    rows = [(x, y) for x, y in terms if _row(x) or _row(y)]
-    if rows and len(rows) < len(terms):
-        shared = [(x, y) for x, y in terms if not (_row(x) or _row(y))]
+    shared: list[Term] = []
+    rows: list[Term] = []
+    for term in terms:
+        (rows if _row(term[0]) or _row(term[1]) else shared).append(term)
+    if rows and shared:
         terms = [(_sum_of_products(trace, shared), None), *rows]
-    plain = [x for x, y in terms if y is None]
-    pairs = [trace.ordered(x, y) for x, y in terms if y is not None]
-    if len(pairs) == 1 and not plain:
-        return trace.make(p.mul, pairs[0])
+    plain: list[Operand] = []
+    pairs: dict[tuple[bool, bool], list[Term]] = {}  # by whether the factors are in rows
+    for x, y in terms:
+        if y is None:
+            plain.append(x)
+        elif len(terms) == 1:
+            return trace.make(p.mul, (x, y))
+        else:
+            x, y = trace.ordered(x, y)  # so that one factor in rows is the second
+            pairs.setdefault((_row(x), _row(y)), []).append((x, y))
     z = plain[0] if plain else -0.0
     if len(plain) > 1:
         z = trace.make(p.sum_ if len(plain) > 2 else p.add, tuple(plain))
-    for kind in ((False, False), (False, True), (True, True)):
-        chosen = [pair for pair in pairs if (_row(pair[0]), _row(pair[1])) == kind]
-        if chosen:
-            xs, ys = zip(*chosen, strict=True)
-            z = trace.make(p.dot, (1.0, *xs, z, *ys))
+    for kind in sorted(pairs):
+        xs, ys = zip(*pairs[kind], strict=True)
+        z = trace.make(p.dot, (1.0, *xs, z, *ys))
     return z
 
 

@@ -91,7 +91,8 @@ class Trace(Recorder):
 
     def record(self, op: Primitive, args: Sequence[Any]) -> Value:
         """Record `op` on `args`, Values of any kind and floats."""
-        z: Operand = self.make(op, tuple([x if type(x) is Symbol else self.operand(x) for x in args]))
+        kinds = Symbol, float
+        z: Operand = self.make(op, tuple([x if type(x) in kinds else self.operand(x) for x in args]))
         return Constant(self, z) if type(z) is float else z
 
     def detach(self, x: Value) -> Value:
@@ -143,8 +144,11 @@ class Trace(Recorder):
             return simpler
         if op.commutative:
             args = self.ordered(*args)
-        # 0.0 == -0.0, and they are different operands.
-        key = (op, *[repr(x) if type(x) is float and not x else x for x in args])
+        key: tuple[Any, ...] = op, args
+        for x in args:
+            if type(x) is float and not x:  # 0.0 == -0.0, and they are different operands
+                key = op, *map(_key, args)
+                break
         z = self._known.get(key)
         if z is None:
             z = self._known[key] = self._node(op, args)
@@ -164,6 +168,10 @@ class Trace(Recorder):
     def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:
         """The two in canonical order: floats, then shared Symbols, then Symbols of a row, each in order of creation."""
         return (y, x) if _rank(y) < _rank(x) else (x, y)
+
+
+def _key(x: Operand) -> Any:
+    return repr(x) if type(x) is float else x
 
 
 def _rank(x: Operand) -> int:
