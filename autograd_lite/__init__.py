@@ -21,12 +21,12 @@ from autograd_lite.functions import (
 from autograd_lite.graph import topological_order
 from autograd_lite.naming import name_values, names_of, register_owner
 from autograd_lite.recording import no_grad
-from autograd_lite.value import Value
+from autograd_lite.value import Value, zero_grads
 from autograd_lite.control import cond, fixed_point, fori_loop, root, scan, while_loop
 
 __all__ = [  # noqa: RUF022
     "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp",
-    "check_grads", "detect_anomaly", "explain", "jit", "trainer", "compiled_rule", "CompileError",
+    "check_grads", "detect_anomaly", "explain", "jit", "trainer", "compiled_rule", "CompileError", "zero_grads",
     "name_values", "names_of", "register_owner", "scope",
     "Value", "topological_order", "draw", "to_html", "to_latex", "to_mermaid", "to_text",
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "dot", "elu",

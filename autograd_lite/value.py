@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from numbers import Real
@@ -145,12 +146,31 @@ def copy_fields(xs: Sequence[Any], field: str, buffer: Any, store: bool) -> None
     """
     if len(buffer) != len(xs):
         raise ValueError("copy_fields takes a buffer of as many doubles as there are Values")
-    if store:
+    if store and field == "grad":
         for x, number in zip(xs, buffer, strict=True):
-            setattr(x, field, number)
+            x.grad = number
+    elif store:
+        for x, number in zip(xs, buffer, strict=True):
+            x.data = number
     else:
         for i, x in enumerate(xs):
             buffer[i] = getattr(x, field)
+
+
+def zero_grads(parameters: Sequence[Value]) -> None:
+    """Set the gradient of each of `parameters`, Values, to 0.
+
+    A loop over the Values; with the C extension it runs there. A TypeError if `parameters` is not a sequence.
+
+    >>> a = Value(2.0)
+    >>> (a * a).backward()
+    >>> zero_grads([a])
+    >>> a.grad
+    0.0
+    """
+    if not isinstance(parameters, Sequence):
+        raise TypeError(f"zero_grads takes a list of Values, got {type(parameters).__name__}")
+    copy_fields(parameters, "grad", array("d", bytes(8 * len(parameters))), True)
 
 
 def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:

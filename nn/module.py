@@ -10,7 +10,7 @@ from numbers import Real
 from operator import is_
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 
-from autograd_lite import Value, register_owner
+from autograd_lite import Value, register_owner, zero_grads
 from autograd_lite.trees import tree_leaves
 from nn.tables import Table
 
@@ -112,8 +112,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
-        for p in self.parameters():
-            p.grad = 0.0
+        zero_grads(self.parameters())
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers of the parameters: for each name a float or a nested list of floats."""

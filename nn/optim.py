@@ -112,8 +112,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
-        for p in self.parameters:
-            p.grad = 0.0
+        ag.zero_grads(self.parameters)
 
     def state_dict(self) -> dict[str, Any]:
         """A dict of numbers, lists and names, with which `load_state_dict` continues as if nothing had been between."""

@@ -15,6 +15,7 @@ from autograd_lite import (
     explain,
     maximum,
     mean,
+    names_of,
     scope,
     sum,
     tanh,
@@ -47,9 +48,9 @@ def show(browser, tmp_path):
     """Opens the page of a Value. What the page's script complains about, and what it loads from elsewhere, fails."""
     wrong, contexts = [], []
 
-    def opened(root, **options):
+    def opened(root, max_nodes=20_000, **options):
         file = tmp_path / "page.html"
-        to_html(root, file)
+        to_html(root, file, max_nodes=max_nodes)
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -337,6 +338,88 @@ def test_a_large_batch_is_shown_with_one_box_for_all_its_rows(show):
     page.keyboard.press("End")
     loss.backward()
     assert page.evaluate("Array.from(gradients(last))") == [node.grad for node in topological_order(loss)]
+
+
+def written_out(rows):
+    """The loss of a batch in plain arithmetic: no dot products, no mean."""
+    model = nn.MLP(2, [4, 3, 1], seed=1)
+    KEPT.append(model)
+    losses = []
+    for i in range(rows):
+        x = [0.3 + 0.1 * i, -0.6 + 0.2 * i]
+        for layer in model.layers:
+            sums = [sum([w * x for w, x in zip(n.w, x, strict=True)]) + n.b for n in layer.neurons]
+            x = [z.relu() for z in sums] if len(sums) > 1 else sums
+        losses.append((1 - x[0]).relu())
+    total = losses[0]
+    for loss in losses[1:]:
+        total = total + loss
+    return total / rows, model
+
+
+@pytest.mark.parametrize("make", [lambda: network(5), lambda: written_out(5)])
+def test_values_that_are_made_alike_share_a_step_of_a_large_graph(show, make):
+    loss, model = make()
+    page = show(loss, max_nodes=10)
+    assert "values in" in text(page, "#formula")
+    steps = to_the_end(page)
+    assert steps < len(topological_order(loss))
+    loss.backward()
+    gradients = dict(page.evaluate("N.map(n => [n.name, gradients(last)[n.i]])"))
+    names = names_of(topological_order(loss))
+    for p in model.parameters():
+        assert gradients[names[p]] == pytest.approx(p.grad, rel=1e-12, abs=1e-300)
+    numbers = page.evaluate("N.map(n => [n.low, n.high, n.size])")
+    order = topological_order(loss)
+    assert min(low for low, _, _ in numbers) == min(node.data for node in order)
+    assert max(high for _, high, _ in numbers) == max(node.data for node in order)
+    assert max(size for _, _, size in numbers) == max(abs(node.grad) for node in order)
+    assert any("5" in item[1] and "product" in item[1] for item in items(page)), items(page)
+    page.evaluate("pick(N.findIndex(n => n.name === 'layers.1.neurons.1.w.2'))")
+    assert text(page, "#picked td.gradient") == typeset(number(model.layers[1].neurons[1].w[2].grad))
+
+
+def test_a_shared_step_shows_the_first_of_its_values_and_the_range_of_all(show):
+    w = Value(2.0, label="w")
+    y = sum([(w * (1.0 + i)).tanh() for i in range(20)])
+    page = show(y, max_nodes=10)
+    page.keyboard.press("ArrowRight")
+    assert text(page, "#title") == "Forward, 1 of 3: mul × 20"
+    assert text(page, "#formula") == "v1 = w·c, in the first of 20: 2·1 = 2. All: 2 … 40"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert text(page, "#formula") == "v3 = sum of 20 values: v2 = 19.96"
+    page.keyboard.press("End")
+    y.backward()
+    assert items(page) == [
+        [
+            "∂v1/∂w = c = 1 … 20",
+            f"times the 20 gradients of v1: the sum of 20 products is {num(w)}",
+            f"w.grad = {num(w)}",
+        ]
+    ]
+
+
+def num(x):
+    return typeset(number(x.grad))
+
+
+def test_a_long_graph_without_modules_is_stepped_through_by_stretches(show):
+    x = Value(0.5, label="x")
+    y = x
+    for i in range(30_000):
+        y = (y * x).tanh() if i % 3 else y + 0.1 * x
+    page = show(y)
+    assert to_the_end(page) < 40
+    assert re.fullmatch(r"Backward, (\d+) of \1: [\d,]+ values", text(page, "#title"))
+    y.backward()
+    largest = max(abs(node.grad) for node in topological_order(y))
+    assert page.evaluate("Math.max(...N.map(n => n.size))") == pytest.approx(largest, rel=1e-12)
+
+
+def test_the_largest_number_of_nodes_is_an_int():
+    with pytest.raises(ValueError, match="to_html takes max_nodes, an int of 0 or more, got -1"):
+        to_html(Value(1.0), max_nodes=-1)
 
 
 def test_a_scope_is_a_group_that_opens(show):

@@ -23,6 +23,7 @@ from autograd_lite.files import write_whole
 from autograd_lite.naming import short_name
 
 SEPARATE = 3_000  # up to this many nodes, each has a box of its own; beyond, those that are made alike share one
+ARGUMENTS = 12  # how many of the values that an operation in words takes are named
 
 
 def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes: int = 20_000) -> str:
@@ -32,21 +33,28 @@ def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes:
     derivatives as formulas and as numbers, their products with the gradient that comes back, and the sums where paths
     meet. A click on a value lists what its gradient is made of. The gradients are of `root` alone, from 0.
 
+    In a graph of more than `max_nodes` nodes, values that are made alike (the rows of a batch) share one step, which
+    shows the range of their numbers and the sums of their gradients; where even those steps are too many, all values
+    of a module, a scope or a stretch of the graph share one.
+
     Keys: the arrows step, with shift to the next box, Home and End go to the ends, P plays.
 
-    The text of the page is returned, and written to `path` if one is given. A TypeError if `root` is no Value. A
-    ValueError if there are more than `max_nodes` nodes. An OSError if `path` cannot be written; it is then as it was.
+    The text of the page is returned, and written to `path` if one is given. A TypeError if `root` is not a Value. A
+    ValueError if `max_nodes` is not an int of 0 or more. An OSError if `path` cannot be written; it is then as it was.
 
     >>> from autograd_lite import Value
     >>> a = Value(2.0, label="a")
     >>> to_html(a * a).startswith("<!doctype html>")
     True
     """
-    nodes = nodes_of("to_html", (root,), max_nodes, several=False)
-    structure = Structure(nodes, (root,), merge=len(nodes) > SEPARATE)
-    data = _data(structure, root)
+    if not isinstance(max_nodes, int) or max_nodes < 0:
+        raise ValueError(f"to_html takes max_nodes, an int of 0 or more, got {max_nodes!r}")
+    nodes = nodes_of("to_html", (root,), several=False)
+    are_shared = len(nodes) > max_nodes
+    structure = Structure(nodes, (root,), merge=are_shared or len(nodes) > SEPARATE)
+    data = _shared_steps(structure, root) if are_shared else _separate_steps(structure, root)
     content = {
-        "TITLE": escape(f"Step by step: {data['names'][-1]}"),
+        "TITLE": escape(f"Step by step: {data['names'][data['root']]}"),
         # A script element ends at "</" whatever surrounds it, so it contains no "<".
         "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         "BLUE": palette.DATA,
@@ -60,42 +68,192 @@ def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes:
     return text
 
 
-def _data(structure: Structure, root: Any) -> dict[str, Any]:
-    """What the page shows, as lists of numbers and strings."""
+class _Operations:
+    """The operations of a page, each written once: its sign, name, formula and local derivatives."""
+
+    def __init__(self) -> None:
+        self.written: list[Any] = []
+        self._index: dict[Any, int] = {}
+
+    def add(self, node: Any) -> int:
+        """The index of the operation that made `node`."""
+        op, args = node.op, node.args
+        key = (op, len(args), args[1] if is_made_by(node, {"pow_const"}) else None)
+        if key not in self._index:
+            self._index[key] = self.add_written(
+                symbol(node), op.name, formula(op, args), derivatives(op, args), int(op.factors == 2)
+            )
+        return self._index[key]
+
+    def add_written(self, *row: Any) -> int:
+        """The index of an operation that is written as `row`."""
+        self.written.append(row)
+        return len(self.written) - 1
+
+
+def _separate_steps(structure: Structure, root: Any) -> dict[str, Any]:
+    """What the page shows, as lists of numbers and strings: a step for each value."""
     index = {node: i for i, node in enumerate(structure.nodes)}
-    groups = {group: i for i, group in enumerate(structure.groups())}
     boxes = {kind: i for i, kind in enumerate(structure.kinds)}
-    names, shorts = _names(structure)
-    operations: dict[Any, int] = {}
-    written: list[Any] = []
+    operations = _Operations()
     nodes: list[Any] = []
     partials: list[list[Any]] = []
     for node in structure.nodes:
-        op, args = node.op, node.args
-        row = [[_number(x)] if type(x) is float else index[x] for x in args]
-        if op is None:
-            nodes.append([-1, row, _number(node.data), boxes[structure.kind_of[node]]])
-            partials.append([])
-            continue
-        key = (op, len(args), args[1] if is_made_by(node, {"pow_const"}) else None)
-        if key not in operations:
-            operations[key] = len(written)
-            written.append([symbol(node), op.name, formula(op, args), derivatives(op, args), int(op.factors == 2)])
-        nodes.append([operations[key], row, _number(node.data), boxes[structure.kind_of[node]]])
-        numbers = [x if type(x) is float else x.data for x in args]
-        rule = op.partials(node.data, *numbers)
-        partials.append(
-            [None if dx is None else "held" if op.selects and not dx else _number(float(dx)) for dx in rule]
-        )
+        row = [[_number(x)] if type(x) is float else index[x] for x in node.args]
+        made = -1 if node.op is None else operations.add(node)
+        nodes.append([made, row, _number(node.data), boxes[structure.kind_of[node]]])
+        partials.append([dx if dx is None or dx == "held" else _number(dx) for dx in _partials(node)])
+    names = _names(structure, [(node, structure.kind_of[node]) for node in structure.nodes])
+    return _page(structure, index[root], operations, nodes, partials, names)
+
+
+def _shared_steps(structure: Structure, root: Any) -> dict[str, Any]:
+    """What the page shows: a step for each kind, the values that are made alike.
+
+    In place of one number there are the range of the numbers, the largest gradient, and for each use of one kind by
+    another the range of the local derivatives and the sum of what they add to the gradient.
+    """
+    uses, sizes = _flows(structure, root)
+    index = {kind: i for i, kind in enumerate(structure.kinds)}
+    operations = _Operations()
+    nodes: list[Any] = []
+    partials: list[list[Any]] = []
+    shared: list[Any] = []
+    for i, kind in enumerate(structure.kinds):
+        node, numbers = kind.node, kind.numbers
+        own = uses[kind]
+        row: list[Any]
+        flows: list[_Flow | None]
+        if kind.is_leaf and not own:
+            made, row, flows = -1, [], []
+        elif structure.is_coarse or own.keys() - range(len(node.args)):
+            made = operations.add_written(*_in_words(kind, len(own)))
+            row, flows = [index[arg] for arg, _ in own.values()], [flow for _, flow in own.values()]
+        else:
+            made = operations.add(node)
+            row = [_arg(kind, place, index) for place in range(len(node.args))]
+            flows = [own[place][1] if place in own else None for place in range(len(node.args))]
+        nodes.append([made, row, _number(node.data), i])
+        partials.append([flow and flow.written() for flow in flows])
+        low, high = (math.nan, math.nan) if numbers.has_nan else (numbers.low, numbers.high)
+        is_written = len(row) == len(node.args) and not structure.is_coarse
+        example = [_number(x if type(x) is float else x.data) for x in node.args] if is_written else []
+        shared.append([kind.count, _number(low), _number(high), _number(sizes[kind]), example])
+    names = _names(structure, [(kind.node, kind) for kind in structure.kinds])
+    page = _page(structure, index[structure.kind_of[root]], operations, nodes, partials, names)
+    return page | {"shared": shared, "values": len(structure.nodes)}
+
+
+def _in_words(kind: Kind, uses: int) -> tuple[str, str, list[Any], list[None], int]:
+    """An operation without a formula: on many values that are made alike, or one of many in a stretch of the graph."""
+    args = [piece for k in range(min(uses, ARGUMENTS)) for piece in (", ", k)][1:]
+    rest = [" …"] if uses > ARGUMENTS else []
+    op: Any = kind.node.op
+    if not kind.operations and op is not None:
+        text = f"{op.name} of {len(kind.node.args):,} values: "
+        return symbol(kind.node), op.name, [text, *args, *rest], [None] * uses, 0
+    signs = [*dict.fromkeys(symbol(node) for node in kind.operations.values() if node.op)]
+    text = f"{', '.join(signs[:6])}{' …' if len(signs) > 6 else ''} of "
+    return signs[0] if len(signs) == 1 else "…", "", [text, *args, *rest], [None] * uses, 0
+
+
+class _Flow:
+    """What one kind passes back to another: the range of the local derivatives, their products and their sum."""
+
+    __slots__ = ("high", "low", "size", "total", "uses")
+
+    def __init__(self) -> None:
+        self.low, self.high, self.total, self.size, self.uses = math.inf, -math.inf, 0.0, 0.0, 0
+
+    def add(self, partial: float, product: float) -> None:
+        """Add one use: the local derivative, and its product with the gradient that comes back."""
+        self.uses += 1
+        self.low, self.high = min(self.low, partial), max(self.high, partial)
+        self.total += product
+        if not abs(product) <= self.size:
+            self.size = abs(product)
+
+    def written(self) -> list[Any] | None:
+        """As a list for the page; None where nothing flows."""
+        parts = (self.low, self.high, self.total, self.size)
+        return [*map(_number, parts), self.uses] if self.uses else None
+
+
+def _flows(structure: Structure, root: Any) -> tuple[dict[Kind, dict[Any, tuple[Kind, _Flow]]], dict[Kind, float]]:
+    """The gradients of `root`, by kinds: what each passes back to its arguments, and the size of the largest gradient.
+
+    The flows of a kind are by the place of the argument, or by its kind where an operation takes any number of them.
+    """
+    gradients = dict.fromkeys(structure.nodes, 0.0)
+    gradients[root] = 1.0
+    uses: dict[Kind, dict[Any, tuple[Kind, _Flow]]] = {kind: {} for kind in structure.kinds}
+    sizes = dict.fromkeys(structure.kinds, 0.0)
+    kind_of = structure.kind_of
+    by_place = {kind for kind in structure.kinds if not structure.is_coarse and not _is_long_sum(kind)}
+    for node in reversed(structure.nodes):
+        kind, g = kind_of[node], gradients[node]
+        if not abs(g) <= sizes[kind]:
+            sizes[kind] = abs(g)
+        for i, (x, partial) in enumerate(zip(node.args, _partials(node), strict=True)):
+            if type(x) is float:
+                continue
+            arg, product = kind_of[x], 0.0
+            if type(partial) is float:
+                product = g * partial
+                gradients[x] += product
+            if arg is kind:  # within a stretch of the graph
+                continue
+            key = i if kind in by_place and kind.args.get(i) is arg else arg
+            use = uses[kind].get(key)
+            if use is None:
+                use = uses[kind][key] = arg, _Flow()
+            if type(partial) is float:
+                use[1].add(partial, product)
+    return uses, sizes
+
+
+def _is_long_sum(kind: Kind) -> bool:
+    """Whether this adds up values that are made alike, such as the losses of a batch."""
+    op: Any = kind.node.op
+    return op is not None and op.factors == 1 and len({*kind.args.values()}) < len(kind.args)
+
+
+def _arg(kind: Kind, place: int, index: dict[Kind, int]) -> Any:
+    """The argument of a kind at that place: its index, or the range of the plain numbers."""
+    if place in kind.args:
+        return index[kind.args[place]]
+    numbers = kind.constants[place]
+    return [_number(math.nan if numbers.has_nan else x) for x in (numbers.low, numbers.high)]
+
+
+def _partials(node: Any) -> list[Any]:
+    """The local derivatives of `node` as numbers: None where nothing flows, "held" where a gradient is dropped."""
+    op = node.op
+    if op is None:
+        return []
+    rule = op.partials(node.data, *[x if type(x) is float else x.data for x in node.args])
+    return [None if dx is None else "held" if op.selects and not dx else float(dx) for dx in rule]
+
+
+def _page(
+    structure: Structure,
+    root: int,
+    operations: _Operations,
+    nodes: list[Any],
+    partials: list[list[Any]],
+    names: tuple[list[str], list[str]],
+) -> dict[str, Any]:
+    groups = {group: i for i, group in enumerate(structure.groups())}
     return {
-        "root": index[root],
-        "ops": written,
+        "root": root,
+        "ops": operations.written,
         "nodes": nodes,
         "partials": partials,
-        "names": names,
-        "shorts": shorts,
+        "names": names[0],
+        "shorts": names[1],
         "boxes": [
-            [groups.get(kind.group, -1) if kind.group else -1, int(kind.is_inlined), kind.count] for kind in boxes
+            [groups.get(kind.group, -1) if kind.group else -1, int(kind.is_inlined), kind.count]
+            for kind in structure.kinds
         ],
         "groups": [
             [groups[g.parent] if g.parent else -1, g.name, g.short, g.title if g.path else "", int(g.owner is not None)]
@@ -105,13 +263,13 @@ def _data(structure: Structure, root: Any) -> dict[str, Any]:
     }
 
 
-def _names(structure: Structure) -> tuple[list[str], list[str]]:
-    """For each node a name that no other has, and a shorter one for use inside its neuron.
+def _names(structure: Structure, shown: list[tuple[Any, Kind]]) -> tuple[list[str], list[str]]:
+    """For each of `shown`, nodes with their kinds, a name that no other has, and a shorter one for use in its neuron.
 
     The name is the label or the path. The output of a neuron is called as the neuron is; v1, v2, ... is anything else.
     """
     outputs: dict[Kind, str] = {}
-    if len(structure.nodes) == len(structure.kinds):
+    if len(shown) == len(structure.kinds) and not structure.is_coarse:
         for group in structure.groups():
             last = [k for k in group.kinds if not k.is_leaf and all(user.group is not group for user in k.users)]
             if group.owner is not None and group.path and len(last) == 1:
@@ -120,11 +278,10 @@ def _names(structure: Structure) -> tuple[list[str], list[str]]:
     shorts: list[str] = []
     taken = set(structure.names.values())
     used: set[str] = set()
-    for i, node in enumerate(structure.nodes):
-        kind = structure.kind_of[node]
+    for i, (node, kind) in enumerate(shown):
         name = structure.names.get(node) or outputs.get(kind, "")
         if not name or name in used:
-            name = next(v for v in (f"v{j}" for j in range(i, 2 * len(structure.nodes) + i)) if v not in taken)
+            name = next(v for v in (f"v{j}" for j in range(i, 2 * len(shown) + i)) if v not in taken)
         taken.add(name)
         used.add(name)
         names.append(name)
