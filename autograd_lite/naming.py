@@ -151,6 +151,13 @@ def places_of(nodes: Iterable[Any]) -> dict[Any, Place]:
     return {node: _titled(place, titles[root], titles[root]) for node, (root, place) in found.items()}
 
 
+def printable(text: str, longest: int = 40) -> str:
+    """`text` in one line, with a replacement character for each that cannot be printed, cut to `longest` characters."""
+    text = " ".join(str(text)[: 100 * longest].split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def short_name(path: str, around: str = "") -> str:
     """`path` as a reader wants it inside the module at `around`: `w3` for `layers.0.w.3` inside `layers.0`."""
     inner = path[len(around) + 1 :] if around and path.startswith(around + ".") else path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from autograd_lite import Value
 from autograd_lite.trees import tree_leaves
 from nn.callbacks import Callback, Checkpoint, Training
 from nn.data import examples_of
-from nn.layers import Layer, Neuron
+from nn.layers import Layer, Neuron, layers_of
 from nn.losses import (
     Loss,
     binary_cross_entropy,
@@ -25,8 +25,8 @@ from nn.losses import (
     mae,
     mse,
 )
-from nn.module import Module, as_list, numbers
-from nn.optim import Optimizer
+from nn.module import as_list, numbers
+from nn.optim import AdamW, Optimizer
 from nn.plotting import BLUE, INK, ORANGE, axes_for
 from nn.prediction import Model
 from nn.steps import Stepper
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROWS = 128  # that a diagnosis looks at, evenly spaced
+LARGE = 50.0  # the root mean square of inputs and targets from which on they are called large
 TRIAL_STEPS = 5  # with which a learning rate is tried
 REGRESSION: tuple[Loss, ...] = (mse, mae, huber)
 # The outputs of an activation from its lowest to its highest, and where it is saturated: |z| above which its slope is
@@ -206,14 +207,14 @@ def diagnose(
     if any(finding.problem in STOPS for finding in findings):
         return Diagnosis(findings, [], math.nan, len(X))
     look = _Look(model, X, y, loss)
-    network = [*_outputs(look, y, loss), *_layers(look)]
+    network = [*_connections(look, optimizer), *_outputs(look, y, loss), *_layers(look)]
     findings += network
     if optimizer is not None:
         look.add_updates(optimizer)
+        findings += _decay(look, optimizer)
+        slow = network or any(f.problem == "large targets" for f in findings)  # at any rate
         rates = list(_rates(model, X, y, loss, optimizer, jit))
-        findings += [
-            f for f in rates if not network or f.problem != "learning rate too low"
-        ]  # a blocked network is slow
+        findings += [f for f in rates if not slow or f.problem != "learning rate too low"]
     return Diagnosis(findings, look.layers, look.loss, len(X))
 
 
@@ -262,7 +263,8 @@ class _Look:
         order = ag.topological_order(total)
         leaves = [node for node in order if node.op is None]
         kept = [leaf.grad for leaf in leaves]
-        places = dict(_layers_of(model, ""))
+        places = dict(layers_of(model, ""))
+        self.reached = set(leaves)  # what the loss depends on
         parameters = {p for layer in places.values() for p in layer.parameters()}
         saved = [(p, p.grad) for p in parameters]
         for leaf in (*leaves, *parameters):
@@ -276,7 +278,7 @@ class _Look:
                 leaf.grad = grad
             for p, grad in saved:
                 p.grad = grad
-        self._places = places
+        self.places = places
 
     def _report(self, name: str, layer: Layer | Neuron, order: list[Value], rows: int) -> LayerReport:
         neurons = layer.neurons if isinstance(layer, Layer) else [layer]
@@ -302,21 +304,11 @@ class _Look:
         columns = zip(*optimizer.state.values(), strict=True) if optimizer.state else [()] * len(optimizer.parameters)
         state = dict(zip(optimizer.parameters, columns, strict=True))
         for report in self.layers:
-            parameters = self._places[report.name].parameters()
+            parameters = self.places[report.name].parameters()
             for p, g in zip(parameters, report.gradients, strict=True):
                 if p in state:
                     moved, *_ = optimizer.update(p.data, g, optimizer.steps + 1, *state[p])
                     report.updates.append(moved - p.data)
-
-
-def _layers_of(part: Any, name: str) -> Iterator[tuple[str, Layer | Neuron]]:
-    """The Layers inside a model, and Neurons outside of Layers, each with its place, in order."""
-    if isinstance(part, (Layer, Neuron)):
-        yield name or "model", part
-    elif isinstance(part, (Module, Mapping, list, tuple)):
-        items: Any = part.parts() if isinstance(part, Module) else part.items() if isinstance(part, Mapping) else None
-        for key, item in enumerate(part) if items is None else items:  # type: ignore[arg-type]
-            yield from _layers_of(item, f"{name}.{key}" if name else str(key))
 
 
 # --- The checks: each gives its findings ------------------------------------------------------------------------------
@@ -335,7 +327,7 @@ def _inputs(X: list[Any]) -> Iterator[Finding]:
     if sizes[high] > 100.0 * sizes[low]:
         evidence = f"column {high} reaches {sizes[high]:.3g} and column {low} only {sizes[low]:.3g}"
         yield Finding("inputs of very different scales", "X", evidence, remedy)
-    elif rms([x for i in moving for x in columns[i]]) > 50.0:
+    elif rms([x for i in moving for x in columns[i]]) > LARGE:
         evidence = f"their root mean square is {rms([x for i in moving for x in columns[i]]):.3g}"
         yield Finding("large inputs", "X", evidence, remedy)
 
@@ -345,6 +337,10 @@ def _labels(model: Model, X: list[Any], y: list[Any], loss: Loss) -> Iterator[Fi
     targets = [t for row in y for t in tree_leaves(row)]
     if len(y) > 2 and all(row == y[0] for row in y):
         yield Finding("labels that are all the same", "y", f"every one is {y[0]!r:.40}", "Check how y was made")
+    if loss in REGRESSION and rms(targets) > LARGE:
+        evidence = f"their root mean square is {rms(targets):.3g}"
+        remedy = "Standardise them: subtract their mean and divide by their standard deviation"
+        yield Finding("large targets", "y", evidence, remedy)
     if loss in (binary_cross_entropy, binary_cross_entropy_with_logits) and not all(0.0 <= t <= 1.0 for t in targets):
         evidence = f"the targets go from {min(targets):.3g} to {max(targets):.3g}, and this loss takes 0 to 1"
         yield Finding("labels that do not fit the loss", "y", evidence, "Make labels of -1 and 1 (label + 1) / 2")
@@ -352,6 +348,11 @@ def _labels(model: Model, X: list[Any], y: list[Any], loss: Loss) -> Iterator[Fi
     with ag.no_grad():
         for x, target in zip(X, y, strict=True):
             output = model(x)
+            if loss is cross_entropy and not isinstance(output, (list, tuple)):
+                remedy = "Give the last layer one output for each class, or take binary_cross_entropy_with_logits"
+                evidence = "cross_entropy takes one score for each class, and the model gives one number"
+                yield Finding("outputs that do not fit the loss", "output", evidence, remedy)
+                return
             try:
                 loss(output, target)
             except (ValueError, TypeError) as error:
@@ -365,6 +366,30 @@ def _labels(model: Model, X: list[Any], y: list[Any], loss: Loss) -> Iterator[Fi
                     )
                     yield Finding("labels that do not fit the loss", "y", text.split(":")[0], remedy)
                 return
+
+
+def _connections(look: _Look, optimizer: Optimizer | None) -> Iterator[Finding]:
+    """Layers that the loss does not depend on, and an optimiser of another model's parameters."""
+    parameters = [p for layer in look.places.values() for p in layer.parameters()]
+    cut = [name for name, layer in look.places.items() if look.reached.isdisjoint(layer.parameters())]
+    if cut:
+        evidence = "the loss does not depend on any of their parameters" if len(cut) > 1 else "the loss does not use it"
+        remedy = "Use every layer in the model's __call__, and do not cut the graph with detach, no_grad or .data"
+        yield Finding("layers without a gradient", ", ".join(cut), evidence, remedy)
+    if optimizer is not None and parameters and set(parameters).isdisjoint(optimizer.parameters):
+        evidence = f"none of its {len(optimizer.parameters):,} parameters belongs to a layer of this model"
+        remedy = "Make the optimizer of model.parameters() of this model, after the model was made or loaded"
+        yield Finding("optimizer of other parameters", "optimizer", evidence, remedy)
+
+
+def _decay(look: _Look, optimizer: Optimizer) -> Iterator[Finding]:
+    """Whether a weight decay that is added to the gradients outweighs them."""
+    decay = getattr(optimizer, "weight_decay", 0.0)
+    pull = decay * rms([w for layer in look.layers for w in layer.weights])
+    gradient = rms([g for layer in look.layers for g in layer.gradients])
+    if decay >= 0.1 and pull > 3.0 * gradient and not isinstance(optimizer, AdamW):
+        evidence = f"weight_decay={decay:g} adds {pull:.1e} to gradients of {gradient:.1e}, root mean squares"
+        yield Finding("weight decay too strong", "optimizer", evidence, "Take a smaller one, such as weight_decay=1e-4")
 
 
 def _outputs(look: _Look, y: list[Any], loss: Loss) -> Iterator[Finding]:
@@ -457,6 +482,8 @@ def _rates(model: Model, X: list[Any], y: list[Any], loss: Loss, optimizer: Opti
             yield Finding("learning rate of 0", "optimizer", "no step changes anything", "Take lr=0.01")
         return
     after = trial.loss_at(lr)
+    if max(after, trial.highest) < 0.01 * _untrained(y, loss):
+        return  # all is learned, and these are small numbers
     if not after <= 1.5 * before or not trial.highest <= 4.0 * before:
         highest = trial.highest
         smaller = next((lr / 10**k for k in range(1, 9) if trial.loss_at(lr / 10**k) < before), lr / 100.0)
@@ -473,6 +500,15 @@ def _rates(model: Model, X: list[Any], y: list[Any], loss: Loss, optimizer: Opti
                 f"and at lr={best:g} by {larger[best]:.0%}"
             )
             yield Finding("learning rate too low", "optimizer", evidence, f"Take a larger one, such as lr={best:g}")
+
+
+def _untrained(y: list[Any], loss: Loss) -> float:
+    """The size of the loss before anything is learned: of a regression, that of the mean of the targets."""
+    if loss not in REGRESSION:
+        return 0.7  # about log(2), of two classes that are guessed
+    columns = list(zip(*map(tree_leaves, y), strict=True))
+    losses: list[Any] = [loss(statistics.fmean(column), target) for column in columns for target in column]
+    return statistics.fmean(map(float, losses))
 
 
 class _Trial:

@@ -18,7 +18,7 @@ from autograd_lite.trees import tree_leaves
 from nn.callbacks import Callback, Training
 from nn.data import Row
 from nn.history import History
-from nn.layers import name_of
+from nn.layers import layers_of, name_of
 from nn.losses import binary_cross_entropy, binary_cross_entropy_with_logits, hinge
 from nn.module import Module, shape
 from nn.prediction import Outputs
@@ -190,12 +190,15 @@ def _arrays(
 ) -> Iterator[dict[str, Any]]:
     """For each array of parameters its name, rows and columns, and the numbers and gradients of all frames, coded."""
     places = {p: i for i, p in enumerate(parameters)}
+    paths = {p: path for path, layer in layers_of(model, "") if layer is not model for p in layer.parameters()}
     named = list(model.named_parameters()) if isinstance(model, Module) else [("parameters", parameters)]
     for name, values in named:
         leaves = tree_leaves(values)
         if not all(p in places for p in leaves):
             continue  # these are not trained
         at = [places[p] for p in leaves]
+        if leaves and leaves[0] in paths:  # as pictures and tables call it: layers.1, not 2 as in the state
+            name = f"{paths[leaves[0]]}.{name.rpartition('.')[2]}"
         width = (shape(values) or (1,))[-1]
         weights = [frame[i] for frame in numbers for i in at]
         slopes = [frame[i] for frame in gradients for i in at]

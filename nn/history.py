@@ -45,6 +45,11 @@ class History:
             raise KeyError(f"the history has no {name!r}: it has {', '.join(self.rows[0])}")
         return [row[name] for row in self.rows]
 
+    def __repr__(self) -> str:
+        """The number of epochs and the last numbers, in one line."""
+        last = [f"{name}={x}" for name, x in _cells(self.rows[-1]).items() if name != "epoch"] if self.rows else []
+        return f"History({', '.join([f'{len(self)} epochs', *last])})"
+
     def __str__(self) -> str:
         """The epochs as a table: all up to 25, or 25 that are evenly spread, the first and the last among them."""
         lines = [line for i in self._shown() for line in _lines(self.rows[i])[0 if i == 0 else 2 :]]

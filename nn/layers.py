@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeAlias
 
@@ -258,6 +258,17 @@ def activation_named(activation: str | Activation | None) -> Activation | None:
 def name_of(function: Any) -> str:
     """The name of a callable in a table: relu, <lambda>, Layer(2, 16)."""
     return repr(function) if isinstance(function, Module) else getattr(function, "__name__", repr(function))
+
+
+def layers_of(part: Any, name: str) -> Iterator[tuple[str, Layer | Neuron]]:
+    """The Layers inside a model, and Neurons outside of Layers, each with its place, in order."""
+    if isinstance(part, (Layer, Neuron)):
+        yield name or "model", part
+    elif isinstance(part, (Module, Mapping, list, tuple)):
+        items: Any = vars(part).items() if isinstance(part, Module) else None
+        items = part.items() if isinstance(part, Mapping) else items
+        for key, item in enumerate(part) if items is None else items:  # type: ignore[arg-type]
+            yield from layers_of(item, f"{name}.{key}" if name else str(key))
 
 
 def takes_one_number(function: Any) -> bool:

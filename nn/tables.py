@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+LONGEST = 500  # characters of a cell
 _STYLE = (
     "<style>.ag-table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
     ".ag-table th,.ag-table td{padding:.2em .8em;text-align:left;border:0}"
@@ -30,6 +31,7 @@ class Table(str):
 
     def __new__(cls, rows: Sequence[Sequence[str]], caption: str = "") -> Table:
         """The table of `rows`, all of the same length, with a `caption` below. Columns of numbers are aligned right."""
+        rows = [[_one_line(cell) for cell in row] for row in rows]
         columns = list(zip(*rows, strict=True))
         widths = [max(map(len, column)) for column in columns]
         right = [_is_numeric(column) for column in columns]
@@ -57,6 +59,13 @@ class Table(str):
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
         header = line(self.rows[0], "th", ' scope="col"')
         return f'{_STYLE}<table class="ag-table">{caption}<thead>{header}</thead><tbody>{body}</tbody></table>'
+
+
+def _one_line(cell: str) -> str:
+    """A cell in one line, with a replacement character for each that cannot be printed, cut to LONGEST characters."""
+    text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in cell[: LONGEST + 1])
+    text = text.replace("\n", " ")
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _is_numeric(column: Sequence[str]) -> bool:

@@ -126,3 +126,13 @@ def test_bad_input() -> None:
         explain(Value(1.0), Value(1.0), k=-1)
     with pytest.raises(TypeError, match="explain lists k paths, and k is an int, got float"):
         explain(Value(1.0), Value(1.0), k=1.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("label", ["\x00\x1b[31mred", "\u202egnp.exe", "a\nb", "x" * 1_000_000])
+def test_any_label_is_one_short_printable_text(label):
+    a = Value(2.0, label=label)
+    y = (a * a).tanh()
+    y.label = label
+    lines = str(explain(y, a)).splitlines()
+    assert len(lines) == 4
+    assert all(line.isprintable() and len(line) < 200 for line in lines)

@@ -249,6 +249,36 @@ def test_the_rows_of_a_batch_are_one_box(in_process):
     assert f"|grad| ≤ {typeset(number(max(abs(p.grad) for p in model.layers[0].parameters())))}" in layer
 
 
+def test_many_long_rows_are_too_much_to_read_and_are_collapsed(in_process):
+    model, loss = model_and_loss(40, (8, 8, 1))
+    loss.backward()
+    picture = draw(loss)
+    assert "a box stands for one neuron" in picture.source
+    width, height = size_of(picture)
+    assert width <= 1_100
+    assert height <= 600
+    del model
+
+
+def test_a_range_in_a_row_is_one_text():
+    model, loss = model_and_loss(3, (1,))
+    source = draw(loss, detail="value").source
+    assert f">{typeset('-0.6 … -0.56')}<" in source
+    assert "The darker" not in source
+    del model
+
+
+def test_the_box_of_the_group_around_a_value_is_marked():
+    model, loss = model_and_loss(40, (8, 8, 1))
+    loss.backward()
+    marked = [
+        line
+        for line in draw(loss, around=model.layers[1].neurons[3].w[1], radius=4, detail="layer").source.splitlines()
+        if " -> " not in line
+    ]
+    assert [("layers.1" in line) for line in marked if "penwidth=2.5" in line] == [True]
+
+
 def test_detail_and_expand_choose_what_is_shown():
     model, loss = model_and_loss()
     assert boxes_of(draw(loss, detail="model")) == ["x0", "x1", "MLP", "loss"]

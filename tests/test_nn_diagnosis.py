@@ -52,15 +52,41 @@ def wrong_side():
 
 
 FIT = "output activation that does not fit the loss"
+
+
+class Cut(nn.Module):
+    """A model that cuts the graph after its first layer."""
+
+    def __init__(self):
+        self.first, self.second = nn.Layer(2, 8, "tanh", seed=1), nn.Layer(8, 1, seed=2)
+
+    def __call__(self, x):
+        return self.second([h.detach() for h in self.first(x)])
+
+
+class Unused(nn.Module):
+    """A model that leaves out one of its layers."""
+
+    def __init__(self):
+        self.first, self.extra, self.second = (
+            nn.Layer(2, 8, "tanh", seed=1),
+            nn.Layer(8, 8, seed=5),
+            nn.Neuron(8, seed=2),
+        )
+
+    def __call__(self, x):
+        return self.second(self.first(x))
+
+
 BROKEN = {
-    "dead ReLUs": (dead, "dead ReLUs", "0"),
-    "saturated sigmoids": (lambda: saturated("sigmoid"), "saturated sigmoids", "2"),
-    "saturated tanhs": (lambda: saturated("tanh"), "saturated tanhs", "2"),
-    "a saturated output": (wrong_side, "saturated sigmoids", "2"),
-    "vanishing gradients": (lambda: diagnosis(mlp(*[4] * 8, activation="sigmoid")), "vanishing gradients", "0"),
+    "dead ReLUs": (dead, "dead ReLUs", "layers.0"),
+    "saturated sigmoids": (lambda: saturated("sigmoid"), "saturated sigmoids", "layers.1"),
+    "saturated tanhs": (lambda: saturated("tanh"), "saturated tanhs", "layers.1"),
+    "a saturated output": (wrong_side, "saturated sigmoids", "layers.1"),
+    "vanishing gradients": (lambda: diagnosis(mlp(*[4] * 8, activation="sigmoid")), "vanishing gradients", "layers.0"),
     "exploding gradients": (
         lambda: diagnosis(mlp(*[8] * 6, activation="leaky_relu", weight=nn.init.normal(0.0, 2.0))),
-        "exploding gradients", "0",
+        "exploding gradients", "layers.0",
     ),
     "inputs of different scales": (
         lambda: diagnosis(mlp(8), X=[[a, 1000 * b] for a, b in X]), "inputs of very different scales", "X",
@@ -98,13 +124,27 @@ BROKEN = {
     ),
     "the same weights": (
         lambda: diagnosis(mlp(8, activation="tanh", weight=nn.init.constant(0.3), bias=nn.init.constant(0.0))),
-        "neurons that are all the same", "0",
+        "neurons that are all the same", "layers.0",
     ),
     "a high rate": (lambda: diagnosis(mlp(8, 8), lr=50.0), "learning rate too high", "optimizer"),
     "a high rate of mse": (lambda: diagnosis(mlp(8, 8), loss=nn.mse, lr=5.0), "learning rate too high", "optimizer"),
     "a low rate": (lambda: diagnosis(mlp(8, 8), lr=1e-6), "learning rate too low", "optimizer"),
     "a low rate of Adam": (
         lambda: diagnosis(mlp(8, 8), optimizer=nn.Adam, lr=1e-8), "learning rate too low", "optimizer",
+    ),
+    "a layer that is cut off": (lambda: diagnosis(Cut()), "layers without a gradient", "first"),
+    "a layer that is not used": (lambda: diagnosis(Unused()), "layers without a gradient", "extra"),
+    "an optimizer of another model": (
+        lambda: nn.diagnose(mlp(8), X, Y, nn.hinge, nn.SGD(mlp(8).parameters())),
+        "optimizer of other parameters", "optimizer",
+    ),
+    "targets in millions": (lambda: diagnosis(mlp(8), y=[1e6 * t for t in Y], loss=nn.mse), "large targets", "y"),
+    "a strong weight decay": (
+        lambda: nn.diagnose(model := mlp(8), X, Y, nn.hinge, nn.SGD(model.parameters(), weight_decay=5.0)),
+        "weight decay too strong", "optimizer",
+    ),
+    "one score for all classes": (
+        lambda: diagnosis(mlp(8), y=LABELS, loss=nn.cross_entropy), "outputs that do not fit the loss", "output",
     ),
     "no rate": (lambda: diagnosis(mlp(8, 8), lr=0.0), "learning rate of 0", "optimizer"),
 }  # fmt: skip
@@ -149,6 +189,14 @@ def test_a_healthy_network_is_not_accused(seed, model, loss, y, optimizer):
     history = nn.fit(model, X, y, loss, optimizer, 30, 10, verbose=False)
     assert history["loss"][-1] < 0.9 * history["loss"][0]
     assert problems(nn.diagnose(model, X, y, loss, optimizer)) == []
+
+
+@pytest.mark.parametrize("optimizer", [nn.Adam, nn.RMSprop])
+def test_a_network_that_has_learned_all_is_not_accused_of_a_high_rate(optimizer):
+    model = mlp(16, activation="tanh")
+    nn.fit(model, X, Y01, nn.binary_cross_entropy_with_logits, nn.Adam(model.parameters(), lr=0.03), 400, verbose=False)
+    fresh = optimizer(model.parameters(), lr=0.01)
+    assert problems(nn.diagnose(model, X, Y01, nn.binary_cross_entropy_with_logits, fresh)) == []
 
 
 def test_other_models_and_no_optimizer():
@@ -207,7 +255,7 @@ def test_the_numbers_of_the_table():
         assert report.columns[0] == pytest.approx(expected, rel=1e-12)
     lines = str(found).splitlines()
     assert lines[0].split()[0] == "layer"
-    assert lines[2].split()[:3] == ["0", "Layer(2,", "3)"]
+    assert lines[2].split()[:3] == ["layers.0", "Layer(2,", "3)"]
     assert lines[-1] == "Nothing was found."
     assert lines[4].startswith("loss ")
 

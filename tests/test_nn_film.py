@@ -70,7 +70,12 @@ def test_numbers_and_gradients_of_the_page_are_the_engines(tmp_path):
     assert film["epochs"] == list(range(7))
     assert film["loss"][1:] == history["loss"]
     assert film["columns"]["accuracy"] == [None, *history["accuracy"]]
-    assert [array["name"] for array in film["arrays"]] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert [array["name"] for array in film["arrays"]] == [
+        "layers.0.weight",
+        "layers.0.bias",
+        "layers.1.weight",
+        "layers.1.bias",
+    ]
     assert [(array["rows"], array["columns"]) for array in film["arrays"]] == [(4, 2), (1, 4), (1, 4), (1, 1)]
     weight = film["arrays"][0]
     numbers, gradients = decoded(weight["numbers"]), decoded(weight["gradients"])
@@ -260,7 +265,7 @@ def test_a_square_says_its_number(show):
         box = page.query_selector(f"#arrays canvas >> nth={at}").bounding_box()
         page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 2.5 / 4 * box["height"])
         words = page.text_content("#hint").split()
-        assert words[:2] == ["0.weight[2][1]:", which]
+        assert words[:2] == ["layers.0.weight[2][1]:", which]
         if expected is not None:
             assert float(words[2]) == pytest.approx(expected, abs=1e-3)
 

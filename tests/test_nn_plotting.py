@@ -6,6 +6,7 @@ import pytest
 
 import nn
 from autograd_lite import relu
+from nn.tables import Table
 
 mpl = pytest.importorskip("matplotlib")
 mpl.use("Agg")
@@ -94,3 +95,21 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"plot_network draws with matplotlib: pip install 'autograd-lite\[plot\]'"):
         nn.plot_network(nn.MLP(2, [1]))
+
+
+def test_a_history_is_one_line_in_a_console():
+    history = nn.History()
+    assert repr(history) == "History(0 epochs)"
+    history.rows += [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
+    assert repr(history) == "History(2 epochs, loss=0.2500)"
+
+
+@pytest.mark.parametrize(
+    "cell", ["</table><script>alert(1)</script>", "\x00\x1b[31m", "a\nb", "x" * 1_000_000, "\ud800"]
+)
+def test_a_cell_of_a_table_is_one_line_of_text_whatever_is_in_it(cell):
+    table = Table([("name",), (cell,)], caption="counted")
+    assert len(str(table).splitlines()) == 4
+    assert all(line.isprintable() and len(line) <= 500 for line in str(table).splitlines())
+    assert "<script" not in table._repr_html_()
+    assert len(table._repr_html_()) < 5_000

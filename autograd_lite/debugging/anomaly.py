@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 from autograd_lite.annotations import Annotated, annotated
 from autograd_lite.debugging.callsite import call_site
 from autograd_lite.debugging.text import call_text, floats
-from autograd_lite.naming import names_of
+from autograd_lite.naming import names_of, printable
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import Mode, Wrapper, keeps_history, no_grad, recording_with, with_history
 from autograd_lite.value import Recorder, Value, active_recorder, flows
@@ -189,6 +189,6 @@ def _path(node: Value, user: dict[Value, Value], start: str) -> str:
 
 
 def _step(node: Value) -> str:
-    name = node.label or str(node.op or "leaf")
+    name = printable(node.label) or str(node.op or "leaf")
     site = getattr(node, "site", None)
     return f"{name} ({Path(site.file).name}:{site.line})" if site else name

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from autograd_lite.graph import topological_order
-from autograd_lite.naming import names_of
+from autograd_lite.naming import names_of, printable
 from autograd_lite.value import Value, flows
 
 SHOWN = 8  # how many nodes of a long path are printed
@@ -25,7 +25,7 @@ class Path:
     product: float
 
     def __str__(self) -> str:
-        return self.text(names_of(topological_order(self.nodes[-1])))
+        return self.text(_names(self.nodes[-1]))
 
     def text(self, names: dict[Value, str]) -> str:
         """The path in one line. A node without an entry in `names` is shown as its operation and number."""
@@ -62,7 +62,7 @@ class Explanation:
             if self.count < math.inf
             else "more than 1e308"
         )
-        names = names_of(topological_order(self.y, self.x))
+        names = _names(self.y, self.x)
         head = f"d {_node(self.y, names)} / d {_node(self.x, names)} = {self.total:.6g}, the sum over {number} path"
         rows = [head + ("" if self.count == 1 else "s"), f"{'product':>12}  {'share':>7}  path"]
         rows += [f"{path.product:12.6g}  {self._share(path.product):>7}  {path.text(names)}" for path in self.paths]
@@ -179,6 +179,11 @@ def _largest_first(y: Value, x: Value, reach: dict[Value, _Reach], k: int) -> It
             partials.append(dx)
             product *= dx
         yield Path(tuple(nodes), tuple(partials), product)
+
+
+def _names(*roots: Value) -> dict[Value, str]:
+    """The names in the graph under `roots`, fit to be printed."""
+    return {z: text for z, name in names_of(topological_order(*roots)).items() if (text := printable(name))}
 
 
 def _node(z: Value, names: dict[Value, str]) -> str:

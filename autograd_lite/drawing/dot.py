@@ -278,8 +278,9 @@ def _dot_label(box: Box, above: list[str], prefix: str) -> str:
             wide = f'<TD COLSPAN="{5 + has_grads}"'
             return f"<TR>{cell(row.name, 'CENTER', GREY, 10, 'more').replace('<TD', wide)}</TR>"
         cells = [cell(row.name, "LEFT", INK, 11, row.port), cell(row.factor, "RIGHT", DATA)]
-        name, _, other = row.other.rpartition(" ")
-        cells += [cell("·" if other else "", "CENTER", GREY), cell(name, "LEFT"), cell(other, "RIGHT", DATA)]
+        is_product = bool(row.other_name or row.other)
+        cells.append(cell("·" if is_product else "", "CENTER", GREY))
+        cells += [cell(row.other_name, "LEFT"), cell(row.other, "RIGHT", DATA)]
         if has_grads:
             cells.append(cell(f"grad {row.grad}" if row.grad else "", "LEFT", GRAD, 9))
         return f"<TR>{''.join(cells)}</TR>"

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from autograd_lite.drawing import palette
-from autograd_lite.drawing.notation import is_made_by, nodes_of, printable, symbol
+from autograd_lite.drawing.notation import is_made_by, nodes_of, symbol
 from autograd_lite.drawing.structure import Kind, Structure
 from autograd_lite.drawing.symbolic import derivatives, formula
 from autograd_lite.drawing.view import initially_open
 from autograd_lite.files import write_whole
-from autograd_lite.naming import short_name
+from autograd_lite.naming import printable, short_name
 
 SEPARATE = 3_000  # up to this many nodes, each has a box of its own; beyond, those that are made alike share one
 ARGUMENTS = 12  # how many of the values that an operation in words takes are named

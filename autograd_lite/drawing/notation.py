@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from autograd_lite.graph import topological_order
-from autograd_lite.naming import names_of
+from autograd_lite.naming import names_of, printable
 
 
 class Operation(Protocol):
@@ -100,13 +100,6 @@ def operands(node: Node) -> tuple[Any, ...]:
         half = len(args) // 2
         return tuple(x for pair in zip(args[:half], args[half:], strict=True) for x in pair)
     return args
-
-
-def printable(text: str, longest: int = 40) -> str:
-    """`text` in one line, with a replacement character for each that cannot be printed, cut to `longest` characters."""
-    text = " ".join(str(text)[: 100 * longest].split())
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def printable_names(nodes: Sequence[Node], longest: int = 40) -> dict[Any, str]:

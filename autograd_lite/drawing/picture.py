@@ -22,6 +22,9 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
     described = ""  # the picture in words
     page = ""  # a web page that a notebook shows in place of the picture
 
+    def __repr__(self) -> str:
+        return f"<{self.described}>" if self.described else super().__repr__()
+
     def pipe(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         format: str | None = None,  # noqa: A002
@@ -48,7 +51,8 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
             from pygraphviz import AGraph
         except ImportError as error:
             raise RuntimeError(
-                "no Graphviz to render with: pip install 'autograd-lite[render]', or put Graphviz's `dot` on the PATH"
+                "no Graphviz to render with: pip install 'autograd-lite[render]', or put Graphviz's `dot` on the PATH; "
+                "to_html needs none"
             ) from error
         engine = options.get("engine") or self.engine
         graphviz.parameters.verify_format(format)

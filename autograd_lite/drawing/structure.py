@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from autograd_lite.drawing.notation import Node, is_made_by, printable
-from autograd_lite.naming import Place, names_and_places
+from autograd_lite.drawing.notation import Node, is_made_by
+from autograd_lite.naming import Place, names_and_places, printable
 
 LOSS = "loss"
 MANY = 20_000  # with more kinds than this, the values of one group, or of one stretch of the graph, are one kind

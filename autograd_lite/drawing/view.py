@@ -29,6 +29,7 @@ class Row:
 
     name: str = ""
     factor: str = ""
+    other_name: str = ""
     other: str = ""
     grad: str = ""
     port: str = ""  # where arrows arrive, if one of the factors is a box of its own
@@ -136,13 +137,15 @@ def view_of(
         structure = Structure(nodes, roots, False, center, kept)
         if detail == "all" and _count(structure, "all", ()) > MOST:
             raise _too_many(what, _count(structure, "all", ()), detail)
-        if detail == "all" or _count(structure, "all", ()) <= max_boxes:
+        if detail == "all" or _count(structure, "all", ()) + (0 if kept else _rows_to_read(structure)) <= max_boxes:
             return _View(structure, "all", paths, center).view(what)
     structure = Structure(nodes, roots, True, center, kept)
     if detail == "auto":
         counts = {level: _count(structure, level, ()) for level in DETAILS[1:]}
         if structure.is_coarse:
             del counts["value"]
+        else:
+            counts["value"] += 0 if kept else _rows_to_read(structure)
         if min(counts.values()) > max_boxes and not structure.is_coarse:
             structure = Structure(nodes, roots, True, center, kept, coarse=True)
             counts = {level: _count(structure, level, ()) for level in DETAILS[2:]}
@@ -150,6 +153,11 @@ def view_of(
     elif _count(structure, detail, ()) > MOST:
         raise _too_many(what, _count(structure, detail, ()), detail)
     return _View(structure, detail, paths, center).view(what)
+
+
+def _rows_to_read(structure: Structure) -> int:
+    """How many boxes the rows of all dot products count for: two rows are as much to read as a box."""
+    return sum(min(len(kind.node.args) // 2, ROWS) for kind in structure.kinds if kind.rows) // 2
 
 
 def _too_many(what: str, boxes: int, detail: str) -> ValueError:
@@ -364,6 +372,7 @@ class _View:
         leaves = [k for k in kinds if k.is_leaf and k.place]
         made = [k for k in kinds if not k.is_leaf or (self.structure.is_coarse and not k.place)]
         box = Box("group", title=group.short, about=group.title if group.path else "")
+        box.is_center = any(kind in self.center for kind in kinds)
         times = max((k.count for k in made if any(a.place for a in k.args.values())), default=0)
         if group.height == 0 and group.parent and group.owner is not None and len(group.parent.children) > 1:
             box.about = ""  # its name says what it is
@@ -436,7 +445,8 @@ class _View:
                 Row(
                     name,
                     factor,
-                    "" if is_bias else f"{other_name} {other}".strip(),
+                    "" if is_bias else other_name,
+                    "" if is_bias else other,
                     typeset(grad) if self.structure.has_gradients else "",
                     f"r{i}" if any(a and not a.is_inlined for a in (w, x)) else "",
                 )
@@ -585,6 +595,7 @@ class _View:
         if self.center:
             shown = sum(kind.count for kind in structure.kinds)
             sentences.append(f"{shown:,} of {n:,} values: the part of the graph around one value.")
+            n = shown
         if self.detail != "all":
             of = {"value": "values that are made alike", "neuron": "one neuron", "layer": "one layer"}
             each = of.get(self.detail, "one model")
@@ -599,7 +610,7 @@ class _View:
                 closed = [g for g in structure.groups() if ("g", id(g)) in self.boxes]
                 finer = DETAILS[max(DETAILS.index(self.detail) - 1, 0)]
                 hint = f"expand={closed[len(closed) // 2].name!r}, " if closed else ""
-                if any(box.heat >= 0 for box in self.boxes.values()):
+                if any(box.look == "group" and box.heat >= 0 for box in self.boxes.values()):
                     sentences[-1] += " The darker, the larger the gradients."
                 sentences.append(f"To see more: {hint}detail={finer!r}, or around=v.")
         if not structure.has_gradients:
