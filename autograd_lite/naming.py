@@ -152,10 +152,15 @@ def places_of(nodes: Iterable[Any]) -> dict[Any, Place]:
 
 
 def printable(text: str, longest: int = 40) -> str:
-    """`text` in one line, with a replacement character for each that cannot be printed, cut to `longest` characters."""
-    text = " ".join(str(text)[: 100 * longest].split())
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    """`text` in one line of at most `longest` characters, with a replacement character for what cannot be printed.
+
+    A longer one loses its middle: the end of a path says which parameter it is.
+    """
+    text = str(text)
+    if len(text) > 200 * longest:
+        text = text[: 100 * longest] + text[-100 * longest :]
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+    return text if len(text) <= longest else f"{text[: longest // 2 - 1]}…{text[longest // 2 - longest :]}"
 
 
 def short_name(path: str, around: str = "") -> str:

@@ -32,6 +32,7 @@ class Table(str):
     def __new__(cls, rows: Sequence[Sequence[str]], caption: str = "") -> Table:
         """The table of `rows`, all of the same length, with a `caption` below. Columns of numbers are aligned right."""
         rows = [[_one_line(cell) for cell in row] for row in rows]
+        caption = _one_line(caption)
         columns = list(zip(*rows, strict=True))
         widths = [max(map(len, column)) for column in columns]
         right = [_is_numeric(column) for column in columns]

@@ -21,6 +21,7 @@ from autograd_lite import (
     exp,
     maximum,
     mean,
+    names_of,
     primitive,
     softmax,
     step,
@@ -249,6 +250,43 @@ def test_the_rows_of_a_batch_are_one_box(in_process):
     assert f"|grad| ≤ {typeset(number(max(abs(p.grad) for p in model.layers[0].parameters())))}" in layer
 
 
+@pytest.mark.parametrize(
+    "name", [*HOSTILE, "</script>", "²", "9" * 5_000, "x" * 100_000], ids=lambda name: ascii(name[:9])
+)
+def test_any_name_of_a_part_is_shown_as_text(in_process, name):
+    class Model(nn.Module):
+        def __init__(self):
+            self.parts_by_name = {name: nn.MLP(2, [8, 8, 8, 2], seed=1)}
+
+        def __call__(self, x):
+            return self.parts_by_name[name](x)
+
+    Model.__name__ = f"Model {name}".encode("ascii", "replace").decode().replace("\0", "?")
+    model = Model()
+    loss = nn.mse(model([1.0, 2.0]), [1.0, 2.0])
+    for detail in ("model", "layer", "neuron", "value"):
+        picture = draw(loss, detail=detail)
+        ElementTree.fromstring(picture.pipe("svg"))
+        assert len(picture.described) < 2_000
+        assert "</script>" not in picture.source
+    for page in (to_html(loss), to_html(loss, max_nodes=3)):
+        assert len(page) < 600_000
+        assert page.count("</script>") == 1
+    assert all(line.isprintable() for line in to_text(loss).splitlines())
+
+
+def test_a_long_path_keeps_its_end():
+    class Model(nn.Module):
+        def __init__(self):
+            self.a_part_with_quite_a_long_name = {"and_another_one": nn.Neuron(2, seed=1)}
+
+    model = Model()
+    w = model.a_part_with_quite_a_long_name["and_another_one"].w
+    assert [w[i] for i in (0, 1)] == [*names_of(w)]
+    assert "w.1 " in to_text(w[0] * w[1])
+    assert "a_part_with" in to_text(w[0] * w[1])
+
+
 def test_many_long_rows_are_too_much_to_read_and_are_collapsed(in_process):
     model, loss = model_and_loss(40, (8, 8, 1))
     loss.backward()
@@ -447,7 +485,7 @@ def test_any_label_is_drawn_as_text(in_process, label):
 def test_a_label_is_escaped_and_cut_to_length(in_process):
     svg = draw(Value(1.0, label='<b> "&" \\l'), Value(1.0, label="x" * 1000)).pipe("svg", encoding="utf-8")
     assert "&lt;b&gt; &quot;&amp;&quot; \\l" in svg
-    assert "x" * 39 + "…" in svg
+    assert f"{'x' * 19}…{'x' * 20}" in svg
     assert "x" * 40 not in svg
 
 

@@ -51,7 +51,7 @@ def test_moons_reaches_every_point_and_writes_its_pictures(tmp_path):
 def structure(svg):
     """What a picture shows, without its numbers and places: the texts, and how many boxes, frames and arrows."""
     text = svg.read_text()
-    words = [re.sub(r"[−\d].*", "#", word) for word in re.findall(r"<text[^>]*>([^<]*)</text>", text)]
+    words = [re.sub(r"[\N{MINUS SIGN}\d].*", "#", word) for word in re.findall(r"<text[^>]*>([^<]*)</text>", text)]
     return words, [text.count(f'class="{kind}"') for kind in ("node", "cluster", "edge")]
 
 

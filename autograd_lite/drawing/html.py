@@ -81,7 +81,7 @@ class _Operations:
         key = (op, len(args), args[1] if is_made_by(node, {"pow_const"}) else None)
         if key not in self._index:
             self._index[key] = self.add_written(
-                symbol(node), op.name, formula(op, args), derivatives(op, args), int(op.factors == 2)
+                symbol(node), printable(op.name), formula(op, args), derivatives(op, args), int(op.factors == 2)
             )
         return self._index[key]
 
@@ -150,8 +150,8 @@ def _in_words(kind: Kind, uses: int) -> tuple[str, str, list[Any], list[None], i
     rest = [" …"] if uses > ARGUMENTS else []
     op: Any = kind.node.op
     if not kind.operations and op is not None:
-        text = f"{op.name} of {len(kind.node.args):,} values: "
-        return symbol(kind.node), op.name, [text, *args, *rest], [None] * uses, 0
+        text = f"{printable(op.name)} of {len(kind.node.args):,} values: "
+        return symbol(kind.node), printable(op.name), [text, *args, *rest], [None] * uses, 0
     signs = [*dict.fromkeys(symbol(node) for node in kind.operations.values() if node.op)]
     text = f"{', '.join(signs[:6])}{' …' if len(signs) > 6 else ''} of "
     return signs[0] if len(signs) == 1 else "…", "", [text, *args, *rest], [None] * uses, 0
@@ -256,7 +256,13 @@ def _page(
             for kind in structure.kinds
         ],
         "groups": [
-            [groups[g.parent] if g.parent else -1, g.name, g.short, g.title if g.path else "", int(g.owner is not None)]
+            [
+                groups[g.parent] if g.parent else -1,
+                printable(g.name),
+                g.short,
+                g.title if g.path else "",
+                int(g.owner is not None),
+            ]
             for g in groups
         ],
         "open": [groups[group] for group in initially_open(structure)],
@@ -290,7 +296,7 @@ def _names(structure: Structure, shown: list[tuple[Any, Kind]]) -> tuple[list[st
         if place and inside:
             name = printable(short_name(place.path, place.parts[-1].path))
         elif kind in outputs and outputs[kind] == name and kind.group:
-            name = printable(kind.group.short)
+            name = kind.group.short
         shorts.append(name)
     return names, shorts
 

@@ -88,7 +88,7 @@ def symbol(node: Node) -> str:
     if is_made_by(node, {"pow_const"}):
         exponent = number(node.args[1])
         return "x" + exponent.translate(RAISED) if exponent.lstrip("-").isdigit() else f"x^{exponent}"
-    return SYMBOLS.get(node.op.name, node.op.name)
+    return SYMBOLS.get(node.op.name) or printable(node.op.name)
 
 
 def operands(node: Node) -> tuple[Any, ...]:

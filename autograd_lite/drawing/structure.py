@@ -55,7 +55,7 @@ class Group:
     __slots__ = ("children", "height", "kinds", "owner", "parent", "path", "title")
 
     def __init__(self, path: str, title: str, parent: Group | None, owner: Any = None) -> None:
-        self.path, self.title, self.parent, self.owner = path, title, parent, owner
+        self.path, self.title, self.parent, self.owner = path, printable(title), parent, owner
         self.children: list[Group] = []
         self.kinds: list[Kind] = []
         self.height = 0  # 0 for a group that has no group inside it, such as a neuron
@@ -64,15 +64,15 @@ class Group:
 
     @property
     def name(self) -> str:
-        """What the user calls it: its path, or the title of the outermost module."""
+        """What the user calls it: its path, or the title of the outermost module. May hold any character."""
         return self.path or self.title
 
     @property
     def short(self) -> str:
-        """Its path inside the group around it."""
+        """Its path inside the group around it, fit to be printed."""
         around = self.parent.path if self.parent else ""
         inner = self.path.removeprefix(f"{around}.").removeprefix(f"{around}/") if around else self.path
-        return inner or self.title
+        return printable(inner) or self.title
 
     def ancestors(self) -> Iterator[Group]:
         """The group itself, and those around it, the outermost last."""

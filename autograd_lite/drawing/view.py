@@ -11,7 +11,7 @@ from typing import Any
 
 from autograd_lite.drawing.notation import is_made_by, nodes_of, number, operands, symbol, typeset
 from autograd_lite.drawing.structure import Group, Kind, Range, Structure
-from autograd_lite.naming import short_name
+from autograd_lite.naming import printable, short_name
 
 DETAILS = ("all", "value", "neuron", "layer", "model")
 MOST = 5_000  # boxes that a layout engine can still arrange
@@ -247,11 +247,13 @@ class _View:
         self.group_of: dict[Key, Group | None] = {}
 
     def view(self, what: str) -> View:
-        by_name = {name: g for g in self.structure.groups() for name in (g.title, g.path, g.name) if name}
+        by_name = {name: g for g in self.structure.groups() for name in (g.title, printable(g.path), g.path) if name}
         for path in self.expand:
             if path not in by_name:
-                known = ", ".join(repr(g.name) for g in list(self.structure.groups())[:12])
-                raise ValueError(f"{what} has no group {path!r} to expand: there is {known or 'none in this graph'}")
+                known = ", ".join(repr(printable(g.name)) for g in list(self.structure.groups())[:12])
+                raise ValueError(
+                    f"{what} has no group {printable(path)!r} to expand: there is {known or 'none in this graph'}"
+                )
             self.opened.update(by_name[path].ancestors())
         structure, shown = self.structure, _shown(self.structure, self.detail, self.opened)
         roots = set(structure.roots)
@@ -334,12 +336,12 @@ class _View:
         name = self.structure.names.get(node, "")
         if len(self.members.get(kind, ())) > 1:
             part = kind.place.parts[-1] if kind.place else None
-            name, numbers = (part.path or part.title) if part else "", Range()
+            name, numbers = printable(part.path or part.title) if part else "", Range()
             for member in self.members[kind]:
                 numbers.include(member.numbers)
         n = numbers.count
         if kind.place and not node.label and numbers is kind.numbers:
-            name = short_name(kind.place.path, kind.group.path if kind.group else "")
+            name = printable(short_name(kind.place.path, kind.group.path if kind.group else ""))
         if self.structure.is_coarse:
             what = "parameters" if kind.place else "values"
             signs = list(dict.fromkeys(filter(None, map(symbol, kind.operations.values()))))
@@ -467,7 +469,7 @@ class _View:
             return f"x{i}" if is_input else "", _range(numbers)
         name = self.structure.names.get(arg.node, "")
         if arg.place and not arg.node.label:
-            name = short_name(arg.place.path, around)
+            name = printable(short_name(arg.place.path, around))
         elif not name and arg.group and arg.group is not kind.group and arg.group.owner is not None:
             name = arg.group.short
         return name, _range(arg.numbers)
@@ -609,7 +611,7 @@ class _View:
             else:
                 closed = [g for g in structure.groups() if ("g", id(g)) in self.boxes]
                 finer = DETAILS[max(DETAILS.index(self.detail) - 1, 0)]
-                hint = f"expand={closed[len(closed) // 2].name!r}, " if closed else ""
+                hint = f"expand={printable(closed[len(closed) // 2].name)!r}, " if closed else ""
                 if any(box.look == "group" and box.heat >= 0 for box in self.boxes.values()):
                     sentences[-1] += " The darker, the larger the gradients."
                 sentences.append(f"To see more: {hint}detail={finer!r}, or around=v.")
@@ -620,7 +622,7 @@ class _View:
 
 def _natural(path: str) -> list[tuple[int, str]]:
     """What sorts paths by their numbers: neurons.2 before neurons.10."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in path.split(".")]
+    return [(int(part), "") if part.isdecimal() and len(part) < 10 else (0, part) for part in path.split(".")]
 
 
 def _several(what: str, count: int) -> str:
