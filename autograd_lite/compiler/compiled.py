@@ -313,17 +313,30 @@ class Compiled(Graph):
 
         return self._in_arrays(numpy.array(found, dtype=float))
 
-    def stacked_result(self, n: int, found: Any) -> Any:
-        """What the function returns for each of `n` rows, as arrays with one axis more, for the rows."""
+    def stacked_results(self, n: int, rows: Any) -> Any:
+        """What the function returns for each of `n` rows, as arrays with one axis more, for the rows.
+
+        For a function that captures no Value.
+        """
         import numpy
 
-        build, _ = _builder(self._result, 0, rows=True)
-        return build(numpy.array(found, dtype=float).reshape(n, -1))
+        memory, at = numpy.empty(n * len(self.roots)), 0
+        columns: list[Any] = []
+
+        def column(shape: tuple[int, ...]) -> Any:
+            nonlocal at
+            begin, at = at, at + n * prod(shape)
+            columns.append(memory[begin:at])
+            return columns[-1].reshape(n, *shape)
+
+        results = _stacked(self._result, n, column)
+        self.writer(n, rows, array("d"), tuple(columns), array("d"))
+        return results
 
     @cached_property
     def _in_arrays(self) -> Callable[[Any], Any]:
         """From the array of all results to what the function returns, with arrays in place of lists."""
-        build, _ = _builder(self._result, 0, rows=False)
+        build, _ = _builder(self._result, 0)
         return build
 
     def make_entry(self, args: Tree) -> Callable[[tuple[Any, ...]], Any] | None:
@@ -444,30 +457,38 @@ def _is_template(tree: Tree) -> bool:
     return type(tree) in (list, tuple, dict) and all(map(_is_template, branches))
 
 
-def _builder(tree: Tree, at: int, rows: bool) -> tuple[Callable[[Any], Any], int]:
+def _builder(tree: Tree, at: int) -> tuple[Callable[[Any], Any], int]:
     """Return a function and an index. The function builds `tree`, with arrays in place of lists, from the array of the
     results; it reads those from `at` on, up to the index that is returned.
-
-    If `rows`, the array of the results is a matrix with a row for each row of a batch, and every number an array.
     """
-    import numpy
-
     shape = _shape(tree)
     if shape is not None:
         end = at + prod(shape)
-        if rows:
-            return lambda x: x[:, at:end].reshape(-1, *shape), end
         return (lambda x: float(x[at])) if shape == () else lambda x: x[at:end].reshape(shape), end
     if not isinstance(tree, list | tuple | dict):
-        repeated = rows and isinstance(tree, Real)
-        return lambda x: numpy.full(len(x), float(tree)) if repeated else tree, at
+        return lambda x: tree, at
     builders = []
     for branch in tree.values() if isinstance(tree, dict) else tree:
-        build, at = _builder(branch, at, rows)
+        build, at = _builder(branch, at)
         builders.append(build)
-    if isinstance(tree, list) and not rows:
+    if isinstance(tree, list):
         return lambda x: lists_to_arrays([build(x) for build in builders]), at
     return lambda x: _like(tree, [build(x) for build in builders]), at
+
+
+def _stacked(tree: Tree, n: int, column: Callable[[tuple[int, ...]], Any]) -> Tree:
+    """`tree` with the array column(shape), of n rows, in place of each Value and each list of Values of that shape."""
+    shape = _shape(tree)
+    if shape is not None:
+        return column(shape)
+    if isinstance(tree, list | tuple | dict):
+        branches = tree.values() if isinstance(tree, dict) else tree
+        return _like(tree, [_stacked(branch, n, column) for branch in branches])
+    if isinstance(tree, Real):
+        import numpy
+
+        return numpy.full(n, float(tree))
+    return tree
 
 
 def _like(tree: Tree, branches: list[Any]) -> Tree:

@@ -212,10 +212,11 @@ class Jitted(Transformable, Generic[P, R]):
         if rows.numbers is None or active_recorder().inlines:
             return [self._call(row, {}) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure)
+        plain = not compiled.captured and not (opened and active_recorder().watches)
+        if plain and compiled.sparse is None and all(map(has_numpy_array, columns)):
+            return compiled.stacked_results(rows.n, rows.numbers)
         results, _ = compiled.forward(rows.n, rows.numbers, _numbers_of(compiled.captured))
-        if not compiled.captured and not (opened and active_recorder().watches):
-            if compiled.sparse is None and all(map(has_numpy_array, columns)):
-                return compiled.stacked_result(rows.n, results)
+        if plain:
             found, k = floats(results), len(compiled.roots)
             return [compiled.plain_result(array("d", found[i * k : i * k + k]), False) for i in range(rows.n)]
         return self._map_nodes(compiled, rows, floats(results), columns)

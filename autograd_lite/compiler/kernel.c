@@ -103,7 +103,8 @@ static double python_floordiv(double x, double y) {
     TWO(minimum, SELECT((x < y) | (x != x), x, y))                                                                     \
     TWO(share, SELECT(x == y, SPLAT(0.5), SELECT(x < y, SPLAT(0.0), SPLAT(1.0))))                                      \
     THREE(where, SELECT(c != 0, x, y))                                                                                 \
-    ONE(detach, x)
+    ONE(detach, x)                                                                                                     \
+    THREE(muladd, c + x * y) /* a dot of one product */
 
 /* The primitives that reduce, with their numbers of operands; kernel_lanes.h implements them. */
 #define REDUCTIONS(ROW) ROW(sum, 2) ROW(dot, 3)
@@ -168,7 +169,6 @@ typedef struct {
 #define STEP_CODES(ROW)                                                                                                \
     ROW(SUM3)    /* a + b + c */                                                                                       \
     ROW(SUM)     /* a and c numbers of the list */                                                                     \
-    ROW(DOT1)    /* a + b * c */                                                                                       \
     ROW(DOT2)    /* a + b * c + the product of the first two in the list */                                            \
     ROW(DOT3)    /* a + b * c + the products of the first two and of the next two in the list */                       \
     ROW(DOT)     /* a and c products of two neighbours in the list */                                                  \
@@ -410,16 +410,15 @@ static ptrdiff_t write_narrow(const Program *program, const Instruction *q, Step
         for (int a = 0; a < q->arity; a++)
             from[a] = address_at(program, q, q->operands + a, n, 0);
         Step step = {q->opcode, from[0], from[1], from[2]};
-        if (!TABLE[q->opcode].reduces || (!product && K == 1)) {
-            step.code = q->opcode == OP_sum ? OP_add : q->opcode;
+        if (!TABLE[q->opcode].reduces) {
             if (steps)
                 steps[count] = step;
             count++;
             continue;
         }
         ptrdiff_t first = product ? 1 : 0; /* of the terms in the list */
-        if (product && K <= 3)
-            step.code = K == 1 ? STEP_DOT1 : K == 2 ? STEP_DOT2 : STEP_DOT3;
+        if (product && (K == 2 || K == 3))
+            step.code = K == 2 ? STEP_DOT2 : STEP_DOT3;
         else if (!product && K == 2)
             step.code = STEP_SUM3, step.c = address_at(program, q, q->operands + 1, n, 1), first = 2;
         else
@@ -598,6 +597,19 @@ static const double EXPM1[] = {0.5000000000000001,     0.16666666666666669,    0
                                2.5100472505694996e-08};
 static const double ATANH[] = {0.666666666666667,  0.3999999999989889,  0.28571428626253836, 0.22222211089379496,
                                0.1818289243253687, 0.15331611722055008, 0.14617807153417325};
+
+/* erf(x) / x in powers of x^2, for |x| <= 1; and -log(1 - erf(x)) in powers of x - 2, for x from 1 to 6. Least squares
+   with weights that make the error of erf(x) even: 1e-17. */
+static const double ERF[] = {1.1283791670955126,     -0.3761263890318352,    0.1128379167094418,
+                             -0.026866170643110726,  0.005223977606112611,   -0.0008548325929042962,
+                             0.00012055293569051485, -1.4924712156162534e-05, 1.644712982914748e-06,
+                             -1.6206300829536729e-07, 1.3710926149523218e-08, -7.779370157196343e-10};
+static const double LOG_ERFC[] = {
+    5.364941264616636,       4.418160805994415,       0.9237508418239503,      0.016465118137365627,
+    -0.0035707563479721463,  0.0007323993780531167,   -0.0001353093298264258,  2.0706470713901056e-05,
+    -1.9521895441105457e-06, -2.0372806049770763e-07, 1.73175546935009e-07,    -5.76949512204554e-08,
+    1.3986878753830237e-08,  -2.6102031220892194e-09, 2.5828203642541514e-10,  7.154376478539155e-11,
+    -3.690214004213323e-11,  4.924951948248672e-12};
 
 #define KIND vectors
 #define WIDE 2

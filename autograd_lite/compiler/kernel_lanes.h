@@ -68,8 +68,7 @@ INLINE bool N(any)(M mask) {
     }
 BY_LIBRARY(sin) BY_LIBRARY(cos) BY_LIBRARY(tan) BY_LIBRARY(asin) BY_LIBRARY(acos) BY_LIBRARY(atan)
 BY_LIBRARY(sinh) BY_LIBRARY(cosh) BY_LIBRARY(sqrt) BY_LIBRARY(asinh) BY_LIBRARY(acosh) BY_LIBRARY(atanh)
-BY_LIBRARY(erf) BY_LIBRARY(exp2) BY_LIBRARY(log2) BY_LIBRARY(log10) BY_LIBRARY(cbrt) BY_LIBRARY(floor) BY_LIBRARY(ceil)
-BY_LIBRARY(rint)
+BY_LIBRARY(exp2) BY_LIBRARY(log2) BY_LIBRARY(log10) BY_LIBRARY(cbrt) BY_LIBRARY(floor) BY_LIBRARY(ceil) BY_LIBRARY(rint)
 
 #define BY_LIBRARY_OF_TWO(name, f)                                                                                     \
     INLINE V N(name)(V x, V y) {                                                                                       \
@@ -83,6 +82,7 @@ BY_LIBRARY_OF_TWO(floordiv, python_floordiv)
 
 #if LANES == 1
 BY_LIBRARY(fabs) BY_LIBRARY(exp) BY_LIBRARY(expm1) BY_LIBRARY(log) BY_LIBRARY(log1p) BY_LIBRARY(tanh)
+BY_LIBRARY(erf)
 
 INLINE V N(log1p_of_01)(V x) {
     return log1p(x);
@@ -151,6 +151,15 @@ INLINE V N(expm1)(V x) {
 INLINE V N(tanh)(V x) {
     V t = N(expm1_of_small)(-2 * N(fabs)(x));
     return (V)((M)N(fabs)(t / (2 + t)) | ((M)x & INT64_MIN));
+}
+
+/* |x| P(x^2) below 1, and 1 - exp(-Q(|x|)) from there on, with the sign of x. From 6 on it is 1. */
+INLINE V N(erf)(V x) {
+    V t = N(fabs)(x), square = t * t;
+    V small = t * N(polynomial)(ERF, 12, square);
+    V u = SELECT(t > 6, SPLAT(6.0), t) - 2;
+    V large = -N(expm1_of_small)(-N(polynomial)(LOG_ERFC, 18, u));
+    return (V)((M)SELECT(t < 1, small, large) | ((M)x & INT64_MIN));
 }
 
 /* For normal x: x = 2^k m with sqrt(1/2) <= m < sqrt(2), and log(m) = 2 atanh(s) with s = (m - 1) / (m + 1). */
@@ -290,56 +299,42 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_
     }
 }
 
-/* A pointer to an operand at `count` points from `first` on, `step` V apart: into memory where they have a constant
-   distance, else to a copy in `line`. A number that is the same at all points is stored in `one`, with step 0. */
-INLINE const V *N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
-                           V *line, V *one, ptrdiff_t *step) {
-    *step = x->step * WIDE;
-    if (x->flat && (!x->shared || LANES == 1))
-        return (const V *)(x->shared ? numbers->shared : numbers->rows) + (x->start + first * x->step) * WIDE;
+/* The numbers of an operand at successive points, `step` V apart. */
+typedef struct {
+    const V *first;
+    ptrdiff_t step;
+} N(Line);
+
+/* An operand at `count` points from `first` on: in memory where they have a constant distance, else a copy in `copied`.
+   A shared number that is the same at all points is copied once, with step 0. */
+INLINE N(Line) N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
+                          V *copied) {
+    if (x->flat && (!x->shared || LANES == 1)) {
+        const V *space = (const V *)(x->shared ? numbers->shared : numbers->rows);
+        return (N(Line)){space + (x->start + first * x->step) * WIDE, x->step * WIDE};
+    }
     if (x->flat && x->step == 0) {
         for (int w = 0; w < WIDE; w++)
-            one[w] = SPLAT(numbers->shared[x->start]);
-        return one;
+            copied[w] = SPLAT(numbers->shared[x->start]);
+        return (N(Line)){copied, 0};
     }
-    *step = WIDE;
-    N(copy)(x, numbers, I, first, count, line);
-    return line;
+    N(copy)(x, numbers, I, first, count, copied);
+    return (N(Line)){copied, WIDE};
 }
 
 /* --- Instructions ------------------------------------------------------------------------------------------------- */
 
-#define FORMULA(arity, ic, ix, iy, iz, formula)                                                                        \
-    do {                                                                                                               \
-        V c = pc[arity < 3 ? 0 : ic], x = px[ix], y = py[arity < 2 ? 0 : iy];                                          \
-        (void)c, (void)y;                                                                                              \
-        z[iz] = formula;                                                                                               \
-    } while (0)
-
-/* The routine of a POINTWISE instruction, one for each row of the table. */
+/* The routine of a POINTWISE instruction, one for each row of the table: from `points` times `wide` V of each operand.
+   An operand that the primitive lacks is read from another one's line, and not used. */
 #define FUNCTION(name, arity, formula)                                                                                 \
-    ROUTINE NOINLINE void N(do_##name)(const Instruction *q, const Numbers *numbers, V *dst) {                         \
-        ptrdiff_t sc = WIDE, sx, sy = WIDE;                                                                            \
-        V *line = (V *)numbers->lines;                                                                                 \
-        for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {                                                  \
-            ptrdiff_t count = q->width - first < CHUNK ? q->width - first : CHUNK;                                     \
-            const V *pc = line, *px, *py = line;                                                                       \
-            const Operand *operand = q->operands;                                                                      \
-            if (arity == 3)                                                                                            \
-                pc = N(in_line)(operand++, numbers, q->I, first, count, line, line, &sc);                              \
-            line += CHUNK * WIDE;                                                                                      \
-            px = N(in_line)(operand++, numbers, q->I, first, count, line, line, &sx);                                  \
-            line += CHUNK * WIDE;                                                                                      \
-            if (arity >= 2)                                                                                            \
-                py = N(in_line)(operand, numbers, q->I, first, count, line, line, &sy);                                \
-            line -= 2 * CHUNK * WIDE;                                                                                  \
-            V *z = dst + first * WIDE;                                                                                 \
-            const bool dense = sc == WIDE && sx == WIDE && sy == WIDE;                                                 \
-            const ptrdiff_t points = dense ? 1 : count, wide = dense ? count * WIDE : WIDE;                            \
-            for (ptrdiff_t p = 0; p < points; p++)                                                                     \
-                ONCE for (ptrdiff_t w = 0; w < wide; w++)                                                              \
-                    FORMULA(arity, p *sc + w, p *sx + w, p *sy + w, p *WIDE + w, formula);                             \
-        }                                                                                                              \
+    ROUTINE NOINLINE void N(do_##name)(const N(Line) *lines, ptrdiff_t points, ptrdiff_t wide, V *z) {                 \
+        const N(Line) cs = lines[0], xs = lines[arity == 3], ys = lines[arity - 1];                                    \
+        for (ptrdiff_t p = 0; p < points; p++)                                                                         \
+            ONCE for (ptrdiff_t w = 0; w < wide; w++) {                                                                \
+                V c = cs.first[p * cs.step + w], x = xs.first[p * xs.step + w], y = ys.first[p * ys.step + w];         \
+                (void)c, (void)y;                                                                                      \
+                z[p * WIDE + w] = formula;                                                                             \
+            }                                                                                                          \
     }
 #define ONE(name, formula) FUNCTION(name, 1, formula)
 #define TWO(name, formula) FUNCTION(name, 2, formula)
@@ -350,8 +345,23 @@ PRIMITIVES(ONE, TWO, THREE)
 #undef THREE
 
 #define DO(name, _) N(do_##name),
-static void (*const N(FUNCTIONS)[])(const Instruction *, const Numbers *, V *) = {PRIMITIVES(DO, DO, DO)};
+static void (*const N(FUNCTIONS)[])(const N(Line) *, ptrdiff_t, ptrdiff_t, V *) = {PRIMITIVES(DO, DO, DO)};
 #undef DO
+
+/* Run a POINTWISE instruction, CHUNK points at a time. */
+ROUTINE void N(pointwise)(const Instruction *q, const Numbers *numbers, V *dst) {
+    for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {
+        const ptrdiff_t count = q->width - first < CHUNK ? q->width - first : CHUNK;
+        bool dense = true;
+        N(Line) lines[3];
+        for (int a = 0; a < q->arity; a++) {
+            V *copied = (V *)numbers->lines + a * CHUNK * WIDE;
+            lines[a] = N(in_line)(q->operands + a, numbers, q->I, first, count, copied);
+            dense = dense && lines[a].step == WIDE;
+        }
+        N(FUNCTIONS)[q->opcode](lines, dense ? 1 : count, dense ? count * WIDE : WIDE, dst + first * WIDE);
+    }
+}
 
 /* The numbers of an operand for k = 0, 1, ...: at the addresses in a table, or at equal distances. */
 typedef struct {
@@ -603,12 +613,12 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
         return;
     }
     if (q->form == POINTWISE) {
-        N(FUNCTIONS)[q->opcode](q, numbers, dst);
+        N(pointwise)(q, numbers, dst);
         return;
     }
-    ptrdiff_t step;
-    V *starts = (V *)numbers->starts;
-    const V *init = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, starts, starts, &step);
+    const N(Line) starts = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, (V *)numbers->starts);
+    const V *init = starts.first;
+    const ptrdiff_t step = starts.step;
     if (q->form == MATRIX_PRODUCT) {
         if (ROWS > 1 || !numbers->kind->product_of_one(q, numbers, (const double *)init, step, (double *)dst))
             N(matrix_product)(q, numbers, init, step, dst);
@@ -653,11 +663,6 @@ static void run_tape(const Program *program, const Numbers *given, const Step *s
 #undef THREE
         ON(SUM3, STEP_SUM3) {
             *z++ = A + B + C;
-            step++;
-            NEXT;
-        }
-        ON(DOT1, STEP_DOT1) {
-            *z++ = A + B * C;
             step++;
             NEXT;
         }
@@ -807,11 +812,9 @@ ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live,
 /* Add the terms of any other total to its sums of each lane, in the first `live` rows. */
 ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int live, Workspace *workspace) {
     V *lanes = (V *)workspace->lanes + q->lanes_at;
-    V *copied = (V *)workspace->terms;
-    const V *terms = copied;
-    ptrdiff_t step = WIDE;
+    N(Line) terms = {(const V *)workspace->terms, WIDE};
     if (q->opcode == OP_detach)
-        terms = N(in_line)(q->operands, numbers, q->I, 0, q->width, copied, copied, &step);
+        terms = N(in_line)(q->operands, numbers, q->I, 0, q->width, (V *)workspace->terms);
     else
         N(execute)(q, numbers, (V *)workspace->terms);
     const ptrdiff_t width = q->width;
@@ -822,7 +825,7 @@ ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int liv
     memcpy(alive, row_is_alive, sizeof(alive));
     for (ptrdiff_t p = 0; p < width; p++)
         for (int w = 0; w < WIDE; w++)
-            lanes[p] += SELECT(alive[w], terms[p * step + w], SPLAT(0.0));
+            lanes[p] += SELECT(alive[w], terms.first[p * terms.step + w], SPLAT(0.0));
 }
 
 /* --- Blocks ------------------------------------------------------------------------------------------------------- */
@@ -920,6 +923,7 @@ static void run_once(const Program *program, double *shared, double *starts) {
 }
 #endif
 
+/* The other macros are the same for each kind. */
 #undef KIND
 #undef WIDE
 #undef LANES
@@ -928,23 +932,7 @@ static void run_once(const Program *program, double *shared, double *starts) {
 #undef FMA
 #undef SQRT
 #undef ANY
-#undef N
-#undef V
-#undef M
-#undef Bits
-#undef ROWS
-#undef TALL
 #undef SPLAT
 #undef SELECT
 #undef LANE
-#undef LIBRARY
-#undef BY_LIBRARY
-#undef ROUNDER
-#undef FUNCTION
-#undef FORMULA
-#undef TILE
 #undef EACH_LANE
-#undef EXCHANGE
-#undef FROM_LEFT
-#undef FROM_RIGHT
-#undef OUTER_TILE

@@ -27,7 +27,8 @@ from autograd_lite.primitives import PRIMITIVES
 Buffer: TypeAlias = Any  # an object with the buffer protocol
 _ZERO = array("d", [0.0])
 KINDS = tuple(_kernel.KINDS)  # the block kinds that this machine can run, largest last
-OPCODES = {PRIMITIVES[name]: opcode for name, opcode in _kernel.OPCODES.items()}
+OPCODES = {PRIMITIVES[name]: opcode for name, opcode in _kernel.OPCODES.items() if name in PRIMITIVES}
+MULADD = _kernel.OPCODES["muladd"]  # x + y * z
 POINTWISE, REDUCTION, MATRIX_PRODUCT, OUTER = range(4)  # the forms: see Form in kernel.c
 _NO_OPERAND = (-1, 0, 0, 0, 0)
 
@@ -76,6 +77,9 @@ def encode(program: Program) -> Encoded:
             opcode = OPCODES[p.dot] if form == OUTER else opcode
         else:
             form, transposed, shape, operands = POINTWISE, False, instruction.shape, instruction.operands
+        if form in (REDUCTION, MATRIX_PRODUCT) and shape[2] == 1 and 1 in shape[:2]:  # nothing to add up
+            form, transposed, shape, operands = POINTWISE, False, instruction.shape, instruction.operands
+            opcode = MULADD if instruction.op is p.dot else OPCODES[p.add]
         code.extend((opcode, form, transposed, *shape))
         for operand in operands:
             if isinstance(operand, Strided):
