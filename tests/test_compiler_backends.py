@@ -284,3 +284,16 @@ def test_the_program_runs_under_jax_jit() -> None:
     want = dict(zip(parameters, gradient, strict=True))
     assert same(float(sums[0]) / 5, number)
     assert all(same(float(g) / 5, want[p], 1.0) for p, g in zip(captured, sums[1:], strict=True))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_arrays_of_a_map_are_contiguous(backend: str) -> None:
+    np = pytest.importorskip("numpy")
+    X, y = np.arange(12.0).reshape(4, 3), np.arange(4.0)
+    found = jit(lambda x, y: {"a": [x[0] * y, x[1] + y], "b": (y * y, 5.0, "text")}, backend=backend).map(X, y)
+    assert found["a"].flags.c_contiguous
+    assert found["a"].tolist() == np.stack([X[:, 0] * y, X[:, 1] + y], axis=1).tolist()
+    assert found["b"][0].flags.c_contiguous
+    assert found["b"][0].tolist() == (y * y).tolist()
+    assert found["b"][1].tolist() == [5.0] * 4
+    assert found["b"][2] == "text"

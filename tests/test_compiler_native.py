@@ -624,7 +624,7 @@ def record(n: int, field: int) -> int:
     ("buffer", "index", "number"),
     [
         *[("layout", n, x) for n in range(7) for x in (-1, 0, 3, 2**31 - 1)],
-        *[("code", record(n, 0), x) for n in range(7) for x in (-1, len(PRIMITIVES), 2**31 - 1)],
+        *[("code", record(n, 0), x) for n in range(7) for x in (-1, len(native._kernel.OPCODES), 2**31 - 1)],
         *[("code", record(n, 1), x) for n in range(7) for x in (-1, 4, 2**31 - 1)],
         *[("code", record(n, 1), x) for n, x in enumerate([1, 3, 1, 0, 1, 0, 3])],  # a form of other operands
         *[("code", record(n, 2), x) for n in range(7) for x in (-1, 2, 2**31 - 1)],
