@@ -1,5 +1,7 @@
 """Neurons, layers and multi-layer perceptrons of Values, and how to train, save, load and draw them."""
 
+from typing import TYPE_CHECKING
+
 from nn import init
 from nn.callbacks import Callback, EarlyStopping, Training
 from nn.diagnosis import Diagnosis, Finding, diagnose
@@ -82,3 +84,18 @@ __all__ = [
     "predict",
     "save",
 ]
+
+if not TYPE_CHECKING:  # for a type checker, a name that is not here stays a mistake
+    _HERE = {
+        "ReLU": "autograd_lite.relu", "Tanh": "autograd_lite.tanh", "Sigmoid": "autograd_lite.sigmoid",
+        "GELU": "autograd_lite.gelu", "SiLU": "autograd_lite.silu", "Softmax": "autograd_lite.softmax",
+        "LeakyReLU": "autograd_lite.leaky_relu", "ELU": "autograd_lite.elu", "Softplus": "autograd_lite.softplus",
+        "MSELoss": "nn.mse", "L1Loss": "nn.mae", "HuberLoss": "nn.huber", "CrossEntropyLoss": "nn.cross_entropy",
+        "BCELoss": "nn.binary_cross_entropy", "BCEWithLogitsLoss": "nn.binary_cross_entropy_with_logits",
+        "SmoothL1Loss": "nn.huber", "Parameter": "autograd_lite.Value", "ModuleList": "a list of modules",
+    }  # fmt: skip
+
+    def __getattr__(name: str) -> object:
+        """An AttributeError, which for a name of torch.nn says what is here in its place."""
+        here = f": its place is taken by {_HERE[name]}" if name in _HERE else ""
+        raise AttributeError(f"module 'nn' has no attribute {name!r}{here}")

@@ -132,6 +132,10 @@ class Diagnosis:
         rows += [(f.problem, f.where, f.evidence, f.remedy) for f in self.findings]
         return Table(rows if self.findings else [*rows, ("nothing was found", "", "", "")])
 
+    def __repr__(self) -> str:
+        """As it is printed: a console shows the findings."""
+        return str(self)
+
     def __str__(self) -> str:
         lines = [f"{i}. {finding}" for i, finding in enumerate(self.findings, 1)] or ["Nothing was found."]
         return "\n".join([*([str(self.table), ""] if self.layers else []), *lines])

@@ -21,6 +21,7 @@ from nn.history import History
 from nn.layers import layers_of, name_of
 from nn.losses import binary_cross_entropy, binary_cross_entropy_with_logits, hinge
 from nn.module import Module, shape
+from nn.plotting import check_resolution
 from nn.prediction import Outputs
 from nn.serialization import write_atomically
 from nn.steps import mean_loss
@@ -61,6 +62,9 @@ class Recording(Callback):
         self.frames: list[Frame] = []
         self.training: Training | None = None
         self._limit, self._stride = frames, 1
+
+    def __repr__(self) -> str:
+        return f"Recording({len(self.frames)} frames)"
 
     def on_start(self, training: Training) -> None:
         """Keep the parameters as they are initialised."""
@@ -104,8 +108,8 @@ def film(source: Recording | History, path: str | Path, *, resolution: int = 48)
     the network computes, drawn with `resolution` points along each side. It has a slider, plays by itself, and needs no
     network. Parameters and gradients of the model are afterwards as they were.
 
-    A TypeError if `source` is something else, a ValueError if nothing was recorded or `path` is not that of an .html
-    file, an OSError if it cannot be written; the file is then as it was before.
+    A TypeError if `source` is something else, a ValueError if nothing was recorded, `path` is not that of an .html file
+    or `resolution` is less than 2, an OSError if it cannot be written; the file is then as it was before.
 
     >>> from tempfile import gettempdir
     >>> from nn.layers import MLP
@@ -119,6 +123,7 @@ def film(source: Recording | History, path: str | Path, *, resolution: int = 48)
     'line.html'
     """
     path = _html_path(path)
+    check_resolution("film", resolution)
     if isinstance(source, History):
         if source.recording is None:
             raise ValueError("film: this history has no recording: train with fit(..., callbacks=[nn.Recording()])")

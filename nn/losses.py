@@ -72,6 +72,9 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     1.3125
     """
 
+    if not delta > 0.0:
+        raise ValueError(f"huber takes a delta above 0, got {delta}")
+
     def one(p: Any, t: Any) -> Any:
         inside = ag.minimum(ag.abs(p - t), delta)
         return inside * (ag.abs(p - t) - 0.5 * inside)

@@ -28,7 +28,7 @@ def plot_decision_boundary(
     A model with one output is shown by its score, with a line where the score is `threshold` (use 1/2 for
     probabilities); a model with an output for each class is shown by the class with the largest output. `resolution` is
     the number of points along each side. It draws on `ax`, or on a new figure. A ValueError unless the rows of X have 2
-    numbers, an ImportError if matplotlib is not installed.
+    numbers and `resolution` is an int of at least 2, an ImportError if matplotlib is not installed.
 
     >>> import nn
     >>> model = nn.MLP(2, [4, 1], seed=0)
@@ -37,6 +37,7 @@ def plot_decision_boundary(
     'Decision boundary'
     """
     X, y = examples_of("plot_decision_boundary", X, y)
+    check_resolution("plot_decision_boundary", resolution)
     if len(X[0]) != 2:
         raise ValueError(f"plot_decision_boundary draws points of the plane, with 2 numbers in a row, got {len(X[0])}")
     ax = axes_for(ax, "plot_decision_boundary", size=(7.0, 5.6))
@@ -153,6 +154,12 @@ def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(-0.4, len(sizes) - 0.6), ylim=(-2.6, tall + 0.4), title="Weights: orange above 0, blue below")
     ax.axis("off")
     return ax
+
+
+def check_resolution(what: str, resolution: int) -> None:
+    """Raise a ValueError that names `what` unless `resolution` is an int of at least 2."""
+    if not isinstance(resolution, int) or resolution < 2:
+        raise ValueError(f"{what} takes a resolution of at least 2 points along each side, got {resolution!r}")
 
 
 def axes_for(ax: Axes | None, what: str, size: tuple[float, float]) -> Axes:

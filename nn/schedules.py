@@ -27,6 +27,18 @@ class Schedule(Callback):
         self.optimizer, self.base_lr = optimizer, optimizer.lr
         self.start(0)
 
+    def __repr__(self) -> str:
+        settings = {k: x for k, x in vars(self).items() if k not in ("optimizer", "base_lr", "last_epoch")}
+        listed = [f"{name}={x!r}" for name, x in {"base_lr": self.base_lr, **settings}.items()]
+        return f"{type(self).__name__}({', '.join(listed)}): lr={self.optimizer.lr:g} in epoch {self.last_epoch}"
+
+    def _check_epochs(self, name: str, count: int) -> None:
+        """Raise a TypeError or ValueError unless `count`, the setting `name`, is a number of epochs of at least 1."""
+        if not isinstance(count, int):
+            raise TypeError(f"{type(self).__name__} takes an int for {name}, got {count!r}")
+        if count < 1:
+            raise ValueError(f"{type(self).__name__} takes a {name} of at least 1 epoch, got {count}")
+
     def rate(self, epoch: int) -> float:
         """The learning rate in epoch number `epoch`, from 0."""
         raise NotImplementedError(f"{type(self).__name__} does not say which rate an epoch has: give it a rate(epoch)")
@@ -64,6 +76,7 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        self._check_epochs("step_size", step_size)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -96,6 +109,7 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        self._check_epochs("T_max", T_max)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
@@ -117,6 +131,7 @@ class LinearLR(Schedule):
     def __init__(
         self, optimizer: Optimizer, start_factor: float = 1.0 / 3.0, end_factor: float = 1.0, total_iters: int = 5
     ) -> None:
+        self._check_epochs("total_iters", total_iters)
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer)
 

@@ -47,6 +47,10 @@ class Table(str):
         table.rows, table.caption = tuple([tuple(row) for row in rows]), caption
         return table
 
+    def __repr__(self) -> str:
+        """The table itself, so that a console shows it as it is printed."""
+        return str(self)
+
     def _repr_html_(self) -> str:
         """The table in HTML, which notebooks show. Every cell is text: markup in it is not interpreted."""
         right = [_is_numeric(column) for column in zip(*self.rows, strict=True)]

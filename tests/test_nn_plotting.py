@@ -104,6 +104,17 @@ def test_a_history_is_one_line_in_a_console():
     assert repr(history) == "History(2 epochs, loss=0.2500)"
 
 
+def test_a_console_shows_tables_and_findings_as_they_are_printed():
+    model = nn.MLP(1, [2, 1], seed=0)
+    assert repr(model.summary()) == str(model.summary())
+    found = nn.diagnose(model, [-1.0, 1.0], [0.0, 1.0], nn.hinge)
+    assert repr(found) == str(found)
+    assert "labels that do not fit the loss" in repr(found)
+    optimizer = nn.SGD(model.parameters(), lr=0.5)
+    assert repr(nn.StepLR(optimizer, 3)) == "StepLR(base_lr=0.5, step_size=3, gamma=0.1): lr=0.5 in epoch 0"
+    assert repr(nn.Recording()) == "Recording(0 frames)"
+
+
 @pytest.mark.parametrize(
     "cell", ["</table><script>alert(1)</script>", "\x00\x1b[31m", "a\nb", "x" * 1_000_000, "\ud800"]
 )

@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 import nn
-from autograd_lite import tanh
+from autograd_lite import Value, tanh
 
 X = [[0.1 * i, math.sin(i)] for i in range(24)]
 Y = [1.0 if x - y > 1 else -1.0 for x, y in X]
@@ -500,3 +500,32 @@ def test_callbacks_that_make_no_sense():
         nn.EarlyStopping(1.5)
     with pytest.raises(TypeError, match="StepLR takes an optimizer, got float"):
         nn.StepLR(0.1, 5)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda o: nn.StepLR(o, 0), ValueError, "StepLR takes a step_size of at least 1 epoch, got 0"),
+        (lambda o: nn.StepLR(o, 2.5), TypeError, "StepLR takes an int for step_size, got 2.5"),
+        (lambda o: nn.CosineAnnealingLR(o, T_max=0), ValueError, "CosineAnnealingLR takes a T_max of at least 1 epoch"),
+        (lambda o: nn.LinearLR(o, total_iters=-1), ValueError, "LinearLR takes a total_iters of at least 1 epoch"),
+        (lambda o: nn.huber(1.0, 2.0, delta=0.0), ValueError, "huber takes a delta above 0, got 0.0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(make, error, message):
+    optimizer = nn.SGD([Value(1.0)], lr=0.5)
+    with pytest.raises(error, match=message):
+        make(optimizer)
+    assert optimizer.lr == 0.5
+
+
+def test_names_of_pytorch_say_what_is_here_in_their_place():
+    with pytest.raises(
+        AttributeError, match=r"module 'nn' has no attribute 'ReLU': its place is taken by autograd_lite.relu"
+    ):
+        nn.ReLU  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'MSELoss': its place is taken by nn.mse"):
+        nn.MSELoss()
+    with pytest.raises(AttributeError, match=r"module 'nn' has no attribute 'Dropout'$"):
+        nn.Dropout  # noqa: B018
+    assert not hasattr(nn, "ReLU")
