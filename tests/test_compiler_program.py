@@ -117,6 +117,11 @@ def test_what_all_rows_share_is_computed_once() -> None:
         (lambda x: x - x, 1),
         (lambda x: (x.exp() * x) + (x * x.exp()), 3),
         (lambda x: x**2, 1),
+        (lambda x: -(3.0 * x), 1),
+        (lambda x: -(0.0 * x), 1),
+        (lambda x: ag.dot([3.0, 3.0], [x, x]), 1),
+        (lambda x: ag.dot([1e308, 1e308], [x, x]), 1),  # not inf * x, which is nan at 0
+        (lambda x: ag.dot([-0.0, 0.0], [x, x]), 1),  # not -0.0 * x
     ],
 )
 def test_identities_that_hold_for_every_number(f: Any, instructions: int) -> None:

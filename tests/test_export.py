@@ -325,7 +325,7 @@ double energy(double position, double velocity) {
 
 /* The value of energy, and the derivatives by each argument. */
 double energy_gradient(double position, double velocity, double *d_position, double *d_velocity) {
-    *d_position = 0.5 * position + 0.5 * position;
+    *d_position = position;
     *d_velocity = damping * velocity + damping * velocity;
     return 0.5 * (position * position) + damping * (velocity * velocity);
 }

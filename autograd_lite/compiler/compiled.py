@@ -344,7 +344,7 @@ class Compiled(Graph):
 
         It returns NotImplemented for arguments of another structure than `args`. None if there is no such way.
         """
-        if self.captured or self.sparse is not None or not _is_template(self._result):
+        if self.captured or not _is_template(self._result):
             return None
         arguments = tree_map(lambda leaf: float if is_number(leaf) else leaf, args)
         results = tree_map(lambda leaf: float if isinstance(leaf, Value) else leaf, self._result)
@@ -355,8 +355,19 @@ class Compiled(Graph):
                     self.forward_program, arguments, results, array_type, self._finish
                 )
                 self.backend = backend.name
-                return entry
+                return entry if self.sparse is None or entry is None else self._sparse_entry(entry)
         return None
+
+    def _sparse_entry(self, entry: Callable[[tuple[Any, ...]], Any]) -> Callable[[tuple[Any, ...]], Any]:
+        """The fast way to a SciPy array, from the fast way `entry` to its entries."""
+        sparse = self.sparse
+        assert sparse is not None
+
+        def matrix(args: tuple[Any, ...]) -> Any:
+            found = entry(args)
+            return found if found is NotImplemented else sparse.to_scipy(found)
+
+        return matrix
 
     def _finish(self, raw: bytearray) -> Any:
         """What the function returns for arguments with arrays, from the memory of its results."""

@@ -72,6 +72,8 @@ def _pow_const(x: Any, n: Any) -> Simpler:
 
 
 def _neg(x: Any) -> Simpler:
+    if x.op is p.mul and type(x.args[0]) is float:
+        return p.mul, (-x.args[0], x.args[1])
     return x.args[0] if x.op is p.neg else None
 
 

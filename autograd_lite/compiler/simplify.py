@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
@@ -102,10 +103,11 @@ def _sum_of_products(trace: Trace, terms: list[Term]) -> Operand:
     """The operand for the sum of `terms`, normalised."""
     shared: list[Term] = []
     rows: list[Term] = []
-    for term in terms:
+    for term in _merged(terms):
         (rows if _row(term[0]) or _row(term[1]) else shared).append(term)
     if rows and shared:
-        terms = [(_sum_of_products(trace, shared), None), *rows]
+        rows.insert(0, (_sum_of_products(trace, shared), None))
+    terms = rows or shared
     plain: list[Operand] = []
     pairs: dict[tuple[bool, bool], list[Term]] = {}  # by whether the factors are in rows
     for x, y in terms:
@@ -123,6 +125,27 @@ def _sum_of_products(trace: Trace, terms: list[Term]) -> Operand:
         xs, ys = zip(*pairs[kind], strict=True)
         z = trace.make(p.dot, (1.0, *xs, z, *ys))
     return z
+
+
+def _merged(terms: list[Term]) -> list[Term]:
+    """`terms` with (c + c) * x in place of c * x + c * x, which the derivative of a square gives.
+
+    Not where c is 0, whose sign would be lost, nor where the new constant overflows.
+    """
+    merged: list[Term] = []
+    places: dict[Term, int] = {}
+    for term in terms:
+        x, y = term
+        if y is None or (type(x) is not float and type(y) is not float):
+            merged.append(term)
+            continue
+        c, x = (x, y) if type(x) is float else (y, x)
+        n = places.setdefault((c, x), len(merged))
+        if n < len(merged) and c and isfinite(total := merged[n][0] + c):
+            merged[n] = total, x
+        else:
+            merged.append((c, x))
+    return merged
 
 
 def _row(x: Any) -> bool:
