@@ -232,6 +232,17 @@ def test_a_click_on_a_box_picks_its_value_and_a_second_click_drops_it(show):
     assert page.locator("#picked h2").count() == 0
 
 
+def test_what_a_click_tells_is_in_sight_below_the_rows_of_a_wide_neuron(show):
+    neuron = nn.Neuron(30, seed=1)
+    KEPT.append(neuron)
+    page = show(neuron([Value(0.1 * i) for i in range(30)]))
+    page.keyboard.press("End")
+    assert len(items(page)) == 61
+    page.locator("g.box").last.click()
+    top = page.evaluate("the('picked').getBoundingClientRect().top")
+    assert 0 < top < 800
+
+
 def test_shift_and_an_arrow_go_to_the_next_box(show):
     page = show(network()[0])
     seen = []
