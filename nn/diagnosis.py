@@ -28,7 +28,7 @@ from nn.losses import (
 from nn.module import as_list, numbers
 from nn.optim import AdamW, Optimizer
 from nn.plotting import BLUE, INK, ORANGE, axes_for
-from nn.prediction import Model
+from nn.prediction import Model, check_callable
 from nn.steps import Stepper
 from nn.tables import Table
 
@@ -202,6 +202,9 @@ def diagnose(
     >>> print(diagnose(model, [-1.0, 1.0], [0.0, 1.0], hinge).findings[0])
     labels that do not fit the loss (y): hinge takes targets of -1 or 1, got 0.0. Make them 2 * label - 1
     """
+    check_callable("diagnose", model=model, loss=loss)
+    if not isinstance(optimizer, Optimizer | None):
+        raise TypeError(f"diagnose takes an optimizer, such as nn.Adam(model.parameters()), got {optimizer!r:.60}")
     X, y = examples_of("diagnose", X, y)
     chosen = (
         [round(i * (len(X) - 1) / (min(len(X), ROWS) - 1)) for i in range(min(len(X), ROWS))] if len(X) > 1 else [0]

@@ -17,6 +17,14 @@ Model: TypeAlias = Callable[[Any], Any]
 Metric: TypeAlias = Callable[[Any, Any], float]  # (prediction, target), of plain numbers
 
 
+def check_callable(what: str, **things: Any) -> None:
+    """Raise a TypeError that names `what` and the first of `things`, a model, a loss, that cannot be called."""
+    examples = {"model": "nn.MLP(2, [8, 1])", "loss": "nn.mse"}
+    for name, thing in things.items():
+        if not callable(thing):
+            raise TypeError(f"{what} takes a {name} that can be called, such as {examples[name]}, got {thing!r:.60}")
+
+
 def predict(model: Model, X: Any, *, jit: bool = True) -> list[Any]:
     """The outputs of `model` for the rows of X: a number for each row, or a list of numbers.
 
@@ -27,6 +35,7 @@ def predict(model: Model, X: Any, *, jit: bool = True) -> list[Any]:
     >>> predict(lambda x: 2.0 * x[0] + x[1], [[1.0, 2.0], [3.0, 4.0]])
     [4.0, 10.0]
     """
+    check_callable("predict", model=model)
     X = rows_of("predict", "X", X)
     return Outputs("predict", model, jit)(X)
 
@@ -42,6 +51,7 @@ def evaluate(
     >>> evaluate(lambda x: 2.0 * x, [1.0, -2.0], [3.0, -4.0], mse, [accuracy])
     {'loss': 0.5, 'accuracy': 1.0}
     """
+    check_callable("evaluate", model=model, **({} if loss is None else {"loss": loss}))
     X, y = examples_of("evaluate", X, y)
     return means(Outputs("evaluate", model, jit), X, y, loss, metrics)
 

@@ -16,7 +16,7 @@ from nn.history import History, progress
 from nn.losses import Loss
 from nn.module import Module, all_finite
 from nn.optim import Optimizer, clip_grad_norm_, clip_grad_value_
-from nn.prediction import Metric, Model, Outputs, means
+from nn.prediction import Metric, Model, Outputs, check_callable, means
 from nn.schedules import Schedule
 from nn.steps import Clip, Stepper
 
@@ -99,6 +99,7 @@ def fit(
     >>> [round(p.data, 3) for p in model.parameters()]
     [2.0, 1.0]
     """
+    check_callable("fit", model=model, loss=loss)
     X, y = examples_of("fit", X, y)
     X_val, y_val = examples_of("fit: validation", *validation_data) if validation_data else ([], [])
     if not X_val and validation_split:

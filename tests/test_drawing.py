@@ -567,6 +567,7 @@ def test_examples_in_docstrings_are_true(module):
     [
         ((), "takes one or more Values, got none"),
         ((3.0,), "takes one or more Values, got float '3.0'"),
+        ((exp,), "takes one or more Values, got .*: call it, and give NAME the result"),
         (("y",), "takes one or more Values, got str 'y'"),
         (([1, 2],), r"got list '\[1, 2\]': unpack it, NAME\(\*values\)"),
     ],

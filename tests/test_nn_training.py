@@ -519,6 +519,29 @@ def test_settings_that_make_no_sense_are_named(make, error, message):
     assert optimizer.lr == 0.5
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda m, o: nn.fit(m, [1.0], [1.0], "mse", o),
+            r"fit takes a loss that can be called, such as nn.mse, got 'mse'",
+        ),
+        (lambda m, o: nn.fit(3, [1.0], [1.0], nn.mse, o), r"fit takes a model that can be called, such as .*, got 3"),
+        (lambda m, o: nn.evaluate(m, [1.0], [1.0], "mse"), "evaluate takes a loss that can be called"),
+        (lambda m, o: nn.predict(None, [1.0]), "predict takes a model that can be called"),
+        (lambda m, o: nn.diagnose(m, [1.0], [1.0], "mse"), "diagnose takes a loss that can be called"),
+        (
+            lambda m, o: nn.diagnose(m, [1.0], [1.0], nn.mse, "sgd"),
+            "diagnose takes an optimizer, such as .*, got 'sgd'",
+        ),
+    ],
+)
+def test_what_cannot_be_called_is_named(call, message):
+    model = nn.MLP(1, [1], seed=0)
+    with pytest.raises(TypeError, match=message):
+        call(model, nn.SGD(model.parameters()))
+
+
 def test_names_of_pytorch_say_what_is_here_in_their_place():
     with pytest.raises(
         AttributeError, match=r"module 'nn' has no attribute 'ReLU': its place is taken by autograd_lite.relu"

@@ -53,6 +53,8 @@ def nodes_of(what: str, roots: Sequence[Any], max_nodes: float = math.inf, sever
             given = f"{type(root).__name__} {str(root)[:40]!r}" if roots else "none"
             hint = f"unpack it, {what}(*values)" if several else "choose one of them"
             hint = f": {hint}" if isinstance(root, list | tuple) else ""
+            if callable(root):
+                hint = f": call it, and give {what} the result"
             raise TypeError(f"{what} takes {'one or more Values' if several else 'one Value'}, got {given}{hint}")
     nodes = topological_order(*roots)
     if len(nodes) > max_nodes:

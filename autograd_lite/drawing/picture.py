@@ -44,6 +44,10 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         return picture.decode(encoding) if encoding else picture
 
     def _rendered(self, format: str, options: dict[str, Any]) -> bytes:  # noqa: A002
+        try:
+            graphviz.parameters.verify_format(format)
+        except ValueError:
+            raise ValueError(f"unknown format: {format!r}; take svg, png, pdf or dot") from None
         if shutil.which("dot"):
             picture: bytes = super().pipe(format=format, **options)
             return picture
@@ -55,7 +59,6 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
                 "to_html needs none"
             ) from error
         engine = options.get("engine") or self.engine
-        graphviz.parameters.verify_format(format)
         graphviz.parameters.verify_engine(engine)
         graph = AGraph(string=self.source)
         try:
