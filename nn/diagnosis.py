@@ -218,7 +218,7 @@ def diagnose(
     findings += network
     if optimizer is not None:
         look.add_updates(optimizer)
-        findings += _decay(look, optimizer)
+        findings += [] if network else _decay(look, optimizer)  # gradients that vanish are outweighed by any decay
         slow = network or any(f.problem == "large targets" for f in findings)  # at any rate
         rates = list(_rates(model, X, y, loss, optimizer, jit))
         findings += [f for f in rates if not slow or f.problem != "learning rate too low"]
@@ -470,7 +470,7 @@ def _layers(look: _Look) -> Iterator[Finding]:
     sizes = [rms(layer.deltas) for layer in look.layers]
     if len(sizes) > 1 and not blocked and sizes[-1] > 0.0 and math.isfinite(sizes[0]):
         ratio, first, last = sizes[0] / sizes[-1], look.layers[0].name, look.layers[-1].name
-        evidence = f"from layer {last} back to layer {first} it changes from {sizes[-1]:.1e} to {sizes[0]:.1e}"
+        evidence = f"from {last} back to {first} it changes from {sizes[-1]:.1e} to {sizes[0]:.1e}"
         if ratio < 1e-3:
             remedy = "Take relu or gelu in place of sigmoids, init.kaiming_uniform(), or fewer layers"
             yield Finding("vanishing gradients", first, evidence, remedy)

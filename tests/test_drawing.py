@@ -298,6 +298,16 @@ def test_many_long_rows_are_too_much_to_read_and_are_collapsed(in_process):
     del model
 
 
+def test_only_the_border_of_a_box_that_is_off_is_dashed(in_process):
+    model, _ = model_and_loss(4, (8, 1))
+    for neuron in model.layers[0].neurons[::2]:
+        neuron.b.data = -50.0
+    loss = mean([nn.hinge(model([0.3, 0.1 * i]), 1.0) for i in range(4)])
+    loss.backward()
+    assert "stroke-dasharray" not in draw(loss, detail="value").pipe("svg", encoding="utf-8")
+    assert draw(loss, detail="neuron").pipe("svg", encoding="utf-8").count("stroke-dasharray") >= 4
+
+
 def test_a_range_in_a_row_is_one_text():
     model, loss = model_and_loss(3, (1,))
     source = draw(loss, detail="value").source

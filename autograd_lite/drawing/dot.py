@@ -176,6 +176,7 @@ class _Nodes:
         """A box as a cell of a column."""
         box, name = self.view.boxes[key], self.names[key]
         fill, line, style = _look(box)
+        style = "" if box.rows or box.sign else style  # Graphviz dashes the rules of the next box, too
         border = (
             f'BORDER="{2 if box.is_center else 1}" COLOR="{line}" BGCOLOR="{fill}" STYLE="rounded,{style or "solid"}"'
         )
