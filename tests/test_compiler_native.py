@@ -27,7 +27,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autograd_lite import primitives as p
-from autograd_lite.compiler.program import REDUCTIONS, Indexed, Instruction, Program, Strided
+from autograd_lite.compiler.program import Indexed, Instruction, Program, Strided
 from autograd_lite.primitives import PRIMITIVES, Primitive
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ def interpret(
 def run_one(instruction: Instruction, numbers: list[float]) -> list[float]:
     compute, K = instruction.op.compute, instruction.shape[2]
     columns = [[numbers[a] for a in instruction.addresses(n)] for n in range(len(instruction.operands))]
-    if instruction.op not in REDUCTIONS:
+    if not instruction.op.factors:
         return [compute(*xs) for xs in zip(*columns, strict=True)]
     init, *reduced = columns
     terms = [p.mul.compute(*xs) for xs in zip(*reduced, strict=True)] if len(reduced) == 2 else reduced[0]
@@ -116,7 +116,7 @@ FEW = [0.0, 5e-324, 1e-200, 0.5, 1.0, 2.0, 3.0, 37.5, 1e5, 1e200, inf]
 FEW += [-x for x in FEW] + [nan]
 EXPONENTS = [0.0, 1.0, 2.0, 3.0, 4.0, 7.0, 32.0, 33.0, 0.5, 1.5, 2.5, 0.25, 1 / 3, 400.0, 1e9, inf]
 EXPONENTS += [-x for x in EXPONENTS] + [nan]
-TABLE = [op for name, op in PRIMITIVES.items() if name in native._kernel.OPCODES and op not in REDUCTIONS]
+TABLE = [op for name, op in PRIMITIVES.items() if name in native._kernel.OPCODES and not op.factors]
 
 
 @cache
@@ -194,7 +194,7 @@ def test_the_table_in_ragged_blocks(op: Primitive, kind: str) -> None:
 
 # Arithmetic on small integers is exact: the order of a sum does not matter, and every bit is compared.
 EXACT = {op: op.arity for op in (p.add, p.sub, p.mul, p.neg, p.relu, p.step, p.sign, p.abs_, p.detach)}
-EXACT |= {p.maximum: 2, p.minimum: 2, p.share: 2, p.where: 3, p.sum_: 2, p.dot: 3}
+EXACT |= {op: op.arity or 1 + op.factors for op in (p.maximum, p.minimum, p.share, p.where, p.sum_, p.dot)}
 LENGTHS = st.one_of(st.integers(1, 4), st.sampled_from([5, 7, 8, 9, 12, 16, 17, 20]))
 HOSTILE = [inf, -inf, nan, -0.0]
 
@@ -235,7 +235,7 @@ def programs(draw: st.DrawFn) -> Program:
             rows = size
         for _ in range(draw(st.integers(0, (2, 5, 4)[stage]))):
             op = draw(st.sampled_from(list(EXACT)))
-            reduces = op in REDUCTIONS
+            reduces = op.factors
             shape = (draw(LENGTHS), draw(LENGTHS), draw(LENGTHS) if reduces else 1)
             end = rows if stage == 2 else size
             operands = []

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from autograd_lite import primitives as p
 from autograd_lite.compiler.errors import CompileError
 from autograd_lite.primitives import Primitive
 
@@ -43,7 +42,7 @@ Operand: TypeAlias = Strided | Indexed
 class Instruction(NamedTuple):
     """`op` at every point of a loop nest J x I, its results at the addresses `dst + j * I + i`.
 
-    `sum` and `dot` reduce over k < K and take a first operand to start from:
+    `sum` and `dot`, whose terms have `op.factors` factors, reduce over k < K and take a first operand to start from:
 
         sum(init, x):      z[j, i] = init[j, i] + x[j, i, 0] + ... + x[j, i, K-1]
         dot(init, x, y):   z[j, i] = init[j, i] + x[j, i, 0] * y[j, i, 0] + ... + x[j, i, K-1] * y[j, i, K-1]
@@ -65,7 +64,7 @@ class Instruction(NamedTuple):
     def points(self, n: int) -> Shape:
         """The loop nest of operand `n`."""
         J, I, K = self.shape  # noqa: E741
-        return (J, I, K if n and self.op in REDUCTIONS else 1)
+        return (J, I, K if n and self.op.factors else 1)
 
     def addresses(self, n: int) -> Iterator[int]:
         """The addresses of operand `n`, in the order of the loop nest."""
@@ -75,9 +74,6 @@ class Instruction(NamedTuple):
         start, outer, inner, depth = operand
         J, I, K = self.points(n)  # noqa: E741
         return (start + j * outer + i * inner + k * depth for j in range(J) for i in range(I) for k in range(K))
-
-
-REDUCTIONS = {p.sum_: 2, p.dot: 3}  # with the number of operands of their instructions
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
-from autograd_lite.compiler.program import REDUCTIONS, Indexed, Instruction, Operand, Program, Shape, Strided
+from autograd_lite.compiler.program import Indexed, Instruction, Operand, Program, Shape, Strided
 from autograd_lite.compiler.trace import Symbol, TraceError
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
@@ -82,7 +82,11 @@ def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) ->
     levels: dict[Any, int] = {}
     for node in order:
         op, args = node.op, node.args
-        level = levels[node] = 1 + max([levels[x] for x in args if type(x) is not float], default=-1)
+        level = 0
+        for x in args:
+            if type(x) is not float and levels[x] >= level:
+                level = levels[x] + 1
+        levels[node] = level
         if op is not None:
             # In a reduction all terms are of one kind: the first term and the initial value represent them.
             kinds = (args[len(args) // 2], args[1], args[-1]) if op is p.dot else args[:2] if op is p.sum_ else args
@@ -127,7 +131,7 @@ class _Layout:
         if len(group) == 1 and len(args) < 2 * LONG:
             self.emit_one(_key(x), op, args, stage)
             return
-        if op not in REDUCTIONS:
+        if not op.factors:
             self.emit_sorted(op, len(args), 1, 0, [(self.point(args), _key(x)) for x, _, args in group], stage)
             return
         alike: dict[Any, list[tuple[Any, int, list[list[Point]]]]] = {}
@@ -137,7 +141,7 @@ class _Layout:
             segments = _segments(sorted(map(self.point, pairs)))
             shape = tuple([(len(terms), _step(terms)) for terms in segments])
             alike.setdefault(shape, []).append((x, self.addresses[_key(args[half])], segments))
-        arity = REDUCTIONS[op]
+        arity = 1 + op.factors
         for shape, members in alike.items():
             starts = [start << BITS * (arity - 1) for _, start, _ in members]
             for n, (length, step) in enumerate(shape):
@@ -162,7 +166,7 @@ class _Layout:
         """
         addresses = self.addresses
         places = [addresses[repr(x) if type(x) is float else x] for x in args]
-        if op not in REDUCTIONS:
+        if not op.factors:
             self.append(op, (1, 1, 1), tuple([Strided(place) for place in places]), [name], stage)
             return
         if op is p.dot:
@@ -237,7 +241,7 @@ class _Layout:
         count, length = len(reads), len(reads[0])
         columns = zip(*[_unpack(point, arity) for points in reads for point in points], strict=True)
         operands = [
-            _fit(column[::length], count, 1) if op in REDUCTIONS and n == 0 else _fit(column, count, length)
+            _fit(column[::length], count, 1) if op.factors and n == 0 else _fit(column, count, length)
             for n, column in enumerate(columns)
         ]
         self.append(op, (1, count, length), tuple(operands), names, stage)

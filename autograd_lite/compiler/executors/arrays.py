@@ -20,7 +20,7 @@ import numpy as np
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.pipeline import LoopPlan
-from autograd_lite.compiler.program import REDUCTIONS, Instruction, Program, Shape, Strided, UnknownPrimitiveError
+from autograd_lite.compiler.program import Instruction, Program, Shape, Strided, UnknownPrimitiveError
 from autograd_lite.primitives import Primitive
 
 Array: TypeAlias = Any  # of the array module in use
@@ -259,7 +259,7 @@ class _Writer:
         if all(x.nest[:2] in ((J, I), (1, 1)) for x in found):
             instruction = instruction._replace(shape=(1, J * I, K))
             found = [x._replace(nest=(1, x.nest[0] * x.nest[1], x.nest[2])) for x in found]
-        init = found.pop(0) if instruction.op in REDUCTIONS else None
+        init = found.pop(0) if instruction.op.factors else None
         nothing = init and {repr(self.program.constants[n : n + 1]) for n in init.at} == {"(-0.0,)"}
         return instruction, found, None if nothing else init
 

@@ -13,7 +13,6 @@ from autograd_lite.compiler import _kernel
 from autograd_lite.compiler.executors import straightline
 from autograd_lite.compiler.pipeline import LoopPlan
 from autograd_lite.compiler.program import (
-    REDUCTIONS,
     Indexed,
     Instruction,
     Operand,
@@ -63,16 +62,18 @@ def encode(program: Program) -> Encoded:
 
     An UnknownPrimitiveError names an op that the kernel lacks.
     """
-    code, tables = array("i"), array("i")
+    code: list[int] = []
+    tables = array("i")
     places = array("i")  # of each address of the total region
     size = 0  # of the workspace's sums
     operands: tuple[Operand | None, ...]
+    first_total = len(program.once) + len(program.each)
     for number, instruction in enumerate(program.instructions):
         opcode = OPCODES.get(instruction.op)
         if opcode is None or len(instruction.operands) > 3:
             raise UnknownPrimitiveError("the kernel", instruction.op.name)
-        total = number >= len(program.once) + len(program.each)
-        if instruction.op in REDUCTIONS or (total and instruction.op is p.mul):
+        total = number >= first_total
+        if instruction.op.factors or (total and instruction.op is p.mul):
             form, transposed, shape, operands = _arrange(program, instruction, total)
             opcode = OPCODES[p.dot] if form == OUTER else opcode
         else:
@@ -80,16 +81,16 @@ def encode(program: Program) -> Encoded:
         if form in (REDUCTION, MATRIX_PRODUCT) and shape[2] == 1 and 1 in shape[:2]:  # nothing to add up
             form, transposed, shape, operands = POINTWISE, False, instruction.shape, instruction.operands
             opcode = MULADD if instruction.op is p.dot else OPCODES[p.add]
-        code.extend((opcode, form, transposed, *shape))
+        code += (opcode, form, transposed, *shape)
         for operand in operands:
             if isinstance(operand, Strided):
-                code.extend((-1, *operand))
+                code += (-1, *operand)
             elif operand is None:
-                code.extend(_NO_OPERAND)
+                code += _NO_OPERAND
             else:
-                code.extend((len(tables), 0, 0, 0, 0))
+                code += (len(tables), 0, 0, 0, 0)
                 tables.extend(operand.addresses)
-        code.extend(_NO_OPERAND * (3 - len(operands)))
+        code += _NO_OPERAND * (3 - len(operands))
         if total and form == OUTER:
             J, I, _ = shape  # noqa: E741
             pitch = _in_eights(I)
@@ -103,7 +104,7 @@ def encode(program: Program) -> Encoded:
     counts = [len(instructions) for instructions in (program.once, program.each, program.total)]
     layout = array("i", [len(program.constants), program.captured, program.inputs, *counts, program.size])
     sums = _runs([places[address - program.rows] for address in program.sums])
-    return Encoded(layout, code, tables, program.results, sums, array("d", program.constants))
+    return Encoded(layout, array("i", code), tables, program.results, sums, array("d", program.constants))
 
 
 def _arrange(

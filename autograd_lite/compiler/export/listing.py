@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from autograd_lite import primitives as p
-from autograd_lite.compiler.program import REDUCTIONS, Indexed, Instruction, Program
+from autograd_lite.compiler.program import Indexed, Instruction, Program
 from autograd_lite.primitives import Primitive
 
 STRAIGHT = 60  # operations and terms up to which a program is written as straight lines
@@ -257,7 +257,7 @@ def _numbers(instruction: Instruction) -> Iterator[tuple[int, list[int]]]:
     columns = [list(instruction.addresses(n)) for n in range(len(instruction.operands))]
     length = instruction.shape[2]
     for n in range(instruction.width):
-        if instruction.op in REDUCTIONS:
+        if instruction.op.factors:
             factors = zip(*[column[n * length : (n + 1) * length] for column in columns[1:]], strict=True)
             yield instruction.dst + n, [columns[0][n], *[a for pair in factors for a in pair]]
         else:
@@ -268,7 +268,7 @@ def _expression(op: Primitive, args: list[Expression]) -> Expression:
     """`op` on `args`, which `_numbers` gave: a reduction as a sum of products."""
     if op is p.detach:
         return args[0]
-    if op not in REDUCTIONS:
+    if not op.factors:
         return Call(op, tuple(args))
     start, rest = args[0], args[1:]
     parts: list[Expression] = list(rest)
@@ -423,7 +423,7 @@ class _Loops:
         segment = self.segment(instruction.dst, instruction.dst + instruction.width - 1)
         assert segment is not None
         target = Item("t", _index(instruction.dst - segment.start, (I, 1, 0), (J, I, 1)))
-        if op in REDUCTIONS and K > 1:
+        if op.factors and K > 1:
             term = _product(*args[1:]) if op is p.dot else args[1]
             z = f"z{instruction.dst}"  # a name of its own, as it may stand outside of any loop
             body: tuple[Statement, ...] = (

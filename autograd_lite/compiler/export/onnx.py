@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from autograd_lite import primitives as p
 from autograd_lite.compiler.export.listing import identifier
 from autograd_lite.compiler.export.traced import Exported
-from autograd_lite.compiler.program import REDUCTIONS, Indexed, Instruction
+from autograd_lite.compiler.program import Indexed, Instruction
 from autograd_lite.primitives import Primitive
 
 Tensor: TypeAlias = str  # the name of a tensor of shape (rows, width), or (1, width) where all rows share it
@@ -178,7 +178,7 @@ class _Writer:
         """What an instruction computes, as (rows, width)."""
         op, (J, I, K) = instruction.op, instruction.shape  # noqa: E741
         addresses = [list(instruction.addresses(n)) for n in range(len(instruction.operands))]
-        if op not in REDUCTIONS:
+        if not op.factors:
             args = [self.read(self.one_if_equal(x)) for x in addresses]
             return self.in_width(self.apply(op, args), addresses, instruction.width)
         init = addresses.pop(0)
