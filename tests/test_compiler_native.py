@@ -779,3 +779,24 @@ def test_installation_without_a_compiler(tmp_path: Path) -> None:
     )  # fmt: skip
     assert used.stdout.startswith("9.0"), used.stderr
     assert used.stdout.split()[1] != "native"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sines_of_any_size(kind: str) -> None:
+    """Also near multiples of pi / 2, where most digits cancel, and above 16,384, where the library computes them."""
+    near = [k * math.pi / 2 for k in range(-10_430, 10_430, 7)]
+    xs = [
+        *near,
+        *[math.nextafter(x, 0.0) for x in near],
+        *[x + 0.7 for x in near],
+        *[10.0**-k for k in range(1, 320, 9)],
+    ]
+    xs += [0.0, -0.0, 5e-324, -5e-324, 16384.0, 16385.0, -1e22, 1e300, math.inf, -math.inf, math.nan]
+    sine, cosine = [Instruction(op, dst, (1, 1, 1), (Strided(0),)) for op, dst in ((p.sin, 1), (p.cos, 2))]
+    program = Program((), 0, 1, (), (sine, cosine), (), array("i", [1, 2]), array("i"))
+    found, _ = native.executor(program, kind=kind)(len(xs), array("d", xs), array("d"))
+    for x, s, c in zip(xs, found[::2], found[1::2], strict=True):
+        for got, f in ((s, p.sin), (c, p.cos)):
+            expected = f.compute(x)
+            assert got == pytest.approx(expected, rel=4e-16, abs=0.0, nan_ok=True), (x, f.name)
+            assert math.copysign(1.0, got) == math.copysign(1.0, expected) or got != got

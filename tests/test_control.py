@@ -531,3 +531,29 @@ def test_export_refuses_a_loop(tmp_path: Any) -> None:
     with pytest.raises(ValueError, match="export: Python has no primitive 'fori_loop'"):
         f.export(tmp_path / "loop.py")
     assert not list(tmp_path.iterdir())
+
+
+def test_reverse_mode_reads_the_sines_of_the_forward_loop() -> None:
+    f = jit(grad(lambda x: fori_loop(0, 9, lambda i, s: al.sin(s * x) * s + x, x)), backend="python")
+    f(0.3)
+    bodies = [stage.plan.body.instructions for stage in f.program.stages]
+    names = [{i.op.name for i in body} & {"sin", "cos"} for body in bodies]
+    assert names == [{"sin", "cos"}, set()]
+
+
+def test_residuals_in_every_order() -> None:
+    """Second derivatives of a loop whose reverse loop reads stored results of exp, sin and division."""
+
+    def ours(x: Any) -> Any:
+        return fori_loop(0, 4, lambda i, s: al.exp(-s * s) / (1.5 + al.sin(s * x)), x)
+
+    def theirs(x: Any) -> Any:
+        return lax.fori_loop(0, 4, lambda i, s: jnp.exp(-s * s) / (1.5 + jnp.sin(s * x)), x)
+
+    third = jax.jit(jax.grad(jax.grad(jax.grad(theirs))))(0.7)
+    second = jax.jit(jax.grad(jax.grad(theirs)))(0.7)
+    for way in WAYS:
+        assert_close(compiled(grad(grad(ours)), way)(0.7), second, 1e-11)
+        assert_close(compiled(lambda x: jvp(grad(ours), (x,), (1.0,))[1], way)(0.7), second, 1e-11)
+        assert_close(compiled(lambda x: grad(lambda y: jvp(ours, (y,), (1.0,))[1])(x), way)(0.7), second, 1e-11)
+        assert_close(compiled(lambda x: jvp(grad(grad(ours)), (x,), (1.0,))[1], way)(0.7), third, 1e-10)

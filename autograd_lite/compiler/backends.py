@@ -41,8 +41,11 @@ class Backend(NamedTuple):
 
     def entry(self, program: Program | Pipeline, *template: Any) -> Any:
         """The kernel's fast way for a call on plain numbers (see `executors.kernel.entry`); None on other backends."""
-        fast = self.name == "native" and isinstance(program, Program)
-        return self._module.entry(program, *template, **self.options) if fast else None
+        if self.name != "native":
+            return None
+        if isinstance(program, Pipeline):
+            return self._module.pipeline_entry(self.executor(program), program.inputs, *template)
+        return self._module.entry(program, *template, **self.options)
 
     def looper(self, plan: LoopPlan) -> RunLoop:
         """`loop(n, arguments, tables) -> (results, others)`: see `Executor`."""

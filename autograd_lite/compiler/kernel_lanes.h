@@ -66,7 +66,7 @@ INLINE bool N(any)(M mask) {
             LANE(z, l) = f(LANE(x, l));                                                                                \
         return z;                                                                                                      \
     }
-BY_LIBRARY(sin) BY_LIBRARY(cos) BY_LIBRARY(tan) BY_LIBRARY(asin) BY_LIBRARY(acos) BY_LIBRARY(atan)
+BY_LIBRARY(tan) BY_LIBRARY(asin) BY_LIBRARY(acos) BY_LIBRARY(atan)
 BY_LIBRARY(sinh) BY_LIBRARY(cosh) BY_LIBRARY(sqrt) BY_LIBRARY(asinh) BY_LIBRARY(acosh) BY_LIBRARY(atanh)
 BY_LIBRARY(exp2) BY_LIBRARY(log2) BY_LIBRARY(log10) BY_LIBRARY(cbrt) BY_LIBRARY(floor) BY_LIBRARY(ceil) BY_LIBRARY(rint)
 
@@ -82,7 +82,7 @@ BY_LIBRARY_OF_TWO(floordiv, python_floordiv)
 
 #if LANES == 1
 BY_LIBRARY(fabs) BY_LIBRARY(exp) BY_LIBRARY(expm1) BY_LIBRARY(log) BY_LIBRARY(log1p) BY_LIBRARY(tanh)
-BY_LIBRARY(erf)
+BY_LIBRARY(erf) BY_LIBRARY(sin) BY_LIBRARY(cos)
 
 INLINE V N(log1p_of_01)(V x) {
     return log1p(x);
@@ -160,6 +160,37 @@ INLINE V N(erf)(V x) {
     V u = SELECT(t > 6, SPLAT(6.0), t) - 2;
     V large = -N(expm1_of_small)(-N(polynomial)(LOG_ERFC, 18, u));
     return (V)((M)SELECT(t < 1, small, large) | ((M)x & INT64_MIN));
+}
+
+/* sin(x + turn pi / 2) for |x| <= FAR. There x = n pi / 2 + r + tail with |r| <= pi / 4, as the products of n and the
+   first two parts of pi / 2 are exact, and n + turn says whether to take sin(r) or cos(r), and its sign. */
+INLINE V N(sine)(V x, uint64_t turn) {
+    V rounded = FMA(x, SPLAT(TWO_BY_PI), SPLAT(ROUNDER)), n = rounded - ROUNDER;
+    V first = x - n * HALF_PI[0], second = n * HALF_PI[1], rest = first - second, taken = first - rest;
+    V lost = (first - (rest + taken)) + (taken - second) - n * HALF_PI[2];
+    V r = rest + lost, tail = (rest - r) + lost, z = r * r;
+    V sine = r + FMA(r * z, N(polynomial)(SINE, 7, z), tail * (1 - 0.5 * z));
+    V half = 0.5 * z, one = 1 - half;
+    V cosine = one + ((1 - one - half) + FMA(z * z, N(polynomial)(COSINE, 6, z), -(r * tail)));
+    Bits quadrant = (Bits)rounded + turn;
+    M odd = (M)(quadrant << 63) < 0;
+    return (V)((Bits)SELECT(odd, cosine, sine) ^ (quadrant & 2) << 62);
+}
+
+INLINE V N(sin)(V x) {
+    V z = SELECT(x == 0, x, N(sine)(x, 0));
+    M far = ~(N(fabs)(x) <= FAR);
+    if (ANY(far))
+        LIBRARY(sin, far)
+    return z;
+}
+
+INLINE V N(cos)(V x) {
+    V z = N(sine)(x, 1);
+    M far = ~(N(fabs)(x) <= FAR);
+    if (ANY(far))
+        LIBRARY(cos, far)
+    return z;
 }
 
 /* For normal x: x = 2^k m with sqrt(1/2) <= m < sqrt(2), and log(m) = 2 atanh(s) with s = (m - 1) / (m + 1). */

@@ -16,6 +16,35 @@ typedef struct {
     bool reverse;
 } LoopShape;
 
+/* Run the loop on one row: the tape of the body reads its inputs where they are, and steps follow one another without
+   anything in between but moving numbers. `next` has room for the states. */
+static void run_loop_of_one(const Program *program, WorkspacePool *pool, const LoopShape *loop,
+                            const double *arguments, const LoopColumn *columns, double *next, double *results,
+                            double *others) {
+    const ptrdiff_t states = loop->states, fixed = states + loop->constants, steps = loop->steps;
+    const Workspace *workspace = pool->workspaces; /* its rows follow the shared numbers */
+    double *numbers = pool->shared, *in = workspace->rows;
+    const Numbers given = {numbers, in, workspace->lines, workspace->starts, KINDS + program->kind};
+    run_once(program, numbers, workspace->starts);
+    memcpy(in, arguments, fixed * sizeof(double));
+    for (ptrdiff_t s = 0; s < steps; s++) {
+        const ptrdiff_t i = loop->reverse ? steps - 1 - s : s;
+        const int32_t *found = program->results;
+        for (ptrdiff_t k = 0; k < loop->columns; k++)
+            in[fixed + k] = columns[k].numbers[i];
+        run_tape(program, &given, program->each_tape, numbers, in + program->inputs);
+        for (ptrdiff_t k = 0; k < states; k++)
+            next[k] = numbers[*found++];
+        for (double *to = results + states + i, *end = to + loop->kept * steps; to < end; to += steps)
+            *to = numbers[*found++];
+        for (double *to = others + i, *end = to + (loop->stored - loop->kept) * steps; to < end; to += steps)
+            *to = numbers[*found++];
+        for (ptrdiff_t k = 0; k < states; k++)
+            in[k] = next[k];
+    }
+    memcpy(results, in, states * sizeof(double));
+}
+
 /* Run the loop on n rows. `numbers` has room for the inputs and the results of the body. Does not touch Python. */
 static void run_loop(const Program *program, WorkspacePool *pool, ptrdiff_t n, const LoopShape *loop,
                      const double *arguments, ptrdiff_t pitch, const LoopColumn *columns, double *numbers,
@@ -132,7 +161,10 @@ static PyObject *program_loop(PyProgram *self, PyObject *const *args, Py_ssize_t
         }
         if (pool) {
             Py_BEGIN_ALLOW_THREADS;
-            run_loop(program, pool, n, &loop, views[1].buf, pitch, columns, numbers, views[2].buf, views[3].buf);
+            if (n == 1)
+                run_loop_of_one(program, pool, &loop, views[1].buf, columns, numbers, views[2].buf, views[3].buf);
+            else
+                run_loop(program, pool, n, &loop, views[1].buf, pitch, columns, numbers, views[2].buf, views[3].buf);
             Py_END_ALLOW_THREADS;
             pool->next = self->idle;
             self->idle = pool;

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
+from autograd_lite import primitives as p
 from autograd_lite.calculus import pull_back, push_forward
 from autograd_lite.calls import Call, Cotangent, Results, Tangents, item
 from autograd_lite.compiler.trace import Symbol, Trace, TraceError
@@ -18,6 +19,8 @@ from autograd_lite.graph import dependents, topological_order
 from autograd_lite.value import Value
 
 Operand: TypeAlias = Any  # a Symbol, or a float
+_CHEAP = {p.add, p.sub, p.mul, p.neg, p.sum_, p.dot, p.abs_, p.step, p.sign, p.relu, p.where, p.maximum, p.minimum,
+          p.share, p.detach}  # fmt: skip
 UNKNOWN = -1  # the number of steps of a loop that a condition ends
 
 
@@ -63,7 +66,9 @@ class Loop(Call):
     those of the next), and the loops that the other columns, `read`, are stored by.
 
     Result k < len(states) is the last number of that state. Then follow the columns that the loop stores, all steps of
-    one and then those of the next: the outputs, and after them the states as each step finds them.
+    one and then those of the next: the outputs, after them the states as each step finds them, and last the
+    `residuals`: what reverse mode reads of a step so that it need not compute it again. Only columns that are read are
+    stored.
 
     A loop of `n` = UNKNOWN steps has one output, the condition: it runs as long as that is not 0. It has no columns,
     and results for its states only.
@@ -73,6 +78,7 @@ class Loop(Call):
         super().__init__(name)
         self.trace, self.n, self.reverse, self.body, self.read = trace, n, reverse, body, tuple(read)
         self.conditional = n == UNKNOWN
+        self.residuals: list[Symbol] = []
 
     @property
     def given(self) -> int:
@@ -81,8 +87,18 @@ class Loop(Call):
 
     def stored(self, column: int) -> Operand:
         """What column `column` stores in each step, an operand of the body."""
-        outputs = self.body.outputs
-        return outputs[column] if column < len(outputs) else self.body.states[column - len(outputs)]
+        return self.columns[column]
+
+    @property
+    def columns(self) -> list[Operand]:
+        """What a step can store."""
+        return [*self.body.outputs, *self.body.states, *self.residuals]
+
+    def residual(self, x: Symbol) -> int:
+        """The column that stores `x`, an operation of the body; a new one if there is none yet."""
+        if x not in self.residuals:
+            self.residuals.append(x)
+        return len(self.body.outputs) + len(self.body.states) + self.residuals.index(x)
 
     def key(self, column: int, step: int) -> int:
         """The number of the result that is column `column` at `step`."""
@@ -152,10 +168,11 @@ class Loop(Call):
             [*[body.states[k] for k in states], *[body.constants[k] for k in constants]]
             + [c.symbol for c in active_columns],
         )
-        found = [trace.operand(x) for x in found]
+        found, saved = _with_residuals(trace, [trace.operand(x) for x in found], {*gs})
         added = found[len(states) : len(states) + len(constants)]
         sums = [x if _is_zero(g) else trace.operand(x + g) for x, g in zip(of_constants, added, strict=True)]
         history = [Column(s, (), node, len(body.outputs) + k) for k, s in enumerate(body.states)]
+        history += [Column(s, (), node, self.residual(x)) for x, s in saved.items()]
         loop = looped(
             self.name,
             trace,
@@ -197,7 +214,7 @@ class Loop(Call):
         varying = body.varying([*known, *of_columns])
         inputs = [s for s in body.inputs if s in varying]
         of = {s: of_columns[s].symbol if s in of_columns else Symbol(trace, row=True) for s in inputs}
-        ys = [*body.next, *body.outputs, *body.states]
+        ys = [*body.next, *self.columns]
         found = [trace.operand(x) for x in push_forward(ys, inputs, [of[s] for s in inputs])]
         moving = [k for k, s in enumerate(body.states) if s in varying]
         loop = looped(
@@ -222,9 +239,9 @@ class Loop(Call):
         body, S = self.body, len(self.body.states)
         states, columns = list(args[:S]), self.columns_of(args)
         numbers = dict(zip(body.constants, args[S:], strict=False))
-        roots = [*body.next, *body.outputs]
+        roots = [*body.next, *self.columns]
         order = topological_order(*[x for x in roots if type(x) is not float])
-        stored: list[list[Any]] = [[0.0] * self.n for _ in range(len(body.outputs) + S)]
+        stored: list[list[Any]] = [[0.0] * self.n for _ in self.columns]
         steps: Iterable[int] = count() if self.conditional else range(self.n)
         for step in reversed(range(self.n)) if self.reverse else steps:
             known = numbers | dict(zip(body.states, states, strict=True))
@@ -240,7 +257,7 @@ class Loop(Call):
                     break
                 states = found[:S]
                 continue
-            for column, x in zip(stored, [*found[S:], *states], strict=True):
+            for column, x in zip(stored, found[S:], strict=True):
                 column[step] = x
             states = found[:S]
         return _LoopResults(self, states, stored)
@@ -344,6 +361,31 @@ def traced_loop(
     roots = [operand(x) for x in roots]
     count = len(next_states)
     return looped(name, trace, n, reverse, states, first, roots[:count], roots[count:], constants, columns)
+
+
+def _with_residuals(
+    trace: Trace, derivatives: Sequence[Operand], cotangents: set[Symbol]
+) -> tuple[list[Operand], dict[Symbol, Symbol]]:
+    """`derivatives`, in which new Symbols stand for what they use of the step and is costly to compute again.
+
+    These are the results of operations that do not depend on the `cotangents`, and are read by some that do. Only the
+    states are read if all of that is cheap, or contains a loop: it runs again, and the memory stays small.
+    """
+    order = topological_order(*[x for x in derivatives if type(x) is not float])
+    moving = dependents(order, cotangents)
+    fixed = [x for x in order if x not in moving and x.op is not None]
+    costly = dependents(order, [x for x in fixed if x.op not in _CHEAP])
+    if any(isinstance(x.op, Call) for x in fixed):
+        return list(derivatives), {}
+    read = {x for node in order if node in moving for x in node.args if type(x) is not float}
+    read.update([x for x in derivatives if type(x) is not float])
+    saved = {x: Symbol(trace, row=True) for x in fixed if x in costly and x in read}
+    new: dict[Any, Operand] = dict(saved)
+    for node in order:
+        if node not in new:
+            args = tuple([x if type(x) is float else new[x] for x in node.args])
+            new[node] = node if node.op is None or args == node.args else trace.make(node.op, args)
+    return [x if type(x) is float else new[x] for x in derivatives], saved
 
 
 def _total(terms: Sequence[Operand]) -> Operand:

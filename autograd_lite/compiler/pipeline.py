@@ -76,11 +76,15 @@ class Stage(NamedTuple):
 
 
 class Pipeline(NamedTuple):
-    """`stages` in order, then the program `last`, which reads the tables `reads`. Stands in for a Program."""
+    """`stages` in order, then the program `last`, which reads the tables `reads`. Stands in for a Program.
+
+    `inputs` is how many numbers a row has.
+    """
 
     stages: tuple[Stage, ...]
     last: Program
     reads: tuple[int, ...]
+    inputs: int
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
@@ -207,7 +211,7 @@ def planned(
         )
         stages.append(Stage(program, reads, plan, not layout.row))
     last, reads = segment(replaced(results), replaced(sums), True)
-    return Pipeline(tuple(stages), last, reads)
+    return Pipeline(tuple(stages), last, reads, len(inputs))
 
 
 class _Layout:

@@ -208,6 +208,35 @@ def entry(
     return partial(load(program, **options).call, arguments, results, array_type, finish)
 
 
+def pipeline_entry(
+    run: Callable[..., tuple[Any, Any]],
+    inputs: int,
+    arguments: Any,
+    _: Any,
+    array_type: type | None,
+    finish: Callable[[bytearray], Any],
+) -> Callable[[tuple[Any, ...]], Any]:
+    """What `entry` gives, for the function `run` of a pipeline: a program that computes nothing reads the arguments.
+
+    It returns NotImplemented for arguments without arrays, too.
+    """
+    addresses = array("i", range(inputs))
+    read = entry(
+        Program((), 0, inputs, (), (), (), addresses, array("i")), arguments, [float] * inputs, array_type, _same
+    )
+    none = array("d")
+
+    def call(args: tuple[Any, ...]) -> Any:
+        numbers = read(args)
+        return finish(run(1, memoryview(numbers).cast("d"), none)[0]) if type(numbers) is bytearray else NotImplemented
+
+    return call
+
+
+def _same(numbers: bytearray) -> bytearray:
+    return numbers
+
+
 def writer(program: Program, threads: int = 1, kind: str | None = None) -> Callable[..., None]:
     """The function that runs `program` and fills buffers: see `Executor` and `load`."""
     write: Callable[..., None] = load(program, threads, kind).run_into
