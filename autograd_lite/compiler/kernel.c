@@ -55,77 +55,74 @@ static double python_floordiv(double x, double y) {
 
 /* --- The table ---------------------------------------------------------------------------------------------------- */
 
-/* The formulas of ieee.py with the macros of kernel_lanes.h, in x, in x and y, or in c, x and y. */
-#define PRIMITIVES(ONE, TWO, THREE)                                                                                    \
-    TWO(add, x + y)                                                                                                    \
-    TWO(sub, x - y)                                                                                                    \
-    TWO(mul, x * y)                                                                                                    \
-    TWO(div, x / y)                                                                                                    \
-    TWO(mod, N(mod)(x, y))                                                                                             \
-    TWO(floordiv, N(floordiv)(x, y))                                                                                   \
-    ONE(neg, -x)                                                                                                       \
-    TWO(pow_const, N(pow)(x, y))                                                                                       \
-    TWO(pow, N(pow)(x, y))                                                                                             \
-    TWO(hypot, N(hypot)(x, y))                                                                                         \
-    ONE(exp, N(exp)(x))                                                                                                \
-    ONE(log, N(log)(x))                                                                                                \
-    ONE(exp2, N(exp2)(x))                                                                                              \
-    ONE(log2, N(log2)(x))                                                                                              \
-    ONE(log10, N(log10)(x))                                                                                            \
-    ONE(log1p, N(log1p)(x))                                                                                            \
-    ONE(expm1, N(expm1)(x))                                                                                            \
-    ONE(sqrt, SQRT(x))                                                                                                 \
-    ONE(cbrt, N(cbrt)(x))                                                                                              \
-    ONE(sin, N(sin)(x))                                                                                                \
-    ONE(cos, N(cos)(x))                                                                                                \
-    ONE(tan, N(tan)(x))                                                                                                \
-    ONE(asin, N(asin)(x))                                                                                              \
-    ONE(acos, N(acos)(x))                                                                                              \
-    ONE(atan, N(atan)(x))                                                                                              \
-    TWO(atan2, N(atan2)(x, y))                                                                                         \
-    ONE(sinh, N(sinh)(x))                                                                                              \
-    ONE(cosh, N(cosh)(x))                                                                                              \
-    ONE(tanh, N(tanh)(x))                                                                                              \
-    ONE(asinh, N(asinh)(x))                                                                                            \
-    ONE(acosh, N(acosh)(x))                                                                                            \
-    ONE(atanh, N(atanh)(x))                                                                                            \
-    ONE(erf, N(erf)(x))                                                                                                \
-    ONE(sigmoid, N(sigmoid)(x))                                                                                        \
-    ONE(softplus, N(softplus)(x))                                                                                      \
-    ONE(relu, SELECT(x <= 0, SPLAT(0.0), x))                                                                           \
-    ONE(step, SELECT(x <= 0, SPLAT(0.0), SPLAT(1.0)))                                                                  \
-    ONE(sign, SELECT(x > 0, SPLAT(1.0), SELECT(x < 0, SPLAT(-1.0), x)))                                                \
-    ONE(abs, N(fabs)(x))                                                                                               \
-    ONE(floor, N(floor)(x))                                                                                            \
-    ONE(ceil, N(ceil)(x))                                                                                              \
-    ONE(round, N(rint)(x))                                                                                             \
-    TWO(maximum, SELECT((x > y) | (x != x), x, y))                                                                     \
-    TWO(minimum, SELECT((x < y) | (x != x), x, y))                                                                     \
-    TWO(share, SELECT(x == y, SPLAT(0.5), SELECT(x < y, SPLAT(0.0), SPLAT(1.0))))                                      \
-    THREE(where, SELECT(c != 0, x, y))                                                                                 \
-    ONE(detach, x)                                                                                                     \
-    THREE(muladd, c + x * y) /* a dot of one product */
+/* The formulas of ieee.py with the macros of kernel_lanes.h, and the number of operands: x, x and y, or c, x and y. */
+#define PRIMITIVES(ROW)                                                                                                \
+    ROW(add, 2, x + y)                                                                                                 \
+    ROW(sub, 2, x - y)                                                                                                 \
+    ROW(mul, 2, x * y)                                                                                                 \
+    ROW(div, 2, x / y)                                                                                                 \
+    ROW(mod, 2, N(mod)(x, y))                                                                                          \
+    ROW(floordiv, 2, N(floordiv)(x, y))                                                                                \
+    ROW(neg, 1, -x)                                                                                                    \
+    ROW(pow_const, 2, N(pow)(x, y))                                                                                    \
+    ROW(pow, 2, N(pow)(x, y))                                                                                          \
+    ROW(hypot, 2, N(hypot)(x, y))                                                                                      \
+    ROW(exp, 1, N(exp)(x))                                                                                             \
+    ROW(log, 1, N(log)(x))                                                                                             \
+    ROW(exp2, 1, N(exp2)(x))                                                                                           \
+    ROW(log2, 1, N(log2)(x))                                                                                           \
+    ROW(log10, 1, N(log10)(x))                                                                                         \
+    ROW(log1p, 1, N(log1p)(x))                                                                                         \
+    ROW(expm1, 1, N(expm1)(x))                                                                                         \
+    ROW(sqrt, 1, SQRT(x))                                                                                              \
+    ROW(cbrt, 1, N(cbrt)(x))                                                                                           \
+    ROW(sin, 1, N(sin)(x))                                                                                             \
+    ROW(cos, 1, N(cos)(x))                                                                                             \
+    ROW(tan, 1, N(tan)(x))                                                                                             \
+    ROW(asin, 1, N(asin)(x))                                                                                           \
+    ROW(acos, 1, N(acos)(x))                                                                                           \
+    ROW(atan, 1, N(atan)(x))                                                                                           \
+    ROW(atan2, 2, N(atan2)(x, y))                                                                                      \
+    ROW(sinh, 1, N(sinh)(x))                                                                                           \
+    ROW(cosh, 1, N(cosh)(x))                                                                                           \
+    ROW(tanh, 1, N(tanh)(x))                                                                                           \
+    ROW(asinh, 1, N(asinh)(x))                                                                                         \
+    ROW(acosh, 1, N(acosh)(x))                                                                                         \
+    ROW(atanh, 1, N(atanh)(x))                                                                                         \
+    ROW(erf, 1, N(erf)(x))                                                                                             \
+    ROW(sigmoid, 1, N(sigmoid)(x))                                                                                     \
+    ROW(softplus, 1, N(softplus)(x))                                                                                   \
+    ROW(relu, 1, SELECT(x <= 0, SPLAT(0.0), x))                                                                        \
+    ROW(step, 1, SELECT(x <= 0, SPLAT(0.0), SPLAT(1.0)))                                                               \
+    ROW(sign, 1, SELECT(x > 0, SPLAT(1.0), SELECT(x < 0, SPLAT(-1.0), x)))                                             \
+    ROW(abs, 1, N(fabs)(x))                                                                                            \
+    ROW(floor, 1, N(floor)(x))                                                                                         \
+    ROW(ceil, 1, N(ceil)(x))                                                                                           \
+    ROW(round, 1, N(rint)(x))                                                                                          \
+    ROW(maximum, 2, SELECT((x > y) | (x != x), x, y))                                                                  \
+    ROW(minimum, 2, SELECT((x < y) | (x != x), x, y))                                                                  \
+    ROW(share, 2, SELECT(x == y, SPLAT(0.5), SELECT(x < y, SPLAT(0.0), SPLAT(1.0))))                                   \
+    ROW(where, 3, SELECT(c != 0, x, y))                                                                                \
+    ROW(detach, 1, x)                                                                                                  \
+    ROW(muladd, 3, c + x * y) /* a dot of one product */
 
 /* The primitives that reduce, with their numbers of operands; kernel_lanes.h implements them. */
 #define REDUCTIONS(ROW) ROW(sum, 2) ROW(dot, 3)
 
-#define OPCODE(name, _) OP_##name,
-typedef enum { PRIMITIVES(OPCODE, OPCODE, OPCODE) REDUCTIONS(OPCODE) OPCODES } Opcode;
+#define OPCODE(name, ...) OP_##name,
+typedef enum { PRIMITIVES(OPCODE) REDUCTIONS(OPCODE) OPCODES } Opcode;
 #undef OPCODE
 
-#define ONE(name, _) {#name, 1, false},
-#define TWO(name, _) {#name, 2, false},
-#define THREE(name, _) {#name, 3, false},
-#define ROW(name, arity) {#name, arity, true},
+#define NAME_AND_ARITY(name, arity, ...) {#name, arity},
 static const struct {
     const char *name;
     int arity;
-    bool reduces;
-} TABLE[] = {PRIMITIVES(ONE, TWO, THREE) REDUCTIONS(ROW)};
-#undef ONE
-#undef TWO
-#undef THREE
-#undef ROW
+} TABLE[] = {PRIMITIVES(NAME_AND_ARITY) REDUCTIONS(NAME_AND_ARITY)};
+#undef NAME_AND_ARITY
+
+static bool reduces(Opcode opcode) {
+    return opcode == OP_sum || opcode == OP_dot;
+}
 
 /* --- The program -------------------------------------------------------------------------------------------------- */
 
@@ -322,7 +319,7 @@ static bool has_its_form(const Instruction *q, bool total) {
     const bool product = q->opcode == OP_dot && !x->table && !y->table && !x->inner && !y->outer && !y->shared;
     switch (q->form) {
     case POINTWISE:
-        return !TABLE[q->opcode].reduces;
+        return !reduces(q->opcode);
     case REDUCTION:
         return q->opcode == OP_sum || (q->opcode == OP_dot && !x->table == !y->table && (x->shared || !y->shared));
     case MATRIX_PRODUCT:
@@ -365,14 +362,14 @@ static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff
     q->init_I = record[2] ? q->J : q->I;
     q->width = q->J * q->I;
     q->dst = (ptrdiff_t)(next - (once ? 0 : total ? program->rows : program->shared));
-    const bool reduces = TABLE[q->opcode].reduces;
-    if (q->K < 1 || (q->K > 1 && !reduces))
+    const bool reducing = reduces(q->opcode);
+    if (q->K < 1 || (q->K > 1 && !reducing))
         return malformed("the loop nest of instruction", n);
     for (int a = 0; a < 3; a++) {
         const int32_t *described = record + 6 + 5 * a;
-        const int64_t points[3] = {q->J, q->I, reduces ? q->K : 1}, starts[3] = {q->width / q->init_I, q->init_I, 1};
+        const int64_t points[3] = {q->J, q->I, reducing ? q->K : 1}, starts[3] = {q->width / q->init_I, q->init_I, 1};
         if (q->form == OUTER ? a > 0 : a < q->arity) {
-            if (!resolve(program, encoding, described, reduces && a == 0 ? starts : points,
+            if (!resolve(program, encoding, described, reducing && a == 0 ? starts : points,
                          total ? program->rows : next, n, q->operands + a, program->tables + 3 * n + a))
                 return false;
         } else if (described[0] != -1 || described[1] || described[2] || described[3] || described[4]) {
@@ -381,7 +378,7 @@ static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff
     }
     if (!has_its_form(q, total))
         return malformed("operands that its form does not allow, in instruction", n);
-    if (reduces && q->width > program->starts_size)
+    if (reducing && q->width > program->starts_size)
         program->starts_size = q->width;
     if (total)
         place_total(program, q);
@@ -390,7 +387,7 @@ static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff
 
 /* The address that operand `x` of `q` reads at k for the nth number that `q` writes. */
 static int32_t address_at(const Program *program, const Instruction *q, const Operand *x, ptrdiff_t n, ptrdiff_t k) {
-    const bool init = TABLE[q->opcode].reduces && x == q->operands;
+    const bool init = reduces(q->opcode) && x == q->operands;
     const ptrdiff_t K = init ? 1 : q->K, base = x->shared ? 0 : program->shared;
     if (x->table)
         return (int32_t)(base + x->table[n * K + k]);
@@ -410,7 +407,7 @@ static ptrdiff_t write_narrow(const Program *program, const Instruction *q, Step
         for (int a = 0; a < q->arity; a++)
             from[a] = address_at(program, q, q->operands + a, n, 0);
         Step step = {q->opcode, from[0], from[1], from[2]};
-        if (!TABLE[q->opcode].reduces) {
+        if (!reduces(q->opcode)) {
             if (steps)
                 steps[count] = step;
             count++;
@@ -840,6 +837,20 @@ typedef struct {
     WorkspacePool *idle; /* pools that no call is using; concurrent calls use one each */
 } PyProgram;
 
+/* A pool for one call; NULL and a MemoryError if there is no memory. The call gives it back. */
+static WorkspacePool *take_pool(PyProgram *self) {
+    WorkspacePool *pool = self->idle;
+    if (!pool)
+        return make_pool(&self->program);
+    self->idle = pool->next;
+    return pool;
+}
+
+static void give_back(PyProgram *self, WorkspacePool *pool) {
+    pool->next = self->idle;
+    self->idle = pool;
+}
+
 enum { INTS = 'i', FLOATS = 'd' };
 
 /* Get the contiguous buffer of int32 or float64 of an object; false and an exception about `name` if it has none. */
@@ -993,18 +1004,13 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
     if (done && n == 0) {
         memset(sums.views->buf, 0, sums.views->len);
     } else if (done) {
-        WorkspacePool *pool = self->idle;
-        if (pool)
-            self->idle = pool->next;
-        else
-            pool = make_pool(program);
+        WorkspacePool *pool = take_pool(self);
         done = pool != NULL;
         if (pool) {
             Py_BEGIN_ALLOW_THREADS;
             run(program, pool, n, rows.got, captured.views->buf, results.got, sums.views->buf);
             Py_END_ALLOW_THREADS;
-            pool->next = self->idle;
-            self->idle = pool;
+            give_back(self, pool);
         }
     }
     release(&rows), release(&captured), release(&results), release(&sums);

@@ -12,6 +12,15 @@ typedef struct {
     bool arrays;          /* an array was read */
 } Reader;
 
+static bool is_sequence(PyObject *x) {
+    return PyList_CheckExact(x) || PyTuple_CheckExact(x);
+}
+
+/* Item `i` of a list or tuple, borrowed. NULL and an exception if a list was made shorter meanwhile. */
+static PyObject *item_of(PyObject *sequence, Py_ssize_t i) {
+    return PyList_CheckExact(sequence) ? PyList_GetItem(sequence, i) : PyTuple_GetItem(sequence, i);
+}
+
 /* Whether `template` is made of lists of the lengths `shape`, with numbers at its leaves. */
 static bool has_shape(PyObject *template, const Py_ssize_t *shape, int axes) {
     if (axes == 0)
@@ -63,29 +72,20 @@ static Match read_numbers(PyObject *template, PyObject *given, Reader *reader) {
         return MATCH;
     }
     Match match = MATCH;
-    if (PyList_CheckExact(template)) {
-        if (!PyList_CheckExact(given))
-            return Py_TYPE(given) == (PyTypeObject *)reader->array_type ? read_array(template, given, reader)
-                                                                        : MISMATCH;
-        Py_ssize_t count = PyList_Size(template);
-        if (PyList_Size(given) != count)
+    if (is_sequence(template)) {
+        if (Py_TYPE(given) == (PyTypeObject *)reader->array_type && PyList_CheckExact(template))
+            return read_array(template, given, reader);
+        const Py_ssize_t count = PyObject_Size(template);
+        if (Py_TYPE(given) != Py_TYPE(template) || PyObject_Size(given) != count)
             return MISMATCH;
         for (Py_ssize_t i = 0; match == MATCH && i < count; i++) {
-            PyObject *item = PyList_GetItem(given, i);
-            if (!item) { /* the list was made shorter meanwhile */
+            PyObject *item = item_of(given, i);
+            if (!item) {
                 PyErr_Clear();
                 return MISMATCH;
             }
-            match = read_numbers(PyList_GetItem(template, i), item, reader);
+            match = read_numbers(item_of(template, i), item, reader);
         }
-        return match;
-    }
-    if (PyTuple_CheckExact(template)) {
-        Py_ssize_t count = PyTuple_Size(template);
-        if (!PyTuple_CheckExact(given) || PyTuple_Size(given) != count)
-            return MISMATCH;
-        for (Py_ssize_t i = 0; match == MATCH && i < count; i++)
-            match = read_numbers(PyTuple_GetItem(template, i), PyTuple_GetItem(given, i), reader);
         return match;
     }
     if (PyDict_CheckExact(template)) {
@@ -109,26 +109,21 @@ static Match read_numbers(PyObject *template, PyObject *given, Reader *reader) {
     return MISMATCH;
 }
 
-/* An object of the structure of `template`, with the numbers from *next on. */
-static PyObject *build(PyObject *template, const double **next) {
-    if (template == (PyObject *)&PyFloat_Type)
-        return PyFloat_FromDouble(*(*next)++);
-    if (PyList_CheckExact(template)) {
-        Py_ssize_t count = PyList_Size(template);
-        PyObject *made = PyList_New(count);
-        for (Py_ssize_t i = 0; made && i < count; i++) {
-            PyObject *item = build(PyList_GetItem(template, i), next);
-            if (!item || PyList_SetItem(made, i, item) < 0)
-                Py_CLEAR(made);
-        }
-        return made;
+/* An object of the structure of `template`, with the numbers from *next on. NULL and an exception if there are too few
+   before `end`. */
+static PyObject *build(PyObject *template, const double **next, const double *end) {
+    if (template == (PyObject *)&PyFloat_Type) {
+        if (*next < end)
+            return PyFloat_FromDouble(*(*next)++);
+        return PyErr_Format(PyExc_ValueError, "call: the results do not have the structure of their template");
     }
-    if (PyTuple_CheckExact(template)) {
-        Py_ssize_t count = PyTuple_Size(template);
-        PyObject *made = PyTuple_New(count);
+    if (is_sequence(template)) {
+        const bool list = PyList_CheckExact(template);
+        const Py_ssize_t count = PyObject_Size(template);
+        PyObject *made = list ? PyList_New(count) : PyTuple_New(count);
         for (Py_ssize_t i = 0; made && i < count; i++) {
-            PyObject *item = build(PyTuple_GetItem(template, i), next);
-            if (!item || PyTuple_SetItem(made, i, item) < 0)
+            PyObject *item = build(item_of(template, i), next, end);
+            if (!item || (list ? PyList_SetItem : PyTuple_SetItem)(made, i, item) < 0)
                 Py_CLEAR(made);
         }
         return made;
@@ -137,7 +132,7 @@ static PyObject *build(PyObject *template, const double **next) {
         PyObject *made = PyDict_New(), *key, *branch;
         Py_ssize_t here = 0;
         while (made && PyDict_Next(template, &here, &key, &branch)) {
-            PyObject *item = build(branch, next);
+            PyObject *item = build(branch, next, end);
             if (!item || PyDict_SetItem(made, key, item) < 0)
                 Py_CLEAR(made);
             Py_XDECREF(item);
@@ -145,24 +140,6 @@ static PyObject *build(PyObject *template, const double **next) {
         return made;
     }
     return Py_NewRef(template);
-}
-
-/* How many numbers a template stands for. */
-static Py_ssize_t count_numbers(PyObject *template) {
-    Py_ssize_t count = 0, here = 0;
-    PyObject *key, *branch;
-    if (template == (PyObject *)&PyFloat_Type)
-        return 1;
-    if (PyList_CheckExact(template))
-        for (Py_ssize_t i = 0; i < PyList_Size(template); i++)
-            count += count_numbers(PyList_GetItem(template, i));
-    else if (PyTuple_CheckExact(template))
-        for (Py_ssize_t i = 0; i < PyTuple_Size(template); i++)
-            count += count_numbers(PyTuple_GetItem(template, i));
-    else if (PyDict_CheckExact(template))
-        while (PyDict_Next(template, &here, &key, &branch))
-            count += count_numbers(branch);
-    return count;
 }
 
 enum { SMALL = 4096 }; /* addresses of a program that runs faster than a lock is released and taken again */
@@ -191,11 +168,7 @@ static PyObject *program_call(PyProgram *self, PyObject *const *args, Py_ssize_t
     if (match == MISMATCH)
         made = Py_NewRef(Py_NotImplemented);
     if (match == MATCH) {
-        WorkspacePool *pool = self->idle;
-        if (pool)
-            self->idle = pool->next;
-        else
-            pool = make_pool(program);
+        WorkspacePool *pool = take_pool(self);
         if (pool) {
             Table in = {numbers, inputs}, out = {numbers + inputs, results};
             Tables in_table = {&in, 1}, out_table = {&out, 1};
@@ -206,16 +179,14 @@ static PyObject *program_call(PyProgram *self, PyObject *const *args, Py_ssize_t
                 run(program, pool, 1, in_table, numbers, out_table, numbers);
                 Py_END_ALLOW_THREADS;
             }
-            pool->next = self->idle;
-            self->idle = pool;
-            const double *next = out.numbers;
+            give_back(self, pool);
+            const double *next = out.numbers, *end = next + results;
             if (reader.arrays && args[3] != Py_None) {
                 PyObject *raw = PyByteArray_FromStringAndSize((const char *)next, results * sizeof(double));
                 made = raw ? PyObject_CallFunctionObjArgs(args[3], raw, NULL) : NULL;
                 Py_XDECREF(raw);
-            } else if (count_numbers(args[1]) == results) {
-                made = build(args[1], &next);
-            } else {
+            } else if ((made = build(args[1], &next, end)) && next < end) {
+                Py_CLEAR(made);
                 PyErr_SetString(PyExc_ValueError, "call: the results do not have the structure of their template");
             }
         }

@@ -367,16 +367,10 @@ INLINE N(Line) N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I,
                 z[p * WIDE + w] = formula;                                                                             \
             }                                                                                                          \
     }
-#define ONE(name, formula) FUNCTION(name, 1, formula)
-#define TWO(name, formula) FUNCTION(name, 2, formula)
-#define THREE(name, formula) FUNCTION(name, 3, formula)
-PRIMITIVES(ONE, TWO, THREE)
-#undef ONE
-#undef TWO
-#undef THREE
+PRIMITIVES(FUNCTION)
 
-#define DO(name, _) N(do_##name),
-static void (*const N(FUNCTIONS)[])(const N(Line) *, ptrdiff_t, ptrdiff_t, V *) = {PRIMITIVES(DO, DO, DO)};
+#define DO(name, ...) N(do_##name),
+static void (*const N(FUNCTIONS)[])(const N(Line) *, ptrdiff_t, ptrdiff_t, V *) = {PRIMITIVES(DO)};
 #undef DO
 
 /* Run a POINTWISE instruction, CHUNK points at a time. */
@@ -529,32 +523,18 @@ ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *num
     const ptrdiff_t J = q->J, I = q->I, xj = x->outer * (shared ? 1 : ROWS), yi = y->inner * ROWS;
     const double *xs = shared ? numbers->shared + x->start : numbers->rows + x->start * ROWS;
     const double *ys = numbers->rows + y->start * ROWS;
+    if (J < 4) { /* lower than any tile */
+        N(reduction)(q, numbers, init, step, dst, true);
+        return;
+    }
     for (ptrdiff_t i = 0, wide; i < I; i += wide) {
-        wide = !TALL || I - i < 2 || J < 4 ? 1 : 2;
+        wide = TALL && I - i >= 2 ? 2 : 1;
         for (ptrdiff_t j = 0, high; j < J; j += high) {
-            high = J < 4 ? 1 : !TALL || wide == 2 || J < 8 ? 4 : 8;
+            high = TALL && wide == 1 && J >= 8 ? 8 : 4;
             if (J - j < high) /* the last tile overlaps the one before */
                 j = J - high;
-            ptrdiff_t n = j * q->dj + i * q->di;
-            if (high > 1) {
-                int tile = wide == 2 ? 2 : high == 8;
-                N(TILES)[shared][tile](q, xs + j * xj, ys + i * yi, init + n * step, step, dst + n * WIDE);
-                continue;
-            }
-            for (ptrdiff_t b = i; b < i + wide; b++, n += q->di) {
-                ptrdiff_t x_at = x->start + j * x->outer, y_at = y->start + b * y->inner;
-                V z[WIDE];
-                UNROLL
-                for (int w = 0; w < WIDE; w++)
-                    z[w] = init[n * step + w];
-                if (shared)
-                    N(reduce)(1, 1, 0, 1, 0, numbers, x, y, x_at, y_at, q->K, z);
-                else
-                    N(reduce)(1, 1, 0, 0, 0, numbers, x, y, x_at, y_at, q->K, z);
-                UNROLL
-                for (int w = 0; w < WIDE; w++)
-                    dst[n * WIDE + w] = z[w];
-            }
+            const ptrdiff_t n = j * q->dj + i * q->di, tile = wide == 2 ? 2 : high == 8;
+            N(TILES)[shared][tile](q, xs + j * xj, ys + i * yi, init + n * step, step, dst + n * WIDE);
         }
     }
 }
@@ -670,11 +650,9 @@ static void run_tape(const Program *program, const Numbers *given, const Step *s
 #define B numbers[step->b]
 #define C numbers[step->c]
 #ifdef HAS_GNU_C
-#define LABEL(name, _) &&do_##name,
-#define STEP_LABEL(name) &&do_##name,
-    static const void *const LABELS[] = {PRIMITIVES(LABEL, LABEL, LABEL) REDUCTIONS(LABEL) STEP_CODES(STEP_LABEL)};
+#define LABEL(name, ...) &&do_##name,
+    static const void *const LABELS[] = {PRIMITIVES(LABEL) REDUCTIONS(LABEL) STEP_CODES(LABEL)};
 #undef LABEL
-#undef STEP_LABEL
 #define ON(name, code) do_##name:
 #define NEXT goto *LABELS[step->code] /* a jump after each step is predicted better than one jump for all */
     NEXT;
@@ -685,13 +663,16 @@ static void run_tape(const Program *program, const Numbers *given, const Step *s
         switch (step->code)
 #endif
     {
-#define ONE(name, formula) ON(name, OP_##name) { const double x = A; *z++ = formula; step++; NEXT; }
-#define TWO(name, formula) ON(name, OP_##name) { const double x = A, y = B; *z++ = formula; step++; NEXT; }
-#define THREE(name, formula) ON(name, OP_##name) { const double c = A, x = B, y = C; *z++ = formula; step++; NEXT; }
-        PRIMITIVES(ONE, TWO, THREE)
-#undef ONE
-#undef TWO
-#undef THREE
+#define POINTWISE_STEP(name, arity, formula)                                                                           \
+    ON(name, OP_##name) {                                                                                              \
+        const double c = A, x = arity == 3 ? B : A, y = arity == 1 ? A : arity == 2 ? B : C;                           \
+        (void)c, (void)y;                                                                                              \
+        *z++ = formula;                                                                                                \
+        step++;                                                                                                        \
+        NEXT;                                                                                                          \
+    }
+        PRIMITIVES(POINTWISE_STEP)
+#undef POINTWISE_STEP
         ON(SUM3, STEP_SUM3) {
             *z++ = A + B + C;
             step++;

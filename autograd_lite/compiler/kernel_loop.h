@@ -152,13 +152,8 @@ static PyObject *program_loop(PyProgram *self, PyObject *const *args, Py_ssize_t
                read_columns(&loop, (const int32_t *)views[0].buf + LOOP_HEAD, n, views + 1, views + 4, tables_count,
                             columns) &&
                (numbers = allocate(n * (program->inputs + program->results_count) + 1, sizeof(double)));
-        if (good) {
-            pool = self->idle;
-            if (pool)
-                self->idle = pool->next;
-            else
-                pool = make_pool(program);
-        }
+        if (good)
+            pool = take_pool(self);
         if (pool) {
             Py_BEGIN_ALLOW_THREADS;
             if (n == 1)
@@ -166,8 +161,7 @@ static PyObject *program_loop(PyProgram *self, PyObject *const *args, Py_ssize_t
             else
                 run_loop(program, pool, n, &loop, views[1].buf, pitch, columns, numbers, views[2].buf, views[3].buf);
             Py_END_ALLOW_THREADS;
-            pool->next = self->idle;
-            self->idle = pool;
+            give_back(self, pool);
         }
         good = pool != NULL;
     }
