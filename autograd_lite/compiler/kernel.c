@@ -752,14 +752,13 @@ typedef struct {
     Workspace *workspace;
 } Job;
 
-/* The kind of block for the first of n rows: the largest one if they fill it, else the smallest that holds them. */
+/* The kind of block for the first of n rows: the largest one of which they fill more than half; `plain` for a row. */
 static int next_kind(const Program *program, ptrdiff_t n) {
     int kind = program->kind;
-    if (n < KINDS[kind].rows)
-        for (int k = kind; k >= 0 && n <= KINDS[k].rows; k--)
-            if (KINDS[k].rows < KINDS[kind].rows)
-                kind = k;
-    return kind;
+    for (int k = kind; k > 0; k--)
+        if (KINDS[k].rows < KINDS[kind].rows && n <= KINDS[kind].rows / 2)
+            kind = k;
+    return n == 1 ? 0 : kind;
 }
 
 /* Run a job. False if a total may be wrong because it was `fused`: run it again without. */
