@@ -174,7 +174,9 @@ class _Flow:
             self.size = abs(product)
 
     def written(self) -> list[Any] | None:
-        """As a list for the page; None where nothing flows."""
+        """As a list for the page: the local derivative and the product of a single use; None where nothing flows."""
+        if self.uses == 1:
+            return [_number(self.low), _number(self.total)]
         parts = (self.low, self.high, self.total, self.size)
         return [*map(_number, parts), self.uses] if self.uses else None
 

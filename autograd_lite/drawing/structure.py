@@ -74,6 +74,11 @@ class Group:
         inner = self.path.removeprefix(f"{around}.").removeprefix(f"{around}/") if around else self.path
         return printable(inner) or self.title
 
+    @property
+    def about(self) -> str:
+        """Its title, where the path does not say it already."""
+        return self.title if self.path and self.path != self.title else ""
+
     def ancestors(self) -> Iterator[Group]:
         """The group itself, and those around it, the outermost last."""
         group: Group | None = self

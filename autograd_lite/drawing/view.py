@@ -373,7 +373,7 @@ class _View:
         kinds = [*group.all_kinds()]
         leaves = [k for k in kinds if k.is_leaf and k.place]
         made = [k for k in kinds if not k.is_leaf or (self.structure.is_coarse and not k.place)]
-        box = Box("group", title=group.short, about=group.title if group.path else "")
+        box = Box("group", title=group.short, about=group.about)
         box.is_center = any(kind in self.center for kind in kinds)
         times = max((k.count for k in made if any(a.place for a in k.args.values())), default=0)
         if group.height == 0 and group.parent and group.owner is not None and len(group.parent.children) > 1:
