@@ -22,6 +22,10 @@
 #include <string.h>
 #include <structmember.h>
 
+#ifdef Py_GIL_DISABLED
+#error "The engine in C relies on the GIL; a Python without one uses the Python engine."
+#endif
+
 /* A TypeError with the name of the type of x in the place of %U. */
 static PyObject *wrong_type(const char *message, PyObject *x)
 {
@@ -331,9 +335,27 @@ struct Primitive {
     Py_ssize_t n_shapes;
 };
 
-/* The number of `op` on `numbers`, in *z; -1 and an error if Python raised one. */
+/* 0; or -1 and an error if `op` came from Primitive.__new__ and its __init__ was never called. */
+static int is_initialised(const Primitive *op)
+{
+    if (op->compute && op->partials)
+        return 0;
+    PyErr_SetString(PyExc_AttributeError, "this Primitive has not been initialised");
+    return -1;
+}
+
+static PyObject *wrong_arity(const Primitive *op, int takes, Py_ssize_t n)
+{
+    return PyErr_Format(PyExc_TypeError, "%U takes %d argument%s, got %zd", op->name, takes, takes > 1 ? "s" : "", n);
+}
+
+/* The number of `op` on `numbers`, in *z; -1 and an error if there is a wrong number of them, or Python raised one. */
 static int compute(Primitive *op, const double *numbers, Py_ssize_t n, double *z)
 {
+    if (op->number.arity > 0 && n != op->number.arity) {
+        wrong_arity(op, op->number.arity, n);
+        return -1;
+    }
     switch (op->number.arity) {
     case 1:
         *z = op->number.f.one(numbers[0]);
@@ -348,7 +370,7 @@ static int compute(Primitive *op, const double *numbers, Py_ssize_t n, double *z
         *z = op->number.f.many(numbers, n);
         return 0;
     }
-    PyObject *args = PyTuple_New(n);
+    PyObject *args = is_initialised(op) < 0 ? NULL : PyTuple_New(n);
     if (!args)
         return -1;
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -580,8 +602,7 @@ static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t fl
     if (names && PyTuple_GET_SIZE(names))
         return PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", op->name);
     if (op->takes >= 0 && n != op->takes)
-        return PyErr_Format(PyExc_TypeError, "%U takes %d argument%s, got %zd", op->name, op->takes,
-                            op->takes > 1 ? "s" : "", n);
+        return wrong_arity(op, op->takes, n);
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *x = args[i];
         if (PyFloat_CheckExact(x) || PyLong_CheckExact(x))
@@ -604,7 +625,7 @@ static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t fl
         }
     }
     if (op->number.arity == NONE) { /* what `compute` gives, which may be no float */
-        PyObject *tuple = PyTuple_New(n);
+        PyObject *tuple = is_initialised(op) < 0 ? NULL : PyTuple_New(n);
         for (Py_ssize_t i = 0; tuple && i < n; i++) {
             PyObject *x = args[i];
             double number;
@@ -739,11 +760,13 @@ static int set_field(PyObject *self, PyObject *x, void *which)
         if ((op->selects = PyObject_IsTrue(x)) < 0)
             return -1;
         break;
-    case F_ARITY:
-        op->takes = -1;
-        if (x != Py_None && (op->takes = (int)PyLong_AsLong(x)) == -1 && PyErr_Occurred())
+    case F_ARITY: {
+        long takes = x == Py_None ? -1 : PyLong_AsLong(x);
+        if (takes == -1 && PyErr_Occurred())
             return -1;
+        op->takes = (int)takes;
         break;
+    }
     default: break;
     }
     PyObject **place = field(op, which), *old = *place;
@@ -1154,13 +1177,15 @@ static PyObject *dependents(PyObject *module, PyObject *const *args, Py_ssize_t 
     (void)module;
     if (n != 2)
         return PyErr_Format(PyExc_TypeError, "dependents takes an order and Values, got %zd arguments", n);
-    PyObject *order = PySequence_Fast(args[0], "dependents takes a list of Values"), *xs = NULL, *found = NULL;
-    if (order && (xs = PySequence_List(args[1])) && (found = PyList_New(0))) {
+    PyObject *order = PySequence_Fast(args[0], "dependents takes a list of Values"), *xs = NULL;
+    int failed = 1;
+    if (order && (xs = PySequence_List(args[1]))) {
+        failed = 0;
         uint64_t base = S.clock++;
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(xs); i++)
             if (is_node(PyList_GET_ITEM(xs, i)))
                 ((Node *)PyList_GET_ITEM(xs, i))->mark = base;
-        for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(order); k++) {
+        for (Py_ssize_t k = 0; !failed && k < PySequence_Fast_GET_SIZE(order); k++) {
             Node *z = (Node *)PySequence_Fast_GET_ITEM(order, k);
             if (!is_node((PyObject *)z))
                 continue;
@@ -1168,18 +1193,14 @@ static PyObject *dependents(PyObject *module, PyObject *const *args, Py_ssize_t 
             for (Py_ssize_t i = 0; i < z->n; i++)
                 if (!is_number(z, i) && slots[i].node->mark >= base) {
                     z->mark = base;
-                    if (PyList_Append(xs, (PyObject *)z) < 0)
-                        Py_CLEAR(found);
+                    failed = PyList_Append(xs, (PyObject *)z) < 0;
                     break;
                 }
-            if (!found)
-                break;
         }
     }
-    PyObject *set = found ? PySet_New(xs) : NULL;
+    PyObject *set = failed ? NULL : PySet_New(xs);
     Py_XDECREF(order);
     Py_XDECREF(xs);
-    Py_XDECREF(found);
     return set;
 }
 
@@ -1313,6 +1334,8 @@ static PyObject *traced(Primitive *op, Py_ssize_t n, PyObject *exponent)
 static int trace_rule(Primitive *op, int n, PyObject *exponent, Rule **rule)
 {
     *rule = NULL;
+    if (n >= REGISTERS) /* z and the arguments have a register each */
+        return 0;
     PyObject *answer = traced(op, n, exponent);
     if (!answer)
         return PyErr_Occurred() ? -1 : 0;
@@ -1438,7 +1461,7 @@ static inline enum Shape way_of(const Node *z, const Rule **rule)
 static PyObject *partials_in_python(Node *z)
 {
     Slot *slots = slots_of(z);
-    PyObject *args = PyTuple_New(z->n + 1);
+    PyObject *args = is_initialised(z->op) < 0 ? NULL : PyTuple_New(z->n + 1);
     for (Py_ssize_t i = 0; args && i <= z->n; i++) {
         double number = z->data;
         if (i)
@@ -1474,6 +1497,8 @@ static inline int sweep(Node **order, Py_ssize_t count, double *own, const uint3
     Py_ssize_t since_signals = 0;
     for (Py_ssize_t k = count - 1; k >= 0; k--) {
         Node *z = order[k];
+        if (own)
+            targets -= z->n;
         if (!z->op)
             continue;
         if ((since_signals += 1 + z->n) >= SIGNALS_EVERY) {
@@ -1492,8 +1517,6 @@ static inline int sweep(Node **order, Py_ssize_t count, double *own, const uint3
         const int selects = z->op->selects;
         const Rule *rule;
         enum Shape shape = way_of(z, &rule);
-        if (own)
-            targets -= n;
 #define GRADIENT(i) (own ? &own[targets[i]] : &slots[i].node->grad)
         if (rule) {
             registers[0] = z->data;
@@ -1940,14 +1963,18 @@ static PyObject *numbers_of(PyObject *module, PyObject *xs)
     Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
     list = PyList_New(n);
     for (Py_ssize_t i = 0; list && i < n; i++) {
+        if (PySequence_Fast_GET_SIZE(items) != n) { /* the property of a subclass did this */
+            PyErr_SetString(PyExc_RuntimeError, "a list of Values changed its size while their numbers were read");
+            Py_CLEAR(list);
+            break;
+        }
         PyObject *x = PySequence_Fast_GET_ITEM(items, i);
         double number;
         if (is_node(x)) {
-            if (number_of((Node *)x, &number) < 0) {
-                Py_CLEAR(list);
-                break;
-            }
-            x = PyFloat_FromDouble(number);
+            Py_INCREF(x);
+            int wrong = number_of((Node *)x, &number) < 0;
+            Py_DECREF(x);
+            x = wrong ? NULL : PyFloat_FromDouble(number);
         } else if (PyFloat_CheckExact(x))
             Py_INCREF(x);
         else {
@@ -2121,6 +2148,19 @@ static PyObject *connect(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* claim(): an ImportError in every interpreter of this process but the first one to ask. `S` and the types exist once
+ * in a process and belong to that interpreter; the others use the Python engine. */
+static PyObject *claim(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    static PyInterpreterState *owner;
+    if (!owner)
+        owner = PyInterpreterState_Get();
+    if (owner != PyInterpreterState_Get())
+        return PyErr_Format(PyExc_ImportError, "the C engine is in use by another interpreter of this process");
+    Py_RETURN_NONE;
+}
+
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
 
 static PyMethodDef functions[] = {
@@ -2141,6 +2181,7 @@ static PyMethodDef functions[] = {
     {"method", new_method, METH_VARARGS, NULL},
     {"register", register_rows, METH_O, NULL},
     {"connect", connect, METH_VARARGS, NULL},
+    {"claim", claim, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -12,7 +12,9 @@ from typing import Any
 core: Any = None
 if os.environ.get("AUTOGRAD_LITE_PURE", "0") in ("", "0"):
     with suppress(ImportError):
-        core = import_module("autograd_lite._core")
+        built: Any = import_module("autograd_lite._core")
+        built.claim()  # an ImportError in a second interpreter of this process: the C engine serves one
+        core = built
 
 
 def adopt(module: dict[str, Any], *names: str) -> None:

@@ -412,7 +412,7 @@ class Value:
             args = tuple([x if type(x) is float else index[x] for x in node.args])
             return node.op, args, node.data, node.grad, node.label
 
-        return _restored, ([row(node) for node in order],)
+        return _restored, ([row(node) for node in order], type(self)), getattr(self, "__dict__", None)
 
     def __pos__(self) -> Value:
         return self
@@ -434,15 +434,20 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad}{f', label={self.label!r}' if self.label else ''})"
 
 
-def _restored(rows: list[Any]) -> Value:
-    """The Value of the last row that `__reduce__` made. An int among the arguments of a row is the number of a row."""
+def _restored(rows: list[Any], kind: type[Value] | None = None) -> Value:
+    """The Value of the last row that `__reduce__` made, an instance of the class `kind`.
+
+    An int among the arguments of a row is the number of a row.
+    """
     nodes: list[Value] = []
-    for row in rows:
+    last = len(rows) - 1
+    for i, row in enumerate(rows):
         if isinstance(row, Value):
             nodes.append(row)
             continue
         op, args, number, grad, label = row
-        node: Value = node_of(op, tuple([nodes[x] if type(x) is int else x for x in args]), number)
+        inputs = tuple([nodes[x] if type(x) is int else x for x in args])
+        node: Value = node_of(op, inputs, number, (kind or Value) if i == last else Value)
         node.grad, node.label = grad, label
         nodes.append(node)
     return nodes[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -537,3 +538,80 @@ def test_fields_are_copied_to_buffers_and_back() -> None:
     with pytest.raises(AttributeError):
         copy_fields([1.0], "data", array("d", [1.0]), False)
     copy_fields([], "data", array("d"), False)
+
+
+# ---- Misuse that must not crash the engine
+
+
+@needs_core
+def test_record_refuses_a_wrong_number_of_arguments() -> None:
+    x = Value(3.0)
+    with pytest.raises(TypeError, match="mul takes 2 arguments, got 1"):
+        x.record(p.mul, (x,))
+    with pytest.raises(TypeError, match="sin takes 1 argument, got 2"):
+        x.record(p.sin, (x, x))
+
+
+@needs_core
+def test_a_primitive_without_its_init_raises_an_error() -> None:
+    op, x = p.Primitive.__new__(p.Primitive), Value(1.0)
+    node = autograd_lite.value.node_of(op, (x,), 1.0)
+    for use in (lambda: op(1.0), lambda: x.record(op, (x,)), node.backward):
+        with pytest.raises(AttributeError, match="has not been initialised"):
+            use()
+
+
+@needs_core
+def test_a_refused_arity_leaves_the_primitive_as_it_was() -> None:
+    op = p.Primitive("refused", lambda x, y: x * y, lambda z, x, y: (y, x))
+    with pytest.raises(TypeError):
+        op.arity = "two"  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="refused takes 2 arguments, got 1"):
+        op(1.0)
+
+
+@needs_core
+def test_a_property_that_empties_the_list_being_read_raises_an_error() -> None:
+    class Emptying(Value):
+        @property
+        def data(self) -> float:  # type: ignore[override]
+            xs.clear()
+            return 1.0
+
+        @data.setter
+        def data(self, x: float) -> None:
+            pass
+
+    xs: list[Value] = [Emptying(1.0), Emptying(2.0), Value(3.0)]
+    with pytest.raises(RuntimeError, match="changed its size"):
+        autograd_lite.value.numbers_of(xs)
+
+
+@needs_core
+def test_a_second_interpreter_of_the_process_uses_the_python_engine() -> None:
+    """It shares no state with the first one, whose recorders go on working."""
+    interpreters = next((m for m in ("_interpreters", "_xxsubinterpreters") if importlib.util.find_spec(m)), None)
+    if interpreters is None:
+        pytest.skip("this Python has no module to make interpreters with")
+    script = f"""
+import {interpreters} as interpreters
+from autograd_lite import Value, no_grad
+from autograd_lite.extension import core
+assert core is not None
+second = interpreters.create()
+failed = interpreters.run_string(second, '''
+from autograd_lite import Value
+from autograd_lite.extension import core
+x = Value(2.0)
+(x * x).backward()
+assert core is None and x.grad == 4.0
+''')
+assert failed is None, failed
+x = Value(2.0)
+with no_grad():
+    assert (x * x).args == ()
+(x * x).backward()
+assert x.grad == 4.0
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

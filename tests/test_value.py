@@ -338,3 +338,20 @@ def test_numpy_names_and_unary_plus() -> None:
     assert +v is v
     assert np.arctan(v).data == math.atan(0.5)
     assert np.arcsin(v).data == math.asin(0.5)
+
+
+class Named(Value):
+    """A subclass with an attribute of its own."""
+
+    def __init__(self, data: float, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+
+def test_copies_and_pickles_of_a_subclass_keep_its_class_and_attributes() -> None:
+    weight = Named(2.0, "w")
+    for clone in (copy.copy(weight), copy.deepcopy(weight), pickle.loads(pickle.dumps(weight))):
+        assert (type(clone), clone.data, clone.name) == (Named, 2.0, "w")
+    leaf, root = copy.deepcopy((weight, weight * 3.0))
+    root.backward()
+    assert (type(leaf), leaf.grad, type(root)) == (Named, 3.0, Value)
