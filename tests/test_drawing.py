@@ -308,6 +308,13 @@ def test_only_the_border_of_a_box_that_is_off_is_dashed(in_process):
     assert draw(loss, detail="neuron").pipe("svg", encoding="utf-8").count("stroke-dasharray") >= 4
 
 
+def test_two_models_are_named_once_each():
+    one, two = nn.Layer(2, 8, "tanh", seed=1), nn.Layer(8, 8, seed=2)
+    loss = nn.mse(two(one([1.0, 2.0])), [0.0] * 8)
+    source = draw(loss, detail="neuron").source
+    assert source.count("Layer#1</") == source.count("Layer#2</") == 1
+
+
 def test_a_range_in_a_row_is_one_text():
     model, loss = model_and_loss(3, (1,))
     source = draw(loss, detail="value").source

@@ -139,8 +139,8 @@ class _Nodes:
         """Draw the frame around `group`, its boxes and the frames inside it. Recursion goes as deep as modules nest."""
         with outer.subgraph(name=self.clusters[group]) as inside:
             title = f"<B>{escape(group.short)}</B>"
-            if group.path and group.title:
-                title += f'  <FONT COLOR="{GREY}">{escape(group.title)}</FONT>'
+            if group.about:
+                title += f'  <FONT COLOR="{GREY}">{escape(group.about)}</FONT>'
             inside.attr(
                 label=f"<{title}>", style="rounded,filled", fillcolor=FRAME, color=EDGE_OF_FRAME, fontname=FONT,
                 fontsize="11", fontcolor=INK, labelloc="t", labeljust="l", margin="8",

@@ -262,7 +262,7 @@ def _page(
                 groups[g.parent] if g.parent else -1,
                 printable(g.name),
                 g.short,
-                g.title if g.path else "",
+                g.about,
                 int(g.owner is not None),
             ]
             for g in groups
