@@ -8,6 +8,7 @@ import pickle
 import re
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -615,3 +616,15 @@ def test_a_call_with_several_results_runs_the_program_once() -> None:
     assert len(calls) == 1
     assert all(z.data != z.data for z in both(float("nan")))
     assert len(calls) == 2
+
+
+def test_the_error_about_a_count_or_a_flag_says_how_to_bind_it() -> None:
+    def power(x: Any, n: int) -> Any:
+        y = x
+        for _ in range(n - 1):
+            y = y * x
+        return y
+
+    with pytest.raises(TraceError, match=r"functools\.partial"):
+        jit(power)(2.0, 3)
+    assert jit(partial(power, n=3))(2.0) == 8.0

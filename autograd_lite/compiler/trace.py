@@ -41,7 +41,8 @@ class Symbol(Value):
         raise TraceError(
             f"{call_site()} needs the number of a traced Value, and there is none: the code is compiled once, for all "
             "numbers. In place of a branch use where(condition, x, y), relu, maximum, minimum, abs, step; in place of "
-            "math's functions autograd_lite's; in place of .data, .detach()."
+            "math's functions autograd_lite's; in place of .data, .detach(). A flag or a count that chooses the "
+            "operations stays a plain number if functools.partial binds it before jit."
         )
 
     data = grad = property(_no_number, _no_number)
