@@ -170,7 +170,11 @@ def zero_grads(parameters: Sequence[Value]) -> None:
     """
     if not isinstance(parameters, Sequence):
         raise TypeError(f"zero_grads takes a list of Values, got {type(parameters).__name__}")
-    copy_fields(parameters, "grad", array("d", bytes(8 * len(parameters))), True)
+    if core is not None:
+        copy_fields(parameters, "grad", array("d", bytes(8 * len(parameters))), True)
+        return
+    for x in parameters:
+        x.grad = 0.0
 
 
 def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
