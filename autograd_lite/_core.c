@@ -75,7 +75,7 @@ static struct {
     Node *free;      /* nodes to be used again, linked by `mark` */
     Py_ssize_t n_free;
     Node *dying;     /* nodes whose last reference has gone, linked by `mark` */
-    int burying;     /* 1: `bury` is at work further up the C stack */
+    int deallocating; /* 1: `dealloc_node` is running further up the C stack */
 } S;
 
 #ifndef MAX_FREE
@@ -138,9 +138,9 @@ static int is_plain(PyTypeObject *type)
     PyObject *names[] = {S.str_data, S.str_grad};
     int plain = 1;
     for (int i = 0; i < 2; i++) {
-        PyObject *own = PyObject_GetAttr((PyObject *)NodeType, names[i]), *its = PyObject_GetAttr((PyObject *)type, names[i]);
-        plain = plain && own && own == its;
-        Py_XDECREF(own);
+        PyObject *base = PyObject_GetAttr((PyObject *)NodeType, names[i]), *its = PyObject_GetAttr((PyObject *)type, names[i]);
+        plain = plain && base && base == its;
+        Py_XDECREF(base);
         Py_XDECREF(its);
     }
     PyErr_Clear();
@@ -158,7 +158,7 @@ static Node *new_of(PyTypeObject *type)
     return z;
 }
 
-static void let_go(Node *z)
+static void release_node(Node *z)
 {
     Slot *slots = slots_of(z);
     for (Py_ssize_t i = 0; i < z->n; i++)
@@ -179,22 +179,22 @@ static void let_go(Node *z)
 }
 
 /* tp_dealloc. A node that dies because another one let go of it waits in a list, so that the C stack stays flat. */
-static void bury(PyObject *self)
+static void dealloc_node(PyObject *self)
 {
     Node *z = (Node *)self;
-    if (S.burying) {
+    if (S.deallocating) {
         z->mark = (uint64_t)(uintptr_t)S.dying;
         S.dying = z;
         return;
     }
-    S.burying = 1;
-    let_go(z);
+    S.deallocating = 1;
+    release_node(z);
     while (S.dying) {
         z = S.dying;
         S.dying = (Node *)(uintptr_t)z->mark;
-        let_go(z);
+        release_node(z);
     }
-    S.burying = 0;
+    S.deallocating = 0;
 }
 
 /* ---- Numbers from numbers: ieee.py's functions, from the same libm that Python's math module calls --------------- */
@@ -304,7 +304,7 @@ static const struct {
 typedef struct Rule Rule;
 
 /* How the sweep gets the partials of a primitive. */
-enum Way {
+enum Strategy {
     UNKNOWN,     /* not asked for yet */
     TRACED,      /* by the instructions of `rule` */
     BY_EXPONENT, /* its second argument is a number, and there are instructions for each such number */
@@ -323,7 +323,7 @@ struct Primitive {
     PyObject *own_compute, *own_partials; /* of a row of the table: what it has `number` and `rule` for */
     Number number, own_number;            /* what `compute` is in C */
     int selects, takes;                   /* `selects` and `arity` again, -1 for any arity */
-    enum Way way;
+    enum Strategy strategy;
     Rule *rule;
     struct {
         double number;
@@ -428,23 +428,23 @@ static inline int number_of(Node *x, double *number)
 
 /* ---- Recording -------------------------------------------------------------------------------------------------- */
 
-enum How { EAGER, LEAVES, OTHER };
+enum Mode { EAGER, LEAVES, OTHER };
 
 /* How operations are recorded in this thread. *recorder is a new reference if that is OTHER, else NULL. */
-static inline int active_recorder(enum How *how, PyObject **recorder)
+static inline int active_recorder(enum Mode *mode, PyObject **recorder)
 {
     *recorder = NULL;
-    *how = EAGER;
+    *mode = EAGER;
     if (PyList_GET_SIZE(S.opened) == 0)
         return 0;
     PyObject *found;
     if (PyContextVar_Get(S.active, NULL, &found) < 0)
         return -1;
     if (found == S.eager || found == S.leaves) {
-        *how = found == S.eager ? EAGER : LEAVES;
+        *mode = found == S.eager ? EAGER : LEAVES;
         Py_DECREF(found);
     } else {
-        *how = OTHER;
+        *mode = OTHER;
         *recorder = found;
     }
     return 0;
@@ -577,11 +577,11 @@ done:
 /* What Value.record does: `op` on `args`, Values and real numbers, by the active recorder. */
 static PyObject *record(Primitive *op, PyObject *const *args, Py_ssize_t n)
 {
-    enum How how;
+    enum Mode mode;
     PyObject *recorder;
-    if (active_recorder(&how, &recorder) < 0)
+    if (active_recorder(&mode, &recorder) < 0)
         return NULL;
-    if (how == OTHER) {
+    if (mode == OTHER) {
         PyObject *z = record_with(recorder, op, args, n);
         Py_DECREF(recorder);
         return z;
@@ -589,9 +589,9 @@ static PyObject *record(Primitive *op, PyObject *const *args, Py_ssize_t n)
     if (n == 1 && op->number.arity == 1 && Py_TYPE(args[0]) == NodeType) { /* the usual case, written out */
         Node *x = (Node *)args[0];
         double number = op->number.f.one(x->data);
-        return how == EAGER ? small_node(op, 1, x, 0.0, NULL, 0.0, number) : (PyObject *)new_value(number);
+        return mode == EAGER ? small_node(op, 1, x, 0.0, NULL, 0.0, number) : (PyObject *)new_value(number);
     }
-    return make(op, args, n, how == EAGER);
+    return make(op, args, n, mode == EAGER);
 }
 
 /* The call of a primitive: a float of numbers; of arguments among which is a Value, what that records. */
@@ -708,13 +708,14 @@ static void free_primitive(PyObject *self)
     Py_DECREF(type);
 }
 
-/* After `compute` or `partials` was assigned: what was known of the old ones holds only for the table's own. */
+/* Called after `compute` or `partials` was assigned: drop the function in C and the traced rule of the old ones. They
+ * stay valid only if the assigned functions are the table's own. */
 static void forget(Primitive *op)
 {
     op->number = op->own_number;
     if (op->compute != op->own_compute)
         op->number.arity = NONE;
-    op->way = UNKNOWN;
+    op->strategy = UNKNOWN;
 }
 
 enum Field { F_NAME, F_COMPUTE, F_PARTIALS, F_SELECTS, F_COMMUTATIVE, F_FACTORS, F_ARITY };
@@ -868,10 +869,10 @@ static PyObject *value_pow(PyObject *x, PyObject *y, PyObject *modulus)
     return binary(S.pow, S.pow_const, x, y);
 }
 
-static PyObject *compare(PyObject *self, PyObject *y, int how)
+static PyObject *compare(PyObject *self, PyObject *y, int comparison)
 {
-    if (how == Py_EQ || how == Py_NE) /* identity; and a subclass's own == decides its != as well */
-        return PyBaseObject_Type.tp_richcompare(self, y, how);
+    if (comparison == Py_EQ || comparison == Py_NE) /* identity; and a subclass's own == decides its != as well */
+        return PyBaseObject_Type.tp_richcompare(self, y, comparison);
     if (PyList_GET_SIZE(S.opened) == 0 && ((Node *)self)->plain) {
         double a = ((Node *)self)->data, b = 0.0;
         int known = 1;
@@ -882,10 +883,10 @@ static PyObject *compare(PyObject *self, PyObject *y, int how)
         else
             known = 0; /* Python compares an int with a float exactly */
         if (known)
-            Py_RETURN_RICHCOMPARE(a, b, how);
+            Py_RETURN_RICHCOMPARE(a, b, comparison);
     }
     PyObject *args[] = {self, y};
-    return PyObject_Vectorcall(S.comparisons[how], args, 2, NULL);
+    return PyObject_Vectorcall(S.comparisons[comparison], args, 2, NULL);
 }
 
 static Py_hash_t identity(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
@@ -1380,28 +1381,28 @@ static int find_exponent(Primitive *op, double number)
     return -1;
 }
 
-/* Make sure that `way_of` knows how the partials of z are found. May call Python. -1: an error. */
+/* Make sure that `rule_of` knows how the partials of z are found. May call Python. -1: an error. */
 static int prepare(Node *z)
 {
     Primitive *op = z->op;
-    if (op->way == UNKNOWN) {
+    if (op->strategy == UNKNOWN) {
         int n = op->takes;
-        op->way = IN_PYTHON; /* of users' primitives, always: their rules may depend on more than their arguments */
+        op->strategy = IN_PYTHON; /* of users' primitives, always: their rules may depend on more than their arguments */
         if (op->own_partials && op->partials == op->own_partials && op->compute == op->own_compute) {
             if (n < 0)
-                op->way = BY_ARITY;
+                op->strategy = BY_ARITY;
             else {
                 Rule *rule;
                 if (trace_rule(op, n, Py_None, &rule) < 0) {
-                    op->way = UNKNOWN;
+                    op->strategy = UNKNOWN;
                     return -1;
                 }
                 op->rule = rule;
-                op->way = rule ? TRACED : n == 2 ? BY_EXPONENT : IN_PYTHON;
+                op->strategy = rule ? TRACED : n == 2 ? BY_EXPONENT : IN_PYTHON;
             }
         }
     }
-    if (op->way == BY_EXPONENT && z->n == 2 && is_number(z, 1) && op->n_exponents < EXPONENTS) {
+    if (op->strategy == BY_EXPONENT && z->n == 2 && is_number(z, 1) && op->n_exponents < EXPONENTS) {
         double number = z->slots[1].number;
         if (find_exponent(op, number) < 0) {
             if (!op->exponents && !(op->exponents = PyMem_Calloc(EXPONENTS, sizeof *op->exponents))) {
@@ -1418,7 +1419,7 @@ static int prepare(Node *z)
             op->exponents[op->n_exponents++].rule = rule;
         }
     }
-    if (op->way == BY_ARITY && z->n <= MAX_ARITY_TRACED) {
+    if (op->strategy == BY_ARITY && z->n <= MAX_ARITY_TRACED) {
         if (z->n >= op->n_shapes) {
             Py_ssize_t larger = (Py_ssize_t)z->n * 2 + 64;
             uint8_t *moved = PyMem_Realloc(op->shapes, (size_t)larger);
@@ -1440,17 +1441,18 @@ static int prepare(Node *z)
     return 0;
 }
 
-/* How the partials of z are found: by *rule; by one of the shapes; or, NULL and SHAPE_IN_PYTHON, by a call. */
-static inline enum Shape way_of(const Node *z, const Rule **rule)
+/* How the partials of z are found: *rule has their instructions; or the result is their shape; or, if *rule is NULL and
+ * the result SHAPE_IN_PYTHON, a call of `partials` gives them. */
+static inline enum Shape rule_of(const Node *z, const Rule **rule)
 {
     Primitive *op = z->op;
     *rule = NULL;
-    if (op->way == TRACED && z->n == (uint32_t)op->rule->n)
+    if (op->strategy == TRACED && z->n == (uint32_t)op->rule->n)
         *rule = op->rule;
-    else if (op->way == BY_EXPONENT && z->n == 2 && is_number(z, 1)) {
+    else if (op->strategy == BY_EXPONENT && z->n == 2 && is_number(z, 1)) {
         int k = find_exponent(op, z->slots[1].number);
         *rule = k < 0 ? NULL : op->exponents[k].rule;
-    } else if (op->way == BY_ARITY && z->n < op->n_shapes && op->shapes[z->n])
+    } else if (op->strategy == BY_ARITY && z->n < op->n_shapes && op->shapes[z->n])
         return (enum Shape)op->shapes[z->n];
     return SHAPE_IN_PYTHON;
 }
@@ -1488,16 +1490,16 @@ static PyObject *partials_in_python(Node *z)
 
 /* The chain rule: from the last node to the first, add the gradient times each partial to that of the argument.
  *
- * With `own` NULL the gradients are those of the nodes, and no Python code runs. Otherwise the gradient of node i is
- * own[i], and `targets` has the index of each argument of each node, in the order of the nodes and their arguments: so
+ * With `gradients` NULL the gradients are those of the nodes, and no Python code runs. Otherwise the gradient of node i
+ * is gradients[i], and `targets` has the index of each argument of each node, in the order of the nodes and arguments: so
  * rules called in Python may do what they like with the nodes' gradients, and other threads may sweep meanwhile. */
-static inline int sweep(Node **order, Py_ssize_t count, double *own, const uint32_t *targets)
+static inline int sweep(Node **order, Py_ssize_t count, double *gradients, const uint32_t *targets)
 {
     double registers[REGISTERS];
     Py_ssize_t since_signals = 0;
     for (Py_ssize_t k = count - 1; k >= 0; k--) {
         Node *z = order[k];
-        if (own)
+        if (gradients)
             targets -= z->n;
         if (!z->op)
             continue;
@@ -1506,18 +1508,18 @@ static inline int sweep(Node **order, Py_ssize_t count, double *own, const uint3
             int signals = check_signals();
             if (signals < 0)
                 return -1;
-            if (signals && !own) {
+            if (signals && !gradients) {
                 PyErr_SetString(PyExc_RuntimeError, "a signal handler walked over a graph in the middle of backward");
                 return -1;
             }
         }
         Py_ssize_t n = z->n;
         Slot *slots = slots_of(z);
-        const double g = own ? own[k] : z->grad;
+        const double g = gradients ? gradients[k] : z->grad;
         const int selects = z->op->selects;
         const Rule *rule;
-        enum Shape shape = way_of(z, &rule);
-#define GRADIENT(i) (own ? &own[targets[i]] : &slots[i].node->grad)
+        enum Shape shape = rule_of(z, &rule);
+#define GRADIENT(i) (gradients ? &gradients[targets[i]] : &slots[i].node->grad)
         if (rule) {
             registers[0] = z->data;
             for (Py_ssize_t i = 0; i < n; i++)
@@ -1542,7 +1544,7 @@ static inline int sweep(Node **order, Py_ssize_t count, double *own, const uint3
                     if (!(selects && dx == 0.0))
                         *GRADIENT(i) += g * dx;
                 }
-        } else if (!own) {
+        } else if (!gradients) {
             PyErr_SetString(PyExc_RuntimeError, "a primitive was changed in the middle of backward");
             return -1;
         } else {
@@ -1561,7 +1563,7 @@ static inline int sweep(Node **order, Py_ssize_t count, double *own, const uint3
                     return -1;
                 }
                 if (!(selects && dx == 0.0))
-                    own[targets[i]] += g * dx;
+                    gradients[targets[i]] += g * dx;
             }
             Py_DECREF(found);
         }
@@ -1604,10 +1606,10 @@ static int sweep_apart(Node **order, Py_ssize_t count)
     size_t edges = 0;
     for (Py_ssize_t k = 0; k < count; k++)
         edges += order[k]->n;
-    double *own = PyMem_Calloc((size_t)count, sizeof(double));
+    double *gradients = PyMem_Calloc((size_t)count, sizeof(double));
     uint32_t *targets = PyMem_Malloc((edges + 1) * sizeof(uint32_t));
     int failed = -1;
-    if (!own || !targets)
+    if (!gradients || !targets)
         PyErr_NoMemory();
     else if ((uint64_t)count > UINT32_MAX)
         PyErr_SetString(PyExc_MemoryError, "backward: too many nodes for a sweep with rules in Python");
@@ -1622,12 +1624,12 @@ static int sweep_apart(Node **order, Py_ssize_t count)
             for (Py_ssize_t i = 0; i < order[k]->n; i++, at++)
                 targets[at] = is_number(order[k], i) ? 0 : (uint32_t)(slots[i].node->mark - base);
         }
-        own[count - 1] = 1.0;
-        failed = sweep(order, count, own, targets + edges);
+        gradients[count - 1] = 1.0;
+        failed = sweep(order, count, gradients, targets + edges);
     }
     for (Py_ssize_t k = 0; !failed && k < count; k++)
-        order[k]->grad = order[k]->op ? own[k] : own[k] + order[k]->grad;
-    PyMem_Free(own);
+        order[k]->grad = order[k]->op ? gradients[k] : gradients[k] + order[k]->grad;
+    PyMem_Free(gradients);
     PyMem_Free(targets);
     return failed;
 }
@@ -1645,19 +1647,19 @@ static PyObject *backward(PyObject *self, PyObject *unused)
         plain = plain && order[k]->plain;
         if (order[k]->op) {
             failed = prepare(order[k]);
-            in_python = in_python || (way_of(order[k], &rule) == SHAPE_IN_PYTHON && !rule);
+            in_python = in_python || (rule_of(order[k], &rule) == SHAPE_IN_PYTHON && !rule);
         }
     }
-    if (!failed && !plain) { /* value.py's own sweep, which reads every attribute as Python does */
+    if (!failed && !plain) { /* the sweep of value.py, which reads every attribute as Python does */
         PyMem_Free(order);
         return PyObject_CallOneArg(S.backward, self);
     }
     failed = failed || (in_python ? sweep_apart(order, count) : sweep_nodes(order, count));
     PyObject *recorder = NULL, *list = NULL;
-    enum How how = EAGER;
+    enum Mode mode = EAGER;
     if (!failed)
-        failed = active_recorder(&how, &recorder);
-    if (!failed && how == OTHER && !(failed = !(list = PyList_New(count))))
+        failed = active_recorder(&mode, &recorder);
+    if (!failed && mode == OTHER && !(failed = !(list = PyList_New(count))))
         for (Py_ssize_t k = 0; k < count; k++) {
             Py_INCREF(order[k]);
             PyList_SET_ITEM(list, k, (PyObject *)order[k]);
@@ -1699,7 +1701,7 @@ static PyType_Slot value_slots[] = {
     {Py_tp_doc, "Value(data, label='')\n--\n\nA number that remembers how it was made."},
     {Py_tp_new, new_leaf_of},
     {Py_tp_init, init_value},
-    {Py_tp_dealloc, bury},
+    {Py_tp_dealloc, dealloc_node},
     {Py_tp_methods, value_methods},
     {Py_tp_getset, value_attributes},
     {Py_tp_richcompare, compare},
@@ -2001,12 +2003,12 @@ static PyObject *neurons(PyObject *module, PyObject *const *args, Py_ssize_t n_a
         return PyErr_Format(PyExc_TypeError, "neurons takes dot, rows, xs and biases");
     Primitive *dot = (Primitive *)args[0];
     PyObject *rows = args[1], *xs = args[2], *biases = args[3], *outputs = NULL, *recorder;
-    enum How how;
-    if (active_recorder(&how, &recorder) < 0)
+    enum Mode mode;
+    if (active_recorder(&mode, &recorder) < 0)
         return NULL;
     Py_XDECREF(recorder);
 #define IS_LIST(x) (PyList_Check(x) || PyTuple_Check(x))
-    if (how == OTHER || dot->number.arity != MANY || !IS_LIST(rows) || !IS_LIST(xs) ||
+    if (mode == OTHER || dot->number.arity != MANY || !IS_LIST(rows) || !IS_LIST(xs) ||
         (biases != Py_None && !IS_LIST(biases)))
         Py_RETURN_NONE;
     Py_ssize_t n_rows = PySequence_Fast_GET_SIZE(rows), width = PySequence_Fast_GET_SIZE(xs);
@@ -2018,26 +2020,26 @@ static PyObject *neurons(PyObject *module, PyObject *const *args, Py_ssize_t n_a
         Py_RETURN_NONE;
     double *right = PyMem_Malloc((size_t)half * sizeof(double));
     outputs = right ? PyList_New(n_rows) : PyErr_NoMemory();
-    int usual = 1;
-    for (Py_ssize_t i = 0; outputs && usual && i < half; i++) {
+    int handled = 1;
+    for (Py_ssize_t i = 0; outputs && handled && i < half; i++) {
         PyObject *x = i < width ? PySequence_Fast_GET_ITEM(xs, i) : NULL;
         if (!x)
             right[i] = 1.0;
         else if (Py_TYPE(x) == NodeType)
             right[i] = ((Node *)x)->data;
         else if (!(PyFloat_Check(x) || PyLong_CheckExact(x)))
-            usual = 0;
+            handled = 0;
         else if (to_double(x, dot->name, &right[i]) < 0)
             Py_CLEAR(outputs);
     }
-    for (Py_ssize_t r = 0; outputs && usual && r < n_rows; r++) {
+    for (Py_ssize_t r = 0; outputs && handled && r < n_rows; r++) {
         PyObject *row = PySequence_Fast_GET_ITEM(rows, r);
         if (!IS_LIST(row) || PySequence_Fast_GET_SIZE(row) != width) {
-            usual = 0;
+            handled = 0;
             break;
         }
         Slot *many = NULL;
-        if (how == EAGER && !(many = new_slots(n))) {
+        if (mode == EAGER && !(many = new_slots(n))) {
             Py_CLEAR(outputs);
             break;
         }
@@ -2062,7 +2064,7 @@ static PyObject *neurons(PyObject *module, PyObject *const *args, Py_ssize_t n_a
             total += number * right[filled];
         }
         if (filled < half || !values) {
-            usual = 0;
+            handled = 0;
             if (many)
                 free_slots(many, filled, n);
             break;
@@ -2089,7 +2091,7 @@ static PyObject *neurons(PyObject *module, PyObject *const *args, Py_ssize_t n_a
     }
 #undef IS_LIST
     PyMem_Free(right);
-    if (outputs && !usual) {
+    if (outputs && !handled) {
         Py_DECREF(outputs);
         Py_RETURN_NONE;
     }
@@ -2130,7 +2132,7 @@ static PyObject *register_rows(PyObject *module, PyObject *table)
     Py_RETURN_NONE;
 }
 
-/* connect(opened, active, eager, leaves, to_float, operate, reflect, backward, lt, le, gt, ge): value.py's own. */
+/* connect(opened, active, eager, leaves, to_float, operate, reflect, backward, lt, le, gt, ge): keep these objects of value.py. */
 static PyObject *connect(PyObject *module, PyObject *args)
 {
     (void)module;

@@ -628,3 +628,11 @@ def test_the_error_about_a_count_or_a_flag_says_how_to_bind_it() -> None:
     with pytest.raises(TraceError, match=r"functools\.partial"):
         jit(power)(2.0, 3)
     assert jit(partial(power, n=3))(2.0) == 8.0
+
+
+def test_a_jitted_function_says_its_name() -> None:
+    def area(x: Value) -> Value:
+        return x * x
+
+    assert repr(jit(area)).endswith("area)")
+    assert repr(ag.grad(jit(area))).startswith("jit(grad(")

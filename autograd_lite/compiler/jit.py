@@ -119,6 +119,9 @@ class Jitted(Transformable, Generic[P, R]):
             return Jitted, (self._f, backend, threads)
         return _jitted_on, (backend.__name__, self._f, threads)
 
+    def __repr__(self) -> str:
+        return f"jit({getattr(self, '__qualname__', self._f)})"
+
     def __get__(self, owner: Any, kind: type | None = None) -> Jitted[..., Any]:
         """This as a method of `owner`, with the programs compiled for `owner`, which are dropped together with it.
 
