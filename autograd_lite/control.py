@@ -108,8 +108,9 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
     """Run `state = body_fun(state)`, from the state `init_val`, as long as `cond_fun(state)` holds; return the state.
 
     The state is a number, or nested lists, tuples and dicts of numbers, whose structure stays the same. `cond_fun`
-    returns a bool, or a number that is 0 for "stop". Under `jit` it must be a number: `step(100.0 - x)` for x < 100. A
-    compiled while_loop has forward mode only, as JAX's; for a solution that the steps converge to use `fixed_point`.
+    returns a comparison such as `x < 100.0`, a bool, or a number that is 0 for "stop". For a < b and c < d at once,
+    under `jit` too, write the product `(a < b) * (c < d)`. A compiled while_loop has forward mode only, as JAX's; for a
+    solution that the steps converge to use `fixed_point`.
 
     A ValueError if `body_fun` returns a state of another structure.
 
@@ -129,10 +130,10 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
 def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *operands: Any) -> X:
     """`true_fun(*operands)` if `pred` is true, else `false_fun(*operands)`.
 
-    `pred` is a bool, or a number that is 0 for "false". On numbers and Values only the function that is chosen runs.
-    A traced `pred` under `jit` has no number yet: write it as `step(x)`, which is 1.0 for x > 0 and else 0.0. Then both
-    functions are traced and computed, and return results of one structure; a derivative that is infinite in the one
-    that is not chosen makes the gradient nan, as with jax.numpy.where.
+    `pred` is a comparison such as `x > 0.0`, a bool, or a number that is 0 for "false". No gradient flows through it.
+    On numbers and Values only the function that is chosen runs. Where `pred` is a comparison of traced Values under
+    `jit`, both functions are traced and computed, and return results of one structure; a derivative that is infinite in
+    the one that is not chosen makes the gradient nan, as with jax.numpy.where.
 
     >>> cond(2.0 > 1.0, lambda x: x * x, lambda x: -x, 3.0)
     9.0

@@ -102,7 +102,7 @@ round     The nearest whole number, the even one of two; its derivative is 0.  r
 hypot     The length of the vector (x, y), without overflow.                hypot(3.0, 4.0)      5.0
 maximum   The larger of two; nan if one is nan. A tie splits the gradient in halves.   maximum(1.0, 2.0)  2.0
 minimum   The smaller of two; nan if one is nan. A tie splits the gradient in halves.  minimum(1.0, 2.0)  1.0
-where     x if c is not 0, else y, given as where(c, x, y). No gradient flows to c.    where(1.0, 2.0, 3.0)  2.0
+where     x if c is true or not 0, else y; given as where(c, x, y). No gradient flows to c.  where(1 < 2, 3.0, 4.0)  3.0
 """
 __test__: dict[str, str] = {}  # where doctest looks for examples, beside docstrings
 for _line in _DOCUMENTATION.strip().splitlines():

@@ -244,13 +244,30 @@ def _method(op: Primitive) -> Callable[[Value], Value]:
     return method
 
 
-def _comparison(compare: Callable[[float, float], bool]) -> Callable[[Value, Any], bool]:
-    def method(x: Value, y: Any) -> bool:
-        if opened and (recorder := active_recorder()).symbolic:
-            x = recorder.fresh(x)  # a traced Value has no number, and says so
-        return compare(x.data, y.data if isinstance(y, Value) else y) if _is_operand(y) else NotImplemented
+def _comparison(compare: Callable[[float, float], bool], traced: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """The method for a comparison. It returns a bool; in a trace, where Values have no number, what `traced` records.
+
+    In a trace an int is rounded to a float first, as for every operation. Else Python compares the two exactly.
+    """
+
+    def method(x: Value, y: Any) -> Any:
+        if not _is_operand(y):
+            return NotImplemented
+        if opened and active_recorder().symbolic:
+            return traced(x, y)
+        return compare(x.data, y.data if isinstance(y, Value) else y)
 
     return method
+
+
+def _less(x: Any, y: Any) -> Any:
+    """1.0 if x < y, else 0.0. share(x, y) is 0 for x < y, 1/2 for x = y, and else 1, also where either is nan."""
+    return p.where(p.share(x, y), 0.0, 1.0)
+
+
+def _not_above(x: Any, y: Any) -> Any:
+    """1.0 if x <= y, else 0.0."""
+    return p.where(p.share(x, y) - 1.0, 1.0, 0.0)
 
 
 class Value:
@@ -366,7 +383,10 @@ class Value:
         __pow__, __rpow__         = _operator(p.pow_, const=p.pow_const)
         __neg__, __abs__          = map(_method, (p.neg, p.abs_))
         __floor__, __ceil__       = map(_method, (p.floor, p.ceil))
-        __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
+        __lt__ = _comparison(operator.lt, _less)
+        __le__ = _comparison(operator.le, _not_above)
+        __gt__ = _comparison(operator.gt, lambda x, y: _less(y, x))
+        __ge__ = _comparison(operator.ge, lambda x, y: _not_above(y, x))
     exp, exp2, expm1, erf            = map(_method, (p.exp, p.exp2, p.expm1, p.erf))
     log, log2, log10, log1p          = map(_method, (p.log, p.log2, p.log10, p.log1p))
     sqrt, cbrt                       = map(_method, (p.sqrt, p.cbrt))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import Any
 
 import pytest
@@ -312,12 +313,130 @@ def test_the_mean_over_rows_and_its_gradient() -> None:
         assert_close([mean, w.grad], [expected.data, gradient])
 
 
+# ---- comparisons
+
+COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge]
+EDGES = [0.0, -0.0, 1.0, -1.0, math.nextafter(1.0, 2.0), 5e-324, -5e-324, 1e308, math.inf, -math.inf, math.nan]
+NUMBERS = st.sampled_from(EDGES) | st.floats()
+
+
+@functools.cache
+def compared(way: str) -> Any:
+    """All comparisons of two inputs, of an input and a constant on either side, and of a captured Value."""
+    w = Value(1.0)
+    return compiled(
+        lambda x, y: [
+            *[c(x, y) for c in COMPARISONS],
+            *[c(x, 1.0) for c in COMPARISONS],
+            *[c(0, y) for c in COMPARISONS],
+            *[c(w, x) for c in COMPARISONS],
+            *[al.where(c(x, y), 3.0, -x) for c in COMPARISONS],
+        ],
+        way,
+    )
+
+
+def expected_comparisons(x: float, y: float) -> list[float]:
+    pairs = [(x, y), (x, 1.0), (0.0, y), (1.0, x)]
+    return [float(c(*pair)) for pair in pairs for c in COMPARISONS] + [3.0 if c(x, y) else -x for c in COMPARISONS]
+
+
+def bits(x: float) -> str:
+    """`x` as text that tells the zeros apart, and takes every nan for the same."""
+    return repr(float(x))
+
+
+@settings(max_examples=200, deadline=None)
+@given(NUMBERS, NUMBERS)
+def test_comparisons_are_those_of_python(x: float, y: float) -> None:
+    for way in WAYS:
+        assert [*map(bits, floats(compared(way)(x, y)))] == [*map(bits, expected_comparisons(x, y))], way
+
+
+@pytest.mark.parametrize("way", [*WAYS[1:], "jax.numpy", "torch"])
+def test_rows_of_comparisons(way: str) -> None:
+    module = {"jax.numpy": jnp, "torch": torch}.get(way, way)
+    edges = [x for x in EDGES if way != "jax.numpy" or abs(x) != 5e-324]  # XLA takes subnormal numbers for 0
+    xs, ys = [x for x in edges for _ in edges], edges * len(edges)
+    f = jit(lambda x, y: [c(x, y) for c in COMPARISONS] + [c(x, 1.0) for c in COMPARISONS], backend=module)
+    for x, y, row in zip(xs, ys, f.map(xs, ys), strict=True):
+        assert [float(z) for z in row] == [float(c(x, b)) for b in (y, 1.0) for c in COMPARISONS], (x, y)
+
+
+def test_an_eager_comparison_is_a_bool_and_a_jitted_one_a_number() -> None:
+    x, y = Value(2.0), Value(3.0)
+    assert [c(x, y) for c in COMPARISONS] == [True, True, False, False]
+    assert all(type(c(x, y)) is bool for c in COMPARISONS)
+    assert jit(lambda x, y: x < y)(2.0, 3.0) == 1.0
+    z = jit(lambda x, y: x < y)(x, y)
+    z.backward()
+    assert (z.data, x.grad, y.grad) == (1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("point", [[0.4, 1.3], [1.3, 0.4], [1.3, 1.3], [-2.0, -2.5]])
+def test_where_of_a_comparison_in_every_mode(point: list[float]) -> None:
+    def f(m: Any, x: Any, y: Any) -> Any:
+        inside = m.where((x < y) * (y <= 2.0), x * m.sin(y), y * y * x)
+        return m.where(x >= 0.5, inside * x, inside - y) + (x > y) * m.exp(x)
+
+    def ours(x: Any, y: Any) -> Any:
+        return f(al, x, y)
+
+    theirs = jax.jit(lambda z: (f(jnp, *z), jax.grad(lambda z: f(jnp, *z))(z), jax.hessian(lambda z: f(jnp, *z))(z)))
+    value, gradient, second = theirs(jnp.array(point))
+    for way in WAYS:
+        assert_close(compiled(ours, way)(*point), value)
+        assert_close(compiled(grad(ours, argnums=(0, 1)), way)(*point), gradient)
+        assert_close(compiled(lambda x, y: hessian(lambda z: ours(*z))([x, y]), way)(*point), second)
+        forward = compiled(lambda x, y: jvp(ours, (x, y), (0.3, -0.7)), way)(*point)
+        assert_close(forward, [value, 0.3 * gradient[0] - 0.7 * gradient[1]])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x if x < 3.0 else -x,
+        lambda x: x if x > 0.0 and x < 3.0 else -x,
+        lambda x: x if 0.0 < x < 3.0 else -x,
+        lambda x: x * (not x < 3.0),
+        lambda x: x * max(x, 3.0),
+        lambda x: al.sum(sorted([x, 1.0])),
+        lambda x: [x, -x][x < 3.0],
+        lambda x: x * float(x < 3.0),
+        lambda x: x * any([x < 3.0]),
+        lambda x: x * al.relu(x - 1.0) if (x > 0) == True else x,  # noqa: E712
+    ],
+)
+def test_the_truth_of_a_traced_comparison_is_refused(f: Any) -> None:
+    with pytest.raises(TypeError, match=r"test_control\.py:\d+: .*In place of a branch use where\(x < 3, y, z\), cond"):
+        jit(f)(2.0)
+
+
+def test_a_traced_value_compares_with_numbers_only() -> None:
+    with pytest.raises(TypeError, match="'<' not supported between instances of 'Symbol' and 'str'"):
+        jit(lambda x: x < "3")(2.0)
+
+
+def test_a_comparison_in_a_loop_and_its_reverse_mode() -> None:
+    def ours(x: Any, a: Any) -> Any:
+        return fori_loop(0, 6, lambda i, s: al.where(s > 2.0, s * 0.5, s * a) + (i >= 3) * al.sin(s), x)
+
+    def theirs(z: Any) -> Any:
+        step = lambda i, s: jnp.where(s > 2.0, s * 0.5, s * z[1]) + (i >= 3) * jnp.sin(s)  # noqa: E731
+        return lax.fori_loop(0, 6, step, z[0])
+
+    value, gradient = jax.value_and_grad(theirs)(jnp.array([0.7, 1.9]))
+    for way in WAYS:
+        assert_close(compiled(ours, way)(0.7, 1.9), value)
+        assert_close(compiled(grad(ours, argnums=(0, 1)), way)(0.7, 1.9), gradient)
+
+
 # ---- while_loop
 
 
 def our_growth(x: Any, a: Any) -> Any:
     step = lambda s: (s[0] * a + 1.0, s[1] + s[0] * s[0])  # noqa: E731
-    return while_loop(lambda s: al.step(50.0 - s[0]), step, (x, 0.0))
+    return while_loop(lambda s: s[0] < 50.0, step, (x, 0.0))
 
 
 def their_growth(x: Any, a: Any) -> Any:
@@ -327,7 +446,6 @@ def their_growth(x: Any, a: Any) -> Any:
 @pytest.mark.parametrize("x", [1.0, 3.7, 60.0])
 def test_while_loop_and_its_forward_mode(x: float) -> None:
     value, slope = jax.jit(lambda x, a: jax.jvp(their_growth, (x, a), (0.3, 0.7)))(x, 1.5)
-    assert while_loop(lambda s: s < 50.0, lambda s: 2.0 * s, x) >= 50.0
     for way in WAYS:
         assert_close(compiled(our_growth, way)(x, 1.5), value)
         assert_close(compiled(lambda x, a: jvp(our_growth, (x, a), (0.3, 0.7)), way)(x, 1.5), [*value, *slope])
@@ -340,6 +458,27 @@ def test_each_row_has_its_own_number_of_steps() -> None:
         assert_close(found, [our_growth(x, 1.5) for x in rows])
 
 
+@pytest.mark.parametrize("x", [0.0, 1.0, 7.5, 200.0, math.inf, math.nan])
+def test_conditions_that_stop_at_a_limit_or_after_a_number_of_steps(x: float) -> None:
+    def ours(x: Any, limit: Any) -> Any:
+        return while_loop(lambda s: (s[0] <= limit) * (s[1] < 4), lambda s: (s[0] * 2.0, s[1] + 1), (x, 0.0))
+
+    steps, last = 0, x
+    while last <= 60.0 and steps < 4:
+        steps, last = steps + 1, last * 2.0
+    for way in WAYS:
+        assert [*map(bits, floats(compiled(ours, way)(x, 60.0)))] == [bits(last), bits(steps)]
+        w = Value(60.0)  # captured
+        assert [*map(bits, floats(compiled(lambda x: ours(x, w), way)(x)))] == [bits(last), bits(steps)]  # noqa: B023
+
+
+def test_a_condition_that_is_a_number_or_never_holds() -> None:
+    for way in WAYS:
+        f = compiled(lambda x: while_loop(lambda s: al.step(50.0 - s), lambda s: 2.0 * s, x), way)
+        assert_close(f(3.0), 96.0)
+        assert_close(compiled(lambda x: while_loop(lambda s: False, lambda s: 2.0 * s, x), way)(3.0), 3.0)
+
+
 def test_a_compiled_while_loop_has_no_reverse_mode() -> None:
     assert grad(lambda x: our_growth(x, 1.5)[0])(3.7) == pytest.approx(1.5**6)
     with pytest.raises(TypeError, match=r"while_loop has no reverse mode where it is compiled.* root or fixed_point"):
@@ -349,10 +488,11 @@ def test_a_compiled_while_loop_has_no_reverse_mode() -> None:
 # ---- cond
 
 
+@pytest.mark.parametrize("condition", [lambda x: x > 0.0, lambda x: 0 < x, al.step])  # noqa: SIM300
 @pytest.mark.parametrize("x", [-0.5, 0.0, 0.5])
-def test_cond_takes_one_side(x: float) -> None:
+def test_cond_takes_one_side(x: float, condition: Any) -> None:
     def ours(x: Any, y: Any) -> Any:
-        return cond(al.step(x), lambda a, b: (a * b, al.sin(b)), lambda a, b: (a - b, b * b), x, y)[0] * y
+        return cond(condition(x), lambda a, b: (a * b, al.sin(b)), lambda a, b: (a - b, b * b), x, y)[0] * y
 
     def theirs(x: Any, y: Any) -> Any:
         return lax.cond(x > 0, lambda a, b: (a * b, jnp.sin(b)), lambda a, b: (a - b, b * b), x, y)[0] * y

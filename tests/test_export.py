@@ -411,6 +411,19 @@ def test_where_takes_a_branch_of_its_condition(tmp_path: Path) -> None:
     assert call(path, [("f", [math.nan], [None]), ("f", [-0.0], [None])]) == [[1.0], [2.0]]
 
 
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_comparisons_are_those_of_python(suffix: str, tmp_path: Path) -> None:
+    def ours(x: Any, y: Any) -> Any:
+        return [x < y, x <= y, x > y, x >= y, where(x < y, 3.0, where(y <= 1.0, x, 2.0))]
+
+    path = jit(ours).export(tmp_path / f"ours{suffix}", 0.5, 1.5)
+    assert self_test(path)
+    cases = [(x, y) for x in EDGES for y in EDGES]
+    found = call(path, [("ours", list(case), [5]) for case in cases])
+    for case, numbers in zip(cases, found, strict=True):
+        assert numbers == pytest.approx([float(x) for x in ours(*case)], rel=0, abs=0, nan_ok=True), case
+
+
 # --- ONNX -----------------------------------------------------------------------------------------------------------
 
 
@@ -458,6 +471,16 @@ def test_every_primitive_in_onnx(tmp_path: Path) -> None:
             expected = np.array([op.compute(*map(float, case)) for case in cases]).astype("f4").astype(float)
         for case, g, e in zip(cases, found, expected, strict=True):
             assert g == e or (g != g and e != e) or abs(g - e) <= 3e-6 * abs(e), (name, case, g, e)
+
+
+def test_comparisons_in_onnx(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("onnx")
+    path = jit(lambda x, y: [x < y, x <= y, x > y, x >= y]).export(tmp_path / "f.onnx", 0.5, 1.5, precision="double")
+    cases = np.array([(x, y) for x in EDGES for y in EDGES])
+    values = session(path).run(["values"], {"x": cases[:, :1], "y": cases[:, 1:]})[0]
+    x, y = cases.T
+    assert np.array_equal(values.T, np.array([x < y, x <= y, x > y, x >= y]))
 
 
 def test_constant_and_repeated_results_in_onnx(tmp_path: Path) -> None:

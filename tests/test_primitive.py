@@ -35,6 +35,23 @@ def test_a_primitive_takes_floats_and_values() -> None:
     assert (y.data, x.grad) == (9.0, 12.0)
 
 
+@primitive(partials=lambda z, x, y: (al.where(x < y, 2.0 * x, al.cos(x)), al.where(x >= y, 3.0, y * y)))
+def bent(x: float, y: float) -> float:
+    return (x * x if x < y else math.sin(x)) + (3.0 * y if x >= y else y**3 / 3.0)
+
+
+@pytest.mark.parametrize(("x", "y"), [(0.5, 2.0), (2.0, 0.5), (0.5, 0.5)])
+def test_a_rule_may_compare(x: float, y: float) -> None:
+    first = [2 * x, y * y] if x < y else [math.cos(x), 3.0]
+    second = [[2.0, 0.0], [0.0, 2.0 * y]] if x < y else [[-math.sin(x), 0.0], [0.0, 0.0]]
+    a, b = Value(x), Value(y)
+    bent(a, b).backward()
+    assert [a.grad, b.grad] == first
+    for way in (lambda f: f, al.jit):
+        assert way(grad(bent, argnums=(0, 1)))(x, y) == pytest.approx(first)
+        assert way(hessian(lambda p: bent(*p)))([x, y]) == [pytest.approx(row) for row in second]
+
+
 def test_a_primitive_in_second_order_and_forward_mode() -> None:
     assert grad(grad(grad(third_power)))(2.0) == 6.0
     assert jvp(third_power, (2.0,), (0.5,)) == (8.0, 6.0)

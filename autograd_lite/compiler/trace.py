@@ -40,9 +40,10 @@ class Symbol(Value):
     def _no_number(self, *_: Any) -> NoReturn:
         raise TraceError(
             f"{call_site()} needs the number of a traced Value, and there is none: the code is compiled once, for all "
-            "numbers. In place of a branch use where(condition, x, y), relu, maximum, minimum, abs, step; in place of "
-            "math's functions autograd_lite's; in place of .data, .detach(). A flag or a count that chooses the "
-            "operations stays a plain number if functools.partial binds it before jit."
+            "numbers. In place of a branch use where(x < 3, y, z), cond, relu, maximum, minimum, abs; in place of "
+            "`and` multiply the conditions; in place of math's functions autograd_lite's; in place of .data, "
+            ".detach(). A flag or a count that chooses the operations stays a plain number if functools.partial binds "
+            "it before jit."
         )
 
     data = grad = property(_no_number, _no_number)
