@@ -3,20 +3,17 @@
     python demos/growth.py --plot out/growth.png
 
 The data and the certified results are those of the problem Rat43 in the Statistical Reference Datasets of NIST
-(https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml), which rates it as of the higher level of difficulty.
+(https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml), which rates its difficulty as high.
 """
 
 import argparse
 import math
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
 from autograd_lite import exp, grad, jacobian, jit
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 WEIGHTS = [16.08, 33.83, 65.80, 97.20, 191.55, 326.20, 386.87, 520.53, 590.03, 651.92, 724.93, 699.56, 689.96, 637.56,
            717.41]  # fmt: skip
@@ -42,14 +39,11 @@ def fit(b):
     damping, history = 1e-2, []
     r, J = map(np.array, both(b))
     while len(history) < 200 and (not history or damping < 1e12):
-        step = np.linalg.lstsq(
-            np.vstack([J, math.sqrt(damping) * np.diag(np.linalg.norm(J, axis=0))]),
-            -np.append(r, [0.0] * len(b)),
-            rcond=None,
-        )[0]
+        damped = np.vstack([J, math.sqrt(damping) * np.diag(np.linalg.norm(J, axis=0))])
+        step = np.linalg.lstsq(damped, -np.append(r, np.zeros(len(b))), rcond=None)[0]
         trial = [x + dx for x, dx in zip(b, step, strict=True)]
         new_r, new_J = map(np.array, both(trial))
-        if new_r @ new_r < r @ r:  # a nan is not
+        if new_r @ new_r < r @ r:  # False for a nan
             b, r, J, damping = trial, new_r, new_J, damping / 5
         else:
             damping *= 4
@@ -62,7 +56,8 @@ def plot(b, covariance, history, file: Path) -> None:
     curve = np.array([weight(b, t) for t in times])
     slopes = np.array([grad(weight)(b, t) for t in times])
     band = 2.20 * np.sqrt(np.einsum("ti,ij,tj->t", slopes, covariance, slopes))  # Student's t: 95 %, 11 degrees
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=[1.7, 1], layout="constrained")
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
     left.fill_between(times, curve - band, curve + band, color="tab:green", alpha=0.18, lw=0, label="95 % of the fit")
     left.plot(times, curve, color="tab:green", lw=2.2, label="Levenberg-Marquardt")
     left.plot(times, [weight(START, t) for t in times], color="0.6", lw=1.2, ls="--", label="where it started")
@@ -80,7 +75,6 @@ def plot(b, covariance, history, file: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -2,22 +2,20 @@
 
     python demos/pendulum.py --plot out/pendulum.png
 
-The motor is too weak to lift the pendulum at once, so it has to swing to and fro first. Nobody tells it so: the
-gradient of the cost by every torque, through all the steps of the Runge-Kutta method, leads SciPy's L-BFGS-B there.
+The motor is too weak to lift the pendulum at once, so it has to swing to and fro first. SciPy's L-BFGS-B finds that by
+the gradient of the cost: its derivatives by every torque, through all the steps of the Runge-Kutta method.
 """
 
 import argparse
 import math
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
 from autograd_lite import cos, dot, jit, sin, value_and_grad
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 DT, STEPS, GRAVITY, FRICTION, LIMIT = 0.05, 120, 9.81, 0.1, 3.0  # the limit is a third of what gravity needs
 
@@ -61,8 +59,8 @@ def swing_up(iterations: int):
 
 def plot(torques, costs, file: Path) -> None:
     states = rollout(torques)
-    times, colors = [DT * n for n in range(STEPS + 1)], mpl.colormaps["viridis"]([n / STEPS for n in range(STEPS + 1)])
-    figure = plt.figure(figsize=(11, 5), layout="constrained")
+    times, colors = [DT * n for n in range(STEPS + 1)], colormaps["viridis"]([n / STEPS for n in range(STEPS + 1)])
+    figure = Figure(figsize=(11, 5), layout="constrained")
     grid = figure.add_gridspec(3, 2, width_ratios=[1, 1.1])
     arm, angle, torque, progress = [figure.add_subplot(grid[x]) for x in (np.s_[:, 0], (0, 1), (1, 1), (2, 1))]
     for (a, _), color in zip(states, colors, strict=True):
@@ -80,11 +78,8 @@ def plot(torques, costs, file: Path) -> None:
     torque.set(ylabel="torque [N m]", xlabel="seconds", xlim=(0, times[-1]))
     progress.semilogy(range(1, len(costs) + 1), costs, color="0.3", lw=1.5)
     progress.set(ylabel="cost", xlabel="iteration of L-BFGS-B")
-    for axes in (angle, torque, progress):
-        axes.spines[["top", "right"]].set_visible(False)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:
@@ -93,11 +88,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, default=Path("out/pendulum.png"))
     options = parser.parse_args()
     torques, costs = swing_up(options.iterations)
-    angle, speed = rollout(torques)[-1]
+    angle, speed = np.abs(rollout(torques)[-1])
     print(f"cost {costs[0]:.2f} -> {costs[-1]:.3f} in {len(costs)} iterations")
-    print(
-        f"after {DT * STEPS:.0f} s the pendulum stands at {abs(math.degrees(angle)):.1f} degrees, at {speed:.3f} rad/s"
-    )
+    print(f"after {DT * STEPS:.0f} s the pendulum stands at {np.degrees(angle):.1f} degrees, at {speed:.3f} rad/s")
     plot(torques, costs, options.plot)
     print(f"the swing is drawn in {options.plot}")
 

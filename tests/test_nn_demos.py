@@ -26,8 +26,8 @@ def number(pattern, text):
 
 
 def test_every_demo_is_short():
-    for demo in ("moons.py", *(path.name for path in DEMOS.glob("classic_*.py"))):
-        assert len((DEMOS / demo).read_text().splitlines()) < 100, demo
+    for demo in DEMOS.glob("*.py"):
+        assert len(demo.read_text().splitlines()) < (150 if demo.name == "gpt.py" else 100), demo.name
 
 
 def test_moons_reaches_every_point_and_writes_its_pictures(tmp_path):
