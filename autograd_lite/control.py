@@ -108,9 +108,9 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
     """Run `state = body_fun(state)`, from the state `init_val`, as long as `cond_fun(state)` holds; return the state.
 
     The state is a number, or nested lists, tuples and dicts of numbers, whose structure stays the same. `cond_fun`
-    returns a comparison such as `x < 100.0`, a bool, or a number that is 0 for "stop". For a < b and c < d at once,
-    under `jit` too, write the product `(a < b) * (c < d)`. A compiled while_loop has forward mode only, as JAX's; for a
-    solution that the steps converge to use `fixed_point`.
+    returns a comparison such as `x < 100.0`, a bool, or a number that is 0 for "stop". `(a < b) & (c < d)` and
+    `(a < b) | (c < d)` combine two comparisons, under `jit` too. A compiled while_loop has forward mode only, as JAX's;
+    for a solution that the steps converge to use `fixed_point`.
 
     A ValueError if `body_fun` returns a state of another structure.
 

@@ -320,6 +320,11 @@ EDGES = [0.0, -0.0, 1.0, -1.0, math.nextafter(1.0, 2.0), 5e-324, -5e-324, 1e308,
 NUMBERS = st.sampled_from(EDGES) | st.floats()
 
 
+def combined(a: Any, b: Any, c: Any) -> Any:
+    """Two of three conditions hold, with constant conditions mixed in."""
+    return (a & b & True) | (False | (c & (b | a)))
+
+
 @functools.cache
 def compared(way: str) -> Any:
     """All comparisons of two inputs, of an input and a constant on either side, and of a captured Value."""
@@ -331,6 +336,7 @@ def compared(way: str) -> Any:
             *[c(0, y) for c in COMPARISONS],
             *[c(w, x) for c in COMPARISONS],
             *[al.where(c(x, y), 3.0, -x) for c in COMPARISONS],
+            *[combined(c(x, y), x >= 0.0, y < 1.0) for c in COMPARISONS],
         ],
         way,
     )
@@ -338,7 +344,8 @@ def compared(way: str) -> Any:
 
 def expected_comparisons(x: float, y: float) -> list[float]:
     pairs = [(x, y), (x, 1.0), (0.0, y), (1.0, x)]
-    return [float(c(*pair)) for pair in pairs for c in COMPARISONS] + [3.0 if c(x, y) else -x for c in COMPARISONS]
+    alone = [float(c(*pair)) for pair in pairs for c in COMPARISONS] + [3.0 if c(x, y) else -x for c in COMPARISONS]
+    return alone + [float((c(x, y) and x >= 0.0) or (y < 1.0 and (x >= 0.0 or c(x, y)))) for c in COMPARISONS]
 
 
 def bits(x: float) -> str:
@@ -376,7 +383,7 @@ def test_an_eager_comparison_is_a_bool_and_a_jitted_one_a_number() -> None:
 @pytest.mark.parametrize("point", [[0.4, 1.3], [1.3, 0.4], [1.3, 1.3], [-2.0, -2.5]])
 def test_where_of_a_comparison_in_every_mode(point: list[float]) -> None:
     def f(m: Any, x: Any, y: Any) -> Any:
-        inside = m.where((x < y) * (y <= 2.0), x * m.sin(y), y * y * x)
+        inside = m.where((x < y) & (y <= 2.0), x * m.sin(y), y * y * x)
         return m.where(x >= 0.5, inside * x, inside - y) + (x > y) * m.exp(x)
 
     def ours(x: Any, y: Any) -> Any:
@@ -410,6 +417,43 @@ def test_where_of_a_comparison_in_every_mode(point: list[float]) -> None:
 def test_the_truth_of_a_traced_comparison_is_refused(f: Any) -> None:
     with pytest.raises(TypeError, match=r"test_control\.py:\d+: .*In place of a branch use where\(x < 3, y, z\), cond"):
         jit(f)(2.0)
+
+
+def test_a_product_of_comparisons_is_a_condition() -> None:
+    for way in WAYS:
+        f = compiled(lambda x: al.where((x > 0.0) * (x < 3.0), x, -1.0), way)
+        assert [f(x) for x in (-2.0, 2.0, 4.0)] == [-1.0, 2.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x & 1,
+        lambda x: 1 | x,
+        lambda x: (x < 3.0) & x,
+        lambda x: x & (x < 3.0),
+        lambda x: (x < 3.0) | 2,
+        lambda x: (x < 3.0) & al.where(x < 3.0, x, 1.0),
+        lambda x: al.where(x > 0 & x < 3, 1.0, 2.0),
+    ],
+)
+def test_and_and_or_of_numbers_are_refused(f: Any) -> None:
+    with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for [&|]"):
+        jit(f)(2.0)
+
+
+def test_many_conditions_combine_from_either_side() -> None:
+    n = 1200
+
+    def f(x: Any) -> Any:
+        all_of, any_of, left = x > 0.0, x < -float(n), x > 0.0
+        for k in range(n):
+            all_of, any_of, left = (x > -k) & all_of, (x < k - n) | any_of, left & (x < n + k)
+        return [all_of, any_of, left]
+
+    for way in WAYS:
+        jitted = compiled(f, way)
+        assert [[float(y) for y in jitted(x)] for x in (1.0, -1.5)] == [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
 
 
 def test_a_traced_value_compares_with_numbers_only() -> None:
@@ -461,7 +505,7 @@ def test_each_row_has_its_own_number_of_steps() -> None:
 @pytest.mark.parametrize("x", [0.0, 1.0, 7.5, 200.0, math.inf, math.nan])
 def test_conditions_that_stop_at_a_limit_or_after_a_number_of_steps(x: float) -> None:
     def ours(x: Any, limit: Any) -> Any:
-        return while_loop(lambda s: (s[0] <= limit) * (s[1] < 4), lambda s: (s[0] * 2.0, s[1] + 1), (x, 0.0))
+        return while_loop(lambda s: (s[0] <= limit) & (s[1] < 4), lambda s: (s[0] * 2.0, s[1] + 1), (x, 0.0))
 
     steps, last = 0, x
     while last <= 60.0 and steps < 4:

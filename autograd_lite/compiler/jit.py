@@ -63,7 +63,8 @@ def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: 
     large batch; the last digits of a sum then depend on how many there are.
 
     A comparison of traced Values, such as `x < 3.0`, is the number 1.0 or 0.0: a condition for `where`, `cond` and
-    `while_loop`. It is no Python bool, so `if`, `and`, `not`, `max` and `sorted` refuse it with a TraceError.
+    `while_loop`, which `&` and `|` combine. In `if`, `and`, `or`, `not`, `max` and `sorted`, which need a Python bool,
+    it raises a TraceError.
 
     A TraceError if `f` needs the number of a traced Value; a UserWarning if a loop in it was unrolled into more than
     100,000 operations.

@@ -41,7 +41,7 @@ class Symbol(Value):
         raise TraceError(
             f"{call_site()} needs the number of a traced Value, and there is none: the code is compiled once, for all "
             "numbers. In place of a branch use where(x < 3, y, z), cond, relu, maximum, minimum, abs; in place of "
-            "`and` multiply the conditions; in place of math's functions autograd_lite's; in place of .data, "
+            "`and` and `or` use & and |; in place of math's functions autograd_lite's; in place of .data, "
             ".detach(). A flag or a count that chooses the operations stays a plain number if functools.partial binds "
             "it before jit."
         )
@@ -55,6 +55,16 @@ class Symbol(Value):
         return other is self
 
     __hash__ = Value.__hash__
+
+    def __and__(self, other: Any) -> Any:
+        """1.0 where both of two comparisons hold, else 0.0: what `&` of two bools is in eager code."""
+        return p.where(self, _flat(other), 0.0) if _is_condition(self) and _is_condition(other) else NotImplemented
+
+    def __or__(self, other: Any) -> Any:
+        """1.0 where one of two comparisons holds, or both, else 0.0."""
+        return p.where(self, 1.0, _flat(other)) if _is_condition(self) and _is_condition(other) else NotImplemented
+
+    __rand__, __ror__ = __and__, __or__
 
     def __repr__(self) -> str:
         return f"Symbol({self.label or self.index}{f', {self.op}' if self.op else ''})"
@@ -71,6 +81,20 @@ class Constant(Symbol):
     def __init__(self, trace: Trace, number: float) -> None:
         super().__init__(trace, row=False)
         self.number = number
+
+
+def _is_condition(x: Any) -> bool:
+    """True if `x` can only be 0 or 1, as a comparison, a bool, and what `&` and `|` make of them."""
+    if isinstance(x, Constant):
+        x = x.number
+    if isinstance(x, Symbol):
+        return x.op is p.where and all(map(_is_condition, x.args[1:]))
+    return isinstance(x, bool | float) and x in (0, 1)
+
+
+def _flat(condition: Any) -> Any:
+    """`condition` as a where between two constants, so that `_is_condition` never looks deep."""
+    return p.where(condition, 1.0, 0.0)
 
 
 Operand: TypeAlias = Any  # a Symbol, or a float, which is a constant of the program
