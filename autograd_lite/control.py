@@ -132,8 +132,9 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
 
     `pred` is a comparison such as `x > 0.0`, a bool, or a number that is 0 for "false". No gradient flows through it.
     On numbers and Values only the function that is chosen runs. Where `pred` is a comparison of traced Values under
-    `jit`, both functions are traced and computed, and return results of one structure; a derivative that is infinite in
-    the one that is not chosen makes the gradient nan, as with jax.numpy.where.
+    `jit`, both functions are traced and computed, and return results of one structure. No gradient reaches `operands`
+    through the function that is not chosen, also where its derivative is infinite; Values that the functions use
+    without getting them as operands are not protected from such an infinity, as with jax.numpy.where.
 
     >>> cond(2.0 > 1.0, lambda x: x * x, lambda x: -x, 3.0)
     9.0
@@ -142,7 +143,9 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
     _called("cond", false_fun)
     if not (isinstance(pred, Value) and active_recorder().symbolic):
         return true_fun(*operands) if _holds(pred) else false_fun(*operands)
-    chosen, other = true_fun(*operands), false_fun(*operands)
+    # The gradient passes these `where` only on the side that is chosen, and so drops a nan from the other side.
+    chosen = true_fun(*tree_map(lambda x: p.where(pred, x, 0.0) if isinstance(x, Value) else x, operands))
+    other = false_fun(*tree_map(lambda x: p.where(pred, 0.0, x) if isinstance(x, Value) else x, operands))
     _check_structure(chosen, other, f"{what}: the two functions return results of one structure")
     result: X = tree_map(lambda x, y: p.where(pred, x, y), chosen, other)
     return result

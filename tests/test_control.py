@@ -551,6 +551,19 @@ def test_cond_takes_one_side(x: float, condition: Any) -> None:
         assert_close(compiled(lambda x, y: hessian(lambda z: ours(z[0], z[1]))([x, y]), way)(x, 1.2), second)
 
 
+def test_no_gradient_of_cond_passes_the_side_that_is_not_chosen() -> None:
+    """The derivatives of sqrt at 0 are infinite, and do not make the gradient of the other side nan."""
+
+    def f(x: Any) -> Any:
+        return cond(x > 0.0, lambda a: al.sqrt(a) + a, lambda a: 3.0 * a * a + a, x)
+
+    for way in WAYS:
+        assert compiled(grad(f), way)(0.0) == 1.0
+        assert compiled(grad(grad(f)), way)(0.0) == 6.0
+        assert compiled(grad(f), way)(0.25) == 2.0
+        assert compiled(lambda x: al.jvp(f, (x,), (1.0,))[1], way)(0.0) == 1.0
+
+
 def test_cond_of_numbers_runs_one_function() -> None:
     ran: list[str] = []
     assert cond(0.0, lambda: ran.append("true"), lambda: ran.append("false")) is None
