@@ -18,7 +18,24 @@ from typing import Any
 import pytest
 
 import nn
-from autograd_lite import Value, exp, grad, hvp, jacobian, jit, log, primitive, sin, softplus, sqrt, where
+from autograd_lite import (
+    Value,
+    exp,
+    fori_loop,
+    grad,
+    hvp,
+    jacobian,
+    jit,
+    log,
+    primitive,
+    scan,
+    sin,
+    softplus,
+    sqrt,
+    tanh,
+    where,
+    while_loop,
+)
 from autograd_lite import sum as add_up
 from autograd_lite.primitives import PRIMITIVES
 
@@ -297,6 +314,85 @@ def test_a_network_in_32_bits_fits_a_microcontroller(tmp_path: Path) -> None:
     assert sum(map(int, re.findall(r"float t\[(\d+)\];", text))) < 400  # the only memory beside the constants
     assembly = run(CC or "", *FLAGS, "-S", path, "-o", "-")
     assert "cvtss2sd" not in assembly  # nothing is computed in double on the way
+
+
+# --- Loops ----------------------------------------------------------------------------------------------------------
+
+
+def pendulum(start: Any, torques: Any, length: Any = 1.5) -> Any:
+    """The cost of a rollout: the energy at each step, and the last angle."""
+
+    def step(state: Any, torque: Any) -> Any:
+        angle, speed = state
+        speed = speed + 0.05 * (torque - 9.81 / length * sin(angle))
+        angle = angle + 0.05 * speed
+        return (angle, speed), 0.5 * speed * speed + 0.01 * torque * torque
+
+    (angle, _), costs = scan(step, (start[0], start[1]), torques)
+    return add_up(costs) + 10.0 * angle * angle
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_a_rollout_with_scan(suffix: str, tmp_path: Path) -> None:
+    n = 40
+    start, torques = [0.4, -0.1], [0.3 * math.sin(k) for k in range(n)]
+    path = jit(pendulum).export(tmp_path / f"rollout{suffix}", start, torques, hvp=True)
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    assert f"the {n} steps of scan" in path.read_text()
+    v = [[1.0, -2.0], [math.cos(k) for k in range(n)]]
+    found = call(path, [("pendulum", [start, torques], [None]), ("pendulum_gradient", [start, torques], [None, 2, n]),
+                        ("pendulum_hvp", [start, torques, *v], [2, n])])  # fmt: skip
+    value, gradients = pendulum(start, torques), [grad(pendulum, i)(start, torques) for i in range(2)]
+    assert_close(found[0], [value])
+    assert_close(found[1], [value, *flat(gradients)], 1e-11)
+    assert_close(found[2], flat(hvp(pendulum, (start, torques), tuple(v))), 1e-11)
+
+
+@pytest.mark.parametrize("captured", ["constants", "arguments"])
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_loops_in_loops_captured_values_and_derivatives_of_loops(suffix: str, captured: str, tmp_path: Path) -> None:
+    k = Value(0.7, label="stiffness")
+
+    def inner(x: Any) -> Any:
+        return fori_loop(0, 3, lambda i, y: tanh(k * y + 0.1 * i), x)
+
+    def f(x: Any) -> Any:
+        last, history = scan(lambda s, y: (s * 0.9 + inner(y) * s, s * s), x[0], x, reverse=True)
+        return last + add_up([h * y for h, y in zip(history, x, strict=True)])
+
+    def slope(x: Any) -> Any:
+        return add_up([g * g for g in grad(f)(x)])
+
+    x = [0.5, -0.75, 1.25]
+    for function in (f, slope):
+        path = jit(function).export(tmp_path / f"nested{suffix}", x, captured=captured)
+        assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+        given = [x] if captured == "constants" else [x, 0.7]
+        sizes: list[int | None] = [None, 3] if captured == "constants" else [None, 3, None]
+        (found,) = call(path, [(f"{function.__name__}_gradient", given, sizes)])
+        compiled = jit(function)(x)
+        assert_close(found[:4], [compiled.data, *flat(jit(grad(function))(x))], 1e-12)
+
+
+def test_no_steps_and_a_state_that_stays(tmp_path: Path) -> None:
+    def f(x: Any) -> Any:
+        last, _ = scan(lambda s, y: ((s[0], 2.0), None), (x, 3.0), [1.0, 2.0])
+        return fori_loop(0, 0, lambda _, y: y * y, last[0] * last[1])
+
+    path = jit(f).export(tmp_path / "f.py", 1.5)
+    assert call(path, [("f_gradient", [4.0], [None, None])]) == [[8.0, 2.0]]
+
+
+def test_loops_that_cannot_be_written_out(tmp_path: Path) -> None:
+    def many(x: Any) -> Any:
+        return fori_loop(0, 2000, lambda _, y: y + 0.1 * sin(y), x)
+
+    def until(x: Any) -> Any:
+        return while_loop(lambda y: y < 10.0, lambda y: y * 2.0, x)
+
+    refused(ValueError, "steps of fori_loop are written out .* up to 3000 operations", tmp_path / "f.c", 1.0, f=many)
+    refused(ValueError, "how many while_loop runs is not known", tmp_path / "f.js", 1.0, f=until)
+    refused(ValueError, "an .onnx model has no loops, and .* uses fori_loop", tmp_path / "f.onnx", 1.0, f=many)
 
 
 # --- What a reader sees ---------------------------------------------------------------------------------------------

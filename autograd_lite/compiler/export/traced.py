@@ -24,6 +24,7 @@ from autograd_lite.compiler.export.listing import (
     fill,
     identifier,
 )
+from autograd_lite.compiler.export.unrolled import unrolled
 from autograd_lite.compiler.program import Program
 from autograd_lite.compiler.schedule import schedule
 from autograd_lite.compiler.simplify import simplify
@@ -95,12 +96,11 @@ class Exported:
         if not leaves or len(leaves) < sum(x is not None and not isinstance(x, str) for x in tree_leaves(result)):
             raise TypeError(f"export takes a function that gives numbers; {self.label} gives {_short(result)}")
         self.is_one = leaves[0] is result
-        self.roots = [self.trace.operand(x) for x in leaves]
+        self.roots, self.unrolled = unrolled(self.trace, [self.trace.operand(x) for x in leaves], language)
         for node in topological_order(*[x for x in self.roots if type(x) is not float]):
             if node.op is not None and not is_standard(node.op):
                 raise ValueError(
-                    f"export: {language} has no primitive {node.op.name!r}: write the function with autograd_lite's "
-                    "own, and loops with Python's for"
+                    f"export: {language} has no primitive {node.op.name!r}: write the function with autograd_lite's own"
                 )
         if hvp and not self.is_one:
             raise TypeError(f"export: hvp needs a function that gives one number; {self.label} gives {len(leaves)}")
@@ -214,6 +214,9 @@ class Exported:
         listing = Listing(identifier(stem, set()), [f"{name}, exported by autograd-lite."])
         captured = self._constants(listing, taken)
         listing.about += self._layout()
+        if self.unrolled:
+            listing.about.append("Loops are written out, one step after the other:")
+            listing.about += [f"- {steps}" for steps in self.unrolled]
         value = "the value" if self.is_one else f"the {len(self.roots)} values"
         jobs: list[tuple[str, str, list[Output], list[Parameter]]] = [
             (name, f"{value[0].upper()}{value[1:]} of {name}.", self.outputs(), [])
