@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import autograd_lite as ag
-from autograd_lite import Value, gradients, hessian, jit
+from autograd_lite import Value, grad, gradients, hessian, jit
 from autograd_lite.compiler.trace import TraceError
 
 
@@ -581,6 +581,51 @@ def by_match(x: Any) -> float:
 def test_a_traced_value_is_not_compared_with_a_number(f: Any) -> None:
     with pytest.raises(TraceError, match="needs the number of a traced Value"):
         jit(f)(1.0)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: x * 2.0,
+        lambda x: Value(1.0) + x,
+        lambda x: ag.sin(x),
+        lambda x: x < 3.0,
+        lambda x: 1.0 if x else 2.0,
+        lambda x: x.data,
+        lambda x: x.backward(),
+        float,
+    ],
+)
+def test_a_traced_value_that_left_its_function_says_so(use: Any) -> None:
+    kept = []
+    jit(lambda x: kept.append(x * x) or x)(1.0)
+    with pytest.raises(TraceError, match=r"test_compiler_jit.py:\d+: .*left its jitted function"):
+        use(kept[0])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [lambda x: x @ x, lambda x: x**2, lambda x: x.sum(), lambda x: 2.0 * x, lambda x: sum(x * x), lambda x: x + 1.0],
+)
+def test_array_code_on_an_array_is_told_that_it_gets_lists(f: Any) -> None:
+    np = pytest.importorskip("numpy")
+    x, note = np.array([1.0, 2.0]), "jit gives f lists of numbers in place of arrays: write sum(v * v for v in x)"
+    rows = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for call in (lambda: jit(f)(x), lambda: grad(jit(f))(x), lambda: jit(f).map(rows), lambda: jit(f).mean(rows)):
+        with pytest.raises((AttributeError, TypeError)) as caught:
+            call()
+        assert caught.value.__notes__ == [note]
+    with pytest.raises((AttributeError, TypeError)) as caught:  # no array was given
+        jit(f)([1.0, 2.0])
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_other_errors_of_a_traced_function_get_no_note_about_lists() -> None:
+    np = pytest.importorskip("numpy")
+    for f in (lambda x: x[0].wrong, lambda x: len(x[0]), lambda x: 1.0 if x[0] > 0.0 else 2.0):
+        with pytest.raises((AttributeError, TypeError)) as caught:
+            jit(f)(np.array([1.0, 2.0]))
+        assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_captured_value_is_not_compared_either() -> None:

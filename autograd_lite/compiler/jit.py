@@ -19,6 +19,7 @@ from autograd_lite.calculus import Transformable
 from autograd_lite.compiler.arguments import INTEGERS, Batch, batch, flatten, floats, is_number, joined, without_arrays
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled, checked
+from autograd_lite.compiler.errors import CompileError
 from autograd_lite.compiler.executors.straightline import source
 from autograd_lite.compiler.pipeline import Pipeline
 from autograd_lite.compiler.program import Program
@@ -218,7 +219,7 @@ class Jitted(Transformable, Generic[P, R]):
         rows = batch(columns, "map", kind=self._array_type)
         if rows.numbers is None or active_recorder().inlines:
             return [self._call(row, {}) for row in zip(*columns, strict=True)]
-        compiled = self.compiled(rows.row, rows.structure)
+        compiled = self.compiled(rows.row, rows.structure, columns)
         plain = not compiled.captured and not (opened and active_recorder().watches)
         if plain and compiled.sparse is None and all(map(has_numpy_array, columns)):
             return compiled.stacked_results(rows.n, rows.numbers)
@@ -255,7 +256,7 @@ class Jitted(Transformable, Generic[P, R]):
         if rows.numbers is None or recorder.inlines:
             each = [self._call(row, {}) for row in zip(*columns, strict=True)]
             return sum(each) / len(each)
-        compiled = self.compiled(rows.row, rows.structure)
+        compiled = self.compiled(rows.row, rows.structure, columns)
         mean, given = compiled.mean(rows), tuple(compiled.captured)
         op = mean.operation()
         if recorder is EAGER and given:
@@ -272,11 +273,21 @@ class Jitted(Transformable, Generic[P, R]):
             self._f(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         raise error
 
-    def compiled(self, tree: Tree, structure: Hashable) -> Compiled:
-        """The function compiled for arguments of the `structure` of `tree`, which is (args, kwargs)."""
+    def compiled(self, tree: Tree, structure: Hashable, columns: Tree = ()) -> Compiled:
+        """The function compiled for arguments of the `structure` of `tree`, which is (args, kwargs).
+
+        `columns` are what the caller gave in place of `tree`, a row of them. If `f` fails because it treats a list as
+        the array that the caller gave, the error has a note about it.
+        """
         found = self._compiled.get(structure)
         if found is None:
-            found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self.backends)
+            try:
+                found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self.backends)
+            except (AttributeError, TypeError) as error:
+                about_lists = any(word in str(error) for word in ("list", "sequence"))
+                if about_lists and not isinstance(error, CompileError) and has_numpy_array((tree, columns)):
+                    error.add_note("jit gives f lists of numbers in place of arrays: write sum(v * v for v in x)")
+                raise
         if found is not self._compiled.latest:
             self._compiled.latest, self._compiled.entry = found, _no_entry
         return found

@@ -13,7 +13,7 @@ from autograd_lite.debugging.callsite import call_site
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import Wrapper
-from autograd_lite.value import Recorder, Value, node_of
+from autograd_lite.value import Recorder, Value, active_recorder, node_of
 
 
 class TraceError(CompileError, TypeError):
@@ -38,6 +38,11 @@ class Symbol(Value):
         self.index = trace.made = trace.made + 1
 
     def _no_number(self, *_: Any) -> NoReturn:
+        if not active_recorder().symbolic:
+            raise TraceError(
+                f"{call_site()} uses a traced Value that left its jitted function and has no number: return it from "
+                "the function, in place of keeping it in a list, an attribute or a global"
+            )
         raise TraceError(
             f"{call_site()} needs the number of a traced Value, and there is none: the code is compiled once, for all "
             "numbers. In place of a branch use where(x < 3, y, z), cond, relu, maximum, minimum, abs; in place of "
