@@ -720,14 +720,6 @@ def test_equations_without_a_solution_say_so() -> None:
         root(lambda x: [x[0]], [1.0, 2.0])
 
 
-def test_export_refuses_a_loop(tmp_path: Any) -> None:
-    f = jit(lambda x: fori_loop(0, 9, lambda i, s: al.sin(s) + x, x))
-    f(0.3)
-    with pytest.raises(ValueError, match="export: Python has no primitive 'fori_loop'"):
-        f.export(tmp_path / "loop.py")
-    assert not list(tmp_path.iterdir())
-
-
 def test_reverse_mode_reads_the_sines_of_the_forward_loop() -> None:
     f = jit(grad(lambda x: fori_loop(0, 9, lambda i, s: al.sin(s * x) * s + x, x)), backend="python")
     f(0.3)
