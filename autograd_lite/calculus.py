@@ -405,7 +405,7 @@ def grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]:
 def value_and_grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]:
     """The function that returns the pair of f's result and its gradient (see `grad`), for one evaluation of f.
 
-    `scipy.optimize.minimize(value_and_grad(f), x0, jac=True)` works as it stands.
+    `scipy.optimize.minimize(value_and_grad(f), x0, jac=True)` needs no wrapper.
 
     >>> value_and_grad(lambda x: x[0] * x[1])([2.0, 5.0])
     (10.0, [5.0, 2.0])
@@ -427,8 +427,9 @@ def value_and_grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tup
 def jacobian(f: Callable[P, Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[P, Any]:
     """The function that returns f's result with its gradient by the argument `argnums` in the place of each number.
 
-    So the Jacobian of a function from lists to lists is a list of rows; of arrays, a matrix. Forward or reverse mode,
-    whichever takes fewer sweeps; columns, or rows, that do not meet share one (Curtis, Powell, Reid 1974).
+    So the Jacobian of a function from lists to lists is a list of rows; of arrays, a matrix. It is computed in forward
+    or reverse mode, in as few sweeps as possible: columns, or rows, without a common entry share a sweep (Curtis,
+    Powell, Reid 1974).
 
     With `sparse` the result is a `scipy.sparse.csr_array`: its rows are the numbers of f's result in order, its columns
     those of the argument, and its entries the places where the result may depend on the argument. It needs plain

@@ -1,4 +1,4 @@
-"""Writing a file at once, so that a reader never sees half of it. Imports nothing of ours."""
+"""Writing a file in one step, so that a reader never sees half of it. Imports nothing of ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people call: the primitives under their public names, and functions composed of them.
+"""The public functions: primitives under their public names, and functions composed of primitives.
 
 Every function takes Values and real numbers, mixed. Numbers alone give a float, any Value among them gives a Value.
 """
@@ -20,13 +20,13 @@ from autograd_lite.ieee import add_up
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, leaves_of, new_node, numbers_of
 
-Scalar: TypeAlias = Value | float  # and every other real number
+Scalar: TypeAlias = Value | float  # a type checker takes int for float
 S = TypeVar("S", Value, float)
 Rule: TypeAlias = Callable[..., tuple[Any, ...]]
 
 
 class Unary(Protocol):
-    """The type of a function of one number: it gives the float of a number and the Value of a Value."""
+    """The type of a function of one number: a float gives a float, a Value gives a Value."""
 
     @overload
     def __call__(self, x: float, /) -> float: ...
@@ -151,7 +151,7 @@ def matvec(
     """A layer of neurons: the list of activation(row . xs + bias), one for each row of the matrix `rows` and its bias.
 
     Each neuron is one `dot` node, in which the bias is one more weight, times an input of 1.0; `activation` is applied
-    to it. A ValueError if a row is not as long as `xs`, or if there are not as many biases as rows.
+    to it. A ValueError if the length of a row differs from that of `xs`, or the number of biases from that of the rows.
 
     >>> matvec([[1.0, 2.0], [3.0, 4.0]], [1.0, -1.0], biases=[0.5, 0.5])
     [-0.5, -0.5]
@@ -161,7 +161,7 @@ def matvec(
         biases = _items(biases, "matvec")
         if len(biases) != len(given):
             raise ValueError(f"matvec takes one bias for each row, got {len(biases)} for {len(given)} rows")
-    neurons = core and core.neurons(p.dot, given, vector, biases)  # None unless all is as usual
+    neurons = core and core.neurons(p.dot, given, vector, biases)  # None where Python has to do it
     totals = _totals(given, vector, biases) if recorder is LEAVES and neurons is None else None
     if neurons is not None:
         outputs: list[Any] = neurons
@@ -315,7 +315,7 @@ _ACTIVATIONS = (silu, gelu, elu, leaky_relu)  # `matvec` may call them on floats
 
 
 class _Decorator(Protocol):
-    """Turns a function of floats into a primitive with as many arguments."""
+    """The type of the decorator: it turns a function of floats into a primitive with the same number of arguments."""
 
     @overload
     def __call__(  # pyright: ignore[reportOverlappingOverload]
@@ -340,8 +340,8 @@ def primitive(partials: Rule) -> _Decorator:
     >>> x.grad
     12.0
 
-    The primitive works in every mode that the rule's own operations allow; in the rule use autograd_lite's functions,
-    not math's. None in the tuple marks an argument that no gradient flows to. `check_grads(cubed, 2.0)` tests the rule.
+    The primitive works in every mode, to any order, if the rule uses autograd_lite's functions, not math's. None in the
+    tuple marks an argument that no gradient flows to. `check_grads(cubed, 2.0)` tests the rule.
 
     A ValueError if the name is taken, unless the same module defines it again. A TypeError at the first use of a rule
     that does not return a tuple with one derivative for each argument.
@@ -355,7 +355,7 @@ def primitive(partials: Rule) -> _Decorator:
             raise TypeError(f"write @primitive(partials=...) above a function with a name, not above {function!r}")
         row = p.PRIMITIVES.get(name)
         if row is not None and (row in vars(p).values() or row.compute.__module__ != function.__module__):
-            raise ValueError(f"there is a primitive {name!r} already: choose another name")
+            raise ValueError(f"a primitive {name!r} exists already: choose another name")
 
         @wraps(function)
         def compute(*args: float) -> float:
@@ -395,8 +395,8 @@ def _totals(rows: list[Any], xs: tuple[Any, ...], biases: Any) -> list[float] | 
 
 
 def _items(xs: Any, function: str) -> tuple[Any, ...]:
-    """The items of `xs`; a TypeError that names `function` if it has none because it is not a list."""
-    if type(xs) is list or isinstance(xs, Iterable):  # isinstance is slow, and most often `xs` is a list
+    """The items of `xs`; a TypeError that names `function` if `xs` is not iterable."""
+    if type(xs) is list or isinstance(xs, Iterable):  # isinstance is slow, and `xs` is usually a list
         return tuple(xs)
     raise TypeError(f"{function} takes a list of numbers, got {type(xs).__name__}")
 
@@ -410,9 +410,9 @@ def _not_empty(xs: Any, function: str) -> Sequence[Any]:
 
 
 def _largest(xs: Sequence[Any]) -> Any:
-    """The largest of `xs`: a float, or in a trace, where Values have no number, a Value."""
+    """The largest of `xs`: a float, or a Value in a trace, where Values have no numbers."""
     if not active_recorder().symbolic:
         xs = [x.data if isinstance(x, Value) else x for x in xs]
-    while len(xs) > 1:  # in pairs, so that a program has few levels
+    while len(xs) > 1:  # in pairs, so that a compiled program has few levels
         xs = [*map(maximum, xs[::2], xs[1::2]), *xs[len(xs) // 2 * 2 :]]
     return xs[0]

@@ -1,7 +1,7 @@
 """Numbers from numbers with the results of IEEE 754, where Python's `math` raises. Imports nothing of ours.
 
-Nothing here raises and nothing is complex. A nan that goes in comes out, with these exceptions: nan**0, 1**nan and
-step(nan) are 1, and hypot(inf, nan) is inf.
+No function here raises an error or gives a complex number. Where an argument is nan the result is nan, with these
+exceptions: nan**0, 1**nan and step(nan) are 1, and hypot(inf, nan) is inf.
 """
 
 import builtins
@@ -17,7 +17,7 @@ from typing import Any
 
 def to_float(x: Any, what: str) -> float:
     """`x` as a Python float; a TypeError that names `what` if `x` is not a real number."""
-    if type(x) is int or isinstance(x, Real) or type(x).__name__ in ("bool", "bool_"):  # NumPy's bool is no Real
+    if type(x) is int or isinstance(x, Real) or type(x).__name__ in ("bool", "bool_"):  # NumPy's bool is not a Real
         try:
             return float(x)
         except OverflowError:  # an int of more than 308 digits
@@ -28,7 +28,7 @@ def to_float(x: Any, what: str) -> float:
 
 
 def _total(function: Callable[[float], float], pole: float | None = None) -> Callable[[float], float]:
-    """`function`, with -inf at its pole, nan outside its domain, and an infinity where it overflows."""
+    """`function`, but -inf at `pole`, nan outside its domain, and an infinity of the sign of x if it overflows."""
 
     def compute(x: float) -> float:
         try:
@@ -51,22 +51,22 @@ exp2, log2, log10, cbrt = _total(math.exp2), _total(math.log2, 0.0), _total(math
 
 
 def cosh(x: float) -> float:
-    """The hyperbolic cosine. It is even, so it overflows to inf on both sides."""
+    """The hyperbolic cosine; inf if it overflows, for negative x too."""
     return _cosh(abs(x))
 
 
 def atanh(x: float) -> float:
-    """The inverse hyperbolic tangent; an infinity at 1 and -1, nan beyond."""
+    """The inverse hyperbolic tangent; inf at 1, -inf at -1, nan beyond."""
     return math.atanh(x) if abs(x) < 1.0 else math.copysign(inf, x) if abs(x) == 1.0 else nan
 
 
 def floor(x: float) -> float:
-    """The largest whole number that is not above x."""
+    """The largest whole number that is at most x."""
     return math.copysign(math.floor(x), x) if math.isfinite(x) else x
 
 
 def ceil(x: float) -> float:
-    """The smallest whole number that is not below x."""
+    """The smallest whole number that is at least x."""
     return math.copysign(math.ceil(x), x) if math.isfinite(x) else x
 
 
@@ -76,7 +76,7 @@ def round(x: float) -> float:
 
 
 def mod(x: float, y: float) -> float:
-    """What is left of x after a whole number of y, with the sign of y, as Python's %; nan for y = 0."""
+    """x - y * floor(x / y), the remainder with the sign of y, as Python's %; nan for y = 0."""
     try:
         return x % y
     except ZeroDivisionError:
@@ -92,7 +92,7 @@ def floordiv(x: float, y: float) -> float:
 
 
 def div(x: float, y: float) -> float:
-    """x / y; x/0 is an infinity with the sign of both, 0/0 is nan."""
+    """x / y; for y = 0 an infinity, negative if the signs of x and y differ, and nan for 0/0."""
     try:
         return x / y
     except ZeroDivisionError:
@@ -100,7 +100,7 @@ def div(x: float, y: float) -> float:
 
 
 def pow(x: float, y: float) -> float:
-    """x ** y; nan for a negative number to a fraction, an infinity for 0 to a negative number and for overflow."""
+    """x ** y; nan if x < 0 and y is not whole, an infinity for 0 to a negative power and for overflow."""
     try:
         return math.pow(x, y)
     except (ValueError, OverflowError):
@@ -110,13 +110,13 @@ def pow(x: float, y: float) -> float:
 
 
 def sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), which never overflows."""
+    """1 / (1 + exp(-x)), computed without overflow."""
     e = math.exp(-abs(x))
     return (1.0 if x >= 0 else e) / (1.0 + e)
 
 
 def softplus(x: float) -> float:
-    """log(1 + exp(x)), which never overflows."""
+    """log(1 + exp(x)), computed without overflow."""
     return relu(x) + math.log1p(math.exp(-abs(x)))
 
 
@@ -126,32 +126,32 @@ def relu(x: float) -> float:
 
 
 def step(x: float) -> float:
-    """0 for x <= 0, else 1; so 1 at nan, where PyTorch's derivative of relu is 1 too."""
+    """0 for x <= 0, else 1. It is 1 at nan, as PyTorch's derivative of relu is."""
     return 0.0 if x <= 0 else 1.0
 
 
 def sign(x: float) -> float:
-    """1, 0 or -1."""
+    """1 for x > 0, -1 for x < 0, else x itself: a zero or nan."""
     return 1.0 if x > 0 else -1.0 if x < 0 else x
 
 
 def maximum(x: float, y: float) -> float:
-    """The larger of two; nan if either is."""
+    """The larger of x and y; nan if either is nan."""
     return x if x > y or x != x else y
 
 
 def minimum(x: float, y: float) -> float:
-    """The smaller of two; nan if either is."""
+    """The smaller of x and y; nan if either is nan."""
     return x if x < y or x != x else y
 
 
 def share(x: float, y: float) -> float:
-    """How much of maximum(x, y) is x's: 1 or 0, and 1/2 at a tie. 1 where either is nan, as in PyTorch."""
+    """d maximum(x, y)/dx: 1 for x > y, 0 for x < y, 1/2 for x = y. 1 if either is nan, as in PyTorch."""
     return 0.5 if x == y else 0.0 if x < y else 1.0
 
 
 def where(c: float, x: float, y: float) -> float:
-    """x if c is not 0, else y. A nan is not 0."""
+    """x if c is not 0, else y. A nan in c counts as not 0."""
     return x if c else y
 
 
@@ -169,6 +169,6 @@ def sum(*xs: float) -> float:
 
 
 def dot(*xy: float) -> float:
-    """x0*y0 + x1*y1 + ..., of all the x and then all the y."""
+    """x0*y0 + x1*y1 + ..., from the left. The arguments are all x, then all y."""
     n = len(xy) // 2
     return add_up(map(operator.mul, xy[:n], xy[n:]), -0.0)

@@ -21,7 +21,7 @@ FOCAL, NOISE, CAMERAS = 800.0, 0.5, 6  # in pixels
 
 
 def project(x):
-    """Where a point appears: turned by the rotation vector (Rodrigues' formula), moved, and divided by its distance."""
+    """A point in a camera's picture: rotated (Rodrigues' formula), moved, and divided by its distance."""
     r, t, point = x[:3], x[3:6], x[6:]
     angle = sqrt(r[0] ** 2 + r[1] ** 2 + r[2] ** 2 + 1e-12)
     k = [x / angle for x in r]

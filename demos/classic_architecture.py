@@ -3,7 +3,8 @@
     python demos/classic_architecture.py
 
 2-25-50-50-25-1, ReLU, and a sigmoid at the end; binary cross-entropy, full-batch gradient descent; 1,000 points with
-noise 0.2, of which 100 are held out. PyTorch, if it is installed, starts from the same weights and does the same steps.
+noise 0.2; 100 of them are the test set. If PyTorch is installed, it starts from the
+same weights and takes the same steps.
 """
 
 import argparse

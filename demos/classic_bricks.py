@@ -1,9 +1,10 @@
-"""Components as bricks: affine, sigmoid, ReLU and mean squared error, each with its outputs and gradients laid open.
+"""Components as bricks: affine, sigmoid, ReLU and mean squared error, each with its outputs and gradients.
 
     python demos/classic_bricks.py
 
-Whatever a brick gives is a Value that can be read off: its number and, after `backward`, its gradient. Beside them
-stand the matrix formulas, in NumPy: for an affine brick dX = dOut W^T, dW = X^T dOut, dB = the column sums of dOut.
+Every output of a brick is a Value: its number and, after `backward`, its gradient can be read. The same gradients by
+matrix formulas, in NumPy, are printed beside them: for an affine brick
+dX = dOut W^T, dW = X^T dOut, dB = the column sums of dOut.
 """
 
 import numpy as np

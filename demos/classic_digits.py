@@ -3,8 +3,8 @@
     python demos/classic_digits.py
     python demos/classic_digits.py --enlarge        # the same digits on 28 x 28
 
-Weights and biases from the standard normal, the quadratic cost, mini-batches of 10. The digits are scikit-learn's real
-ones, 8 x 8; 80% are for training.
+Weights and biases from the standard normal, the quadratic cost, mini-batches of 10. The digits are scikit-learn's,
+8 x 8 pixels; 80% are for training.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python demos/classic_layers.py --plot out/classic_layers.png
 
-The chain w1 * w2 * w3 * x with weights 1, 2, 3 sees the input 1 and should give 12. The layers, linear and ReLU, begin
+The chain w1 * w2 * w3 * x with weights 1, 2, 3 gets the input 1 and should give 12. The layers, linear and ReLU, begin
 with weights from U(-0.1, 0.1) and biases from U(0, 1), and learn a function of one variable, one sample at a time.
 """
 

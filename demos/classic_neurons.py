@@ -1,4 +1,4 @@
-"""Two neurons and an output: the numbers of the first page, and a network that tells weight and height apart.
+"""Two neurons and an output: the numbers of the article's start, then a network that classifies weight and height.
 
 python demos/classic_neurons.py
 """

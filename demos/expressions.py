@@ -2,7 +2,7 @@
 
     python demos/expressions.py
 
-The picture in the README is what `--out demos/expression.svg` writes. Beside it stands a page that steps forward and
+The picture in the README is what `--out demos/expression.svg` writes. It writes a page beside it that steps forward and
 backward through the expression: open it in a browser.
 """
 

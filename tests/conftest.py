@@ -1,7 +1,9 @@
 """Fixtures. Each test sees the primitives of the package and of its own module, not those of other test modules."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,46 @@ def _the_table_as_it_is(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     PRIMITIVES.clear()
     PRIMITIVES.update(everything)
+
+
+@pytest.fixture(scope="module")  # while it runs, asyncio cannot be used in this thread
+def browser() -> Iterator[Any]:
+    """A running Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no browser here: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
+    options = (
+        "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync"
+    ).split()
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=options)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """A function that opens a file in the browser. An error or a message of its script, or another request, fails."""
+    wrong: list[str] = []
+    contexts: list[Any] = []
+
+    def opened(file: Path, **options: Any) -> Any:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.on("request", lambda request: None if request.url == file.as_uri() else wrong.append(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ def test_gradients_adds_no_node_for_a_factor_of_one() -> None:
     assert dy is x
 
 
-def test_nothing_passes_a_selection_that_holds_back() -> None:
+def test_no_gradient_passes_a_blocked_selection_in_any_mode() -> None:
     def safe(x: Any) -> Any:
         return al.where(0.0, al.sqrt(x), x) + al.relu(-al.sqrt(x)) + al.maximum(al.sqrt(x), 1.0)
 
@@ -300,7 +300,7 @@ def test_structures_of_arguments_and_results() -> None:
     assert hessian(f, (0, 1))(a, b)[0]["b"][1] == Pair(8.0, 0.0)
 
 
-def test_subclasses_of_dict_and_list_stay_what_they_are() -> None:
+def test_subclasses_of_dict_and_list_keep_their_class() -> None:
     given = OrderedDict(x=1.0, y=defaultdict(float, z=2.0))
     found = grad(lambda t: t["x"] * t["y"]["z"] + t["y"]["unknown"])(given)
     assert found == {"x": 2.0, "y": {"z": 1.0}}
@@ -330,7 +330,7 @@ def test_jvp_and_vjp_have_jax_s_meanings(jax: Any) -> None:
         assert jax.tree.leaves(ours) == pytest.approx(numbers, rel=1e-14)
 
 
-def test_a_function_may_change_the_list_it_is_given() -> None:
+def test_a_function_may_change_its_argument_list() -> None:
     def consume(xs: list[Any]) -> Any:
         return xs.pop() * xs.pop() * len(xs)
 
@@ -420,7 +420,7 @@ def test_values_in_values_out() -> None:
     assert (type(y), y.data, type(zero), zero.data) == (Value, 5.0, Value, 0.0)
 
 
-def test_what_reaches_a_value_outside_stays_a_value() -> None:
+def test_a_result_that_depends_on_an_outer_value_is_a_value() -> None:
     w = Value(3.0)
     slope = grad(lambda x: w * x * x)(2.0)
     slope.backward()
@@ -428,7 +428,7 @@ def test_what_reaches_a_value_outside_stays_a_value() -> None:
     assert type(grad(lambda x: x * x + w)(2.0)) is float
 
 
-def test_what_is_cut_off_cannot_vary_and_numbers_come_out() -> None:
+def test_detached_results_of_numbers_are_numbers() -> None:
     def without(x: Value) -> Value:
         with al.no_grad():
             c = x * x
@@ -468,7 +468,7 @@ def test_grad_of_a_primitive_has_a_name() -> None:
     assert hessian(rosenbrock).__name__ == "hessian(rosenbrock)"
 
 
-def test_argnums_are_whatever_counts() -> None:
+def test_argnums_are_ints_of_any_type() -> None:
     class Two:
         def __index__(self) -> int:
             return 2
@@ -585,7 +585,7 @@ def test_arrays_in_arrays_out() -> None:
     assert (values.dtype, values[0].data) == (np.dtype(object), 3.0)
 
 
-def test_scipy_takes_value_and_grad_as_it_stands() -> None:
+def test_scipy_takes_value_and_grad_without_a_wrapper() -> None:
     np = pytest.importorskip("numpy")
     optimize = pytest.importorskip("scipy.optimize")
     for f in (rosenbrock_of_list, al.jit(rosenbrock_of_list)):

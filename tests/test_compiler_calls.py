@@ -211,7 +211,7 @@ def test_a_compiled_derivative_is_compiled_once() -> None:
     assert ag.grad(g).__name__ == "grad(f)"
 
 
-def test_nothing_is_captured_that_the_code_did_not_bring() -> None:
+def test_only_values_of_the_users_code_are_captured() -> None:
     w = Value(2.0)
     for derivative in (ag.grad, ag.hessian, ag.jacobian):
         d = jit(derivative(lambda x: x[0] * x[0] * 3.0 + x[1]))

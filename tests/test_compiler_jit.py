@@ -162,7 +162,7 @@ def test_an_array_without_axes_is_its_number(module: str) -> None:
     assert len(f._compiled) == 1
 
 
-def test_numbers_and_names_of_numpy_are_no_arrays() -> None:
+def test_numpy_numbers_and_types_are_not_arrays() -> None:
     np = pytest.importorskip("numpy")
     f = jit(lambda x, kind: x * x if kind == "square" else x)
     assert f(np.float32(3.0), np.str_("square")) == f(np.int8(3), "square") == 9.0
@@ -240,7 +240,7 @@ def test_a_function_first_called_inside_no_grad_keeps_the_gradient_of_its_deriva
     assert gradient_of(slope(3.0), [w]) == [6.0]
 
 
-def test_a_primitive_of_the_users_own() -> None:
+def test_a_primitive_of_the_user() -> None:
     @ag.primitive(partials=lambda z, x: (3.0 * x * x,))
     def jit_cube(x: float) -> float:
         return x * x * x
@@ -266,7 +266,7 @@ def test_source_and_program_can_be_read() -> None:
 
 
 @pytest.mark.parametrize("label", ["", *"range run n i v0 x² ① __debug__ λ lambda sin 2".split()])
-def test_source_is_python_whatever_the_labels(label: str) -> None:
+def test_source_is_valid_python_for_any_label(label: str) -> None:
     w, x, y = Value(2.0, label), Value(3.0, label), 0.5
     f = jit(lambda v0, _: ag.sin(w * v0) * ag.exp(x) + v0)
     captured = [z.data for z in f.mean([y], [y]).args]
@@ -276,7 +276,7 @@ def test_source_is_python_whatever_the_labels(label: str) -> None:
     assert namespace["run"](1, [y, y], captured)[1][0] == pytest.approx(total + y)
 
 
-def test_inputs_have_the_names_of_the_parameters_they_are_for() -> None:
+def test_inputs_are_named_after_the_parameters_of_the_function() -> None:
     def f(x: Any, *rest: Any, k: Any, **more: Any) -> Any:
         return x / rest[0] - k / more["z"]
 
@@ -287,7 +287,7 @@ def test_inputs_have_the_names_of_the_parameters_they_are_for() -> None:
     assert jit(ag.relu)(Value(1.0)).op.name == "jit(relu)"
 
 
-def test_what_the_function_has_does_not_hide_what_jit_gives() -> None:
+def test_attributes_of_the_function_do_not_hide_those_of_jit() -> None:
     class Model:
         """Of the data."""
 
@@ -340,7 +340,7 @@ def test_a_method_is_a_jitted_function_of_each_instance() -> None:
     assert copy.copy(one).at(1.0).data == 5.0
 
 
-def test_what_is_compiled_for_an_instance_goes_with_it() -> None:
+def test_programs_of_an_instance_are_freed_with_it() -> None:
     gc.disable()
     try:
         others, line = len(Line.at._owners), Line(2.0)
@@ -353,7 +353,7 @@ def test_what_is_compiled_for_an_instance_goes_with_it() -> None:
         gc.enable()
 
 
-def test_a_method_of_what_cannot_be_weakly_referenced() -> None:
+def test_a_method_of_an_object_without_weak_references() -> None:
     class Point(tuple[float, ...]):
         __slots__ = ()
 
@@ -418,7 +418,7 @@ def test_a_jitted_function_on_arrays_can_be_pickled_and_copied(module: str) -> N
         lambda x: setattr(x, "data", 1.0),
     ],
 )
-def test_code_that_needs_a_number_is_told_where_and_what_instead(f: Any) -> None:
+def test_code_that_needs_a_number_gets_an_error_with_line_and_remedy(f: Any) -> None:
     with pytest.raises(TypeError, match=r"test_compiler_jit\.py:\d+: lambda x: .*traced Value.*where\("):
         jit(f)(2.0)
 
@@ -439,7 +439,7 @@ def test_a_traced_value_must_not_outlive_its_trace() -> None:
         (([[1.0, 2.0], [1.0, 1j]], [1.0, 2.0]), ValueError, "row 1 has another structure"),
     ],
 )
-def test_batches_that_are_none(columns: tuple[Any, ...], error: type[Exception], message: str) -> None:
+def test_invalid_batches_are_refused(columns: tuple[Any, ...], error: type[Exception], message: str) -> None:
     f, _ = model()
     for method in (jit(f).mean, jit(f).map):
         with pytest.raises(error, match=message):
@@ -456,20 +456,20 @@ def test_arrays_of_a_wrong_dtype() -> None:
 
 
 @pytest.mark.parametrize("column", [5.0, None, Value(1.0), iter([1.0]), {"a": 1.0}, {1.0}])
-def test_columns_that_are_none(column: Any) -> None:
+def test_invalid_columns_are_refused(column: Any) -> None:
     f = jit(lambda x, y: x * y)
     for way in (f.mean, f.map):
         with pytest.raises(TypeError, match=rf"takes columns, .* got {type(column).__name__} .*: make it a list"):
             way([1.0], column)
 
 
-def test_arrays_that_are_no_columns() -> None:
+def test_an_array_without_axes_is_not_a_column() -> None:
     np = pytest.importorskip("numpy")
     with pytest.raises(TypeError, match=r"mean takes columns, .* got ndarray 5.0: make it a list"):
         jit(lambda x: x).mean(np.array(5.0))
 
 
-def test_results_that_are_none() -> None:
+def test_invalid_results_are_refused() -> None:
     np = pytest.importorskip("numpy")
     for f in (
         lambda x: np.array([x, x * 2]),
@@ -483,13 +483,13 @@ def test_results_that_are_none() -> None:
 
 
 @pytest.mark.parametrize("op", [abs_, sq2], ids=str)
-def test_a_primitive_that_the_kernel_has_not(op: Any) -> None:
+def test_a_primitive_missing_from_the_kernel(op: Any) -> None:
     pytest.importorskip("autograd_lite.compiler._kernel")
     with pytest.raises(ValueError, match=f"no primitive '{op.name}': use the python or the numpy backend"):
         jit(lambda x: op(x), backend="native")(3.0)
 
 
-def test_functions_and_backends_that_are_none() -> None:
+def test_invalid_functions_and_backends_are_refused() -> None:
     with pytest.raises(TypeError, match="jit takes a function, got int"):
         jit(3)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match=r"no backend 'fast': it is auto, native, numpy, python"):
@@ -628,7 +628,7 @@ def test_other_errors_of_a_traced_function_get_no_note_about_lists() -> None:
         assert not hasattr(caught.value, "__notes__")
 
 
-def test_a_captured_value_is_not_compared_either() -> None:
+def test_comparing_a_captured_value_is_an_error() -> None:
     w, v = Value(1.0), Value(-1.0)
     for f in (lambda x: x * w if w > 0 else -x, lambda x: x * max(v, 0.0), lambda x: x * min(w, v)):
         with pytest.raises(TraceError, match="needs the number of a traced Value"):

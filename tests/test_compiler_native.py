@@ -359,7 +359,7 @@ def test_narrow_matrix_products_of_one_row(J: int, I: int, shared: str) -> None:
         expect_exactly(results, interpret(program, 1, rows, given)[0])
 
 
-def test_no_rows_no_instructions_and_nothing_but_constants() -> None:
+def test_programs_without_rows_or_instructions_and_programs_of_constants() -> None:
     none = array("d")
     total = row_program([Instruction(p.exp, 0, (1, 1, 1), (Strided(1),))], 1, total=True)
     assert native.executor(total)(0, none, none) == (none, array("d", [0.0]))
@@ -464,7 +464,7 @@ def test_threads_share_the_rows() -> None:
             assert run(n, rows, captured) == (found, found_sums)
 
 
-def test_calls_from_several_threads_do_not_meet() -> None:
+def test_calls_from_several_threads_are_independent() -> None:
     program = layer(6, 9)
     run = native.executor(program)
     wrong: list[int] = []
@@ -554,7 +554,7 @@ def test_a_wrong_call(change: dict[int, Any], error: type[Exception], message: s
         kernel.run_into(*args[:4])
 
 
-def test_threads_and_kinds_that_cannot_be() -> None:
+def test_invalid_thread_counts_and_kinds_are_refused() -> None:
     for threads in 0, -1, 1000:
         with pytest.raises(ValueError, match="threads: 1 to 256"):
             native.load(layer(2, 3), threads=threads)

@@ -35,11 +35,11 @@ def layers(sizes: list[int]) -> list[list[tuple[list[Value], Value]]]:
         (lambda x, y: x - -y, (0.0, -0.0)),
     ],
 )
-def test_differences_are_taken_as_they_are_written(f: Any, row: tuple[float, ...]) -> None:
+def test_differences_are_not_reordered(f: Any, row: tuple[float, ...]) -> None:
     assert str(jit(f, backend="python")(*row)) == str(f(*map(Value, row)).data)
 
 
-def test_small_expressions_keep_every_sign_of_a_zero() -> None:
+def test_small_expressions_keep_the_signs_of_zeros() -> None:
     rng = random.Random(1)
 
     def expression(depth: int) -> str:
@@ -97,7 +97,7 @@ def test_a_network_is_a_few_wide_regular_instructions() -> None:
     assert "total mul       16 x 16 x 1" in str(program)
 
 
-def test_what_all_rows_share_is_computed_once() -> None:
+def test_numbers_shared_by_all_rows_are_computed_once() -> None:
     w = [Value(1.0), Value(2.0)]
     program = program_of(lambda x: ag.dot(w, w).exp() * x + ag.dot(w, [x, x]), 1.0)
     assert [i.op.name for i in program.once].count("exp") == 1

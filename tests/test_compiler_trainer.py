@@ -82,7 +82,7 @@ def test_batches_of_several_structures_share_the_numbers() -> None:
     assert [x.data for x in w] == pytest.approx([x.data for x in like], rel=1e-12)
 
 
-def test_without_numpy_it_trains_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_works_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     really = builtins.__import__
 
     def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -114,7 +114,7 @@ def test_arrays_of_any_kind_and_lists_are_the_same(backend: str, arrays: bool) -
     assert [step(table, column), step(table, column)] == pytest.approx(wanted, rel=1e-12)
 
 
-def test_what_is_written_may_be_changed_before_the_next_step() -> None:
+def test_parameters_may_be_changed_after_write() -> None:
     w = Value(3.0)
     optimizer = nn.SGD([w], lr=0.1, momentum=0.5)
     step = trainer(jit(lambda x: w * x), optimizer)
@@ -151,7 +151,7 @@ class Lion(nn.Optimizer):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_rule_of_ones_own(backend: str) -> None:
+def test_a_users_update_rule(backend: str) -> None:
     numbers = []
     for compiled in True, False:
         loss, parameters = network()
@@ -209,7 +209,7 @@ def test_other_numbers_that_the_loss_captures_are_read_at_each_step() -> None:
     assert losses == pytest.approx([1.0, 1.8, 2.1], rel=1e-15)
 
 
-def test_what_was_made_of_a_parameter_outside_the_loss() -> None:
+def test_a_value_computed_from_a_parameter_outside_the_loss() -> None:
     w = Value(3.0)
     made = w.exp()
     with pytest.raises(TypeError, match="was made of a parameter outside of it: make it inside"):
@@ -230,7 +230,7 @@ def test_the_optimizer_is_of_one_step_until_it_is_written() -> None:
         step([1.0])
 
 
-def test_a_nan_is_found_where_it_is_from() -> None:
+def test_a_nan_is_found_at_its_source() -> None:
     w = Value(-3.0)
     optimizer = nn.SGD([w], lr=0.1)
     step = trainer(jit(lambda x: ag.log(w * x)), optimizer)
@@ -259,7 +259,7 @@ def test_a_loss_that_is_not_jitted() -> None:
         trainer(jit(loss), None)  # type: ignore[arg-type]
 
 
-def test_a_rule_that_gives_something_else_and_a_rate_that_is_none() -> None:
+def test_a_rule_with_a_wrong_result_and_a_rate_of_none() -> None:
     class Short(nn.SGD):
         def update(self, p: Any, g: Any, t: Any, *state: Any) -> tuple[Any, ...]:
             return (p - self.lr * g,)

@@ -125,7 +125,7 @@ def test_forward_mode_names_partial_and_line() -> None:
     )
 
 
-def test_derivative_overflows_though_the_function_does_not() -> None:
+def test_a_derivative_overflows_where_its_function_is_finite() -> None:
     def f(x: Any) -> Any:
         return x * 1e200 * 1e200
 
@@ -178,7 +178,7 @@ def test_finite_results_are_unchanged() -> None:
     assert copy.deepcopy(watched).data == plain.data
 
 
-def test_with_no_grad_in_either_order() -> None:
+def test_no_grad_and_detect_anomaly_nest_in_either_order() -> None:
     def inside() -> None:
         with detect_anomaly(), no_grad():
             assert (Value(1.0) * 2.0).op is None
@@ -200,7 +200,7 @@ def test_with_no_grad_in_either_order() -> None:
     assert message(backward_inside).startswith("backward: ")
 
 
-def test_nodes_die_with_their_graph_while_it_is_open() -> None:
+def test_nodes_are_freed_with_their_graph_inside_detect_anomaly() -> None:
     gc.disable()
     try:
         with detect_anomaly():
@@ -215,7 +215,7 @@ def test_nodes_die_with_their_graph_while_it_is_open() -> None:
         gc.enable()
 
 
-def test_threads_have_their_own() -> None:
+def test_detect_anomaly_is_active_in_its_thread_only() -> None:
     rounds, found = threading.Barrier(2), {}
 
     def watch() -> None:

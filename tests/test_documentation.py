@@ -31,7 +31,7 @@ def test_every_public_name_has_a_section(package: ModuleType, site: Path) -> Non
     assert [name for name in package.__all__ if f'id="{name}"' not in text and name not in pages] == []
 
 
-def test_every_local_link_leads_somewhere(site: Path) -> None:
+def test_every_local_link_has_a_target(site: Path) -> None:
     broken = []
     for page in site.rglob("*.html"):
         text = page.read_text()

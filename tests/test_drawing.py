@@ -308,7 +308,7 @@ def test_only_the_border_of_a_box_that_is_off_is_dashed(in_process):
     assert draw(loss, detail="neuron").pipe("svg", encoding="utf-8").count("stroke-dasharray") >= 4
 
 
-def test_two_models_are_named_once_each():
+def test_each_of_two_models_is_named_once():
     one, two = nn.Layer(2, 8, "tanh", seed=1), nn.Layer(8, 8, seed=2)
     loss = nn.mse(two(one([1.0, 2.0])), [0.0] * 8)
     source = draw(loss, detail="neuron").source
@@ -483,7 +483,7 @@ def test_rendering_in_this_process(in_process, tmp_path, suffix, start):
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_render_leaves_the_dot_text_beside_the_picture(in_process, tmp_path):
+def test_render_writes_the_dot_text_beside_the_picture(in_process, tmp_path):
     picture = draw(expression())
     assert picture.render("y", directory=tmp_path, format="svg") == str(tmp_path / "y.svg")
     assert (tmp_path / "y").read_text(encoding="utf-8") == picture.source

@@ -431,7 +431,7 @@ double energy_gradient(double position, double velocity, double *d_position, dou
 
 
 @pytest.mark.parametrize("suffix", LANGUAGES)
-def test_labels_that_are_no_names(suffix: str, tmp_path: Path) -> None:
+def test_labels_that_are_not_identifiers(suffix: str, tmp_path: Path) -> None:
     odd = [
         Value(float(i + 2), label=label)
         for i, label in enumerate(["x", "a b", "a-b", "1st", "double", "v0", "µ", "*/"])

@@ -195,7 +195,7 @@ def test_elu_is_accurate_near_zero() -> None:
 
 
 def test_primitive_refuses_a_taken_name_and_missing_partials() -> None:
-    with pytest.raises(ValueError, match="there is a primitive 'tanh' already"):
+    with pytest.raises(ValueError, match="a primitive 'tanh' exists already"):
         al.primitive(partials=lambda z, x: (1.0,))(math.tanh)
     with pytest.raises(TypeError, match=r"write @primitive\(partials=...\) above a function with a name"):
         al.primitive(lambda x: x)(2.0)  # type: ignore[type-var]

@@ -26,7 +26,7 @@ def traced(root: Any) -> tuple[set[Any], set[tuple[Any, Any]]]:
     return nodes, edges
 
 
-def test_the_walk_of_the_lecture_draws_a_graph() -> None:
+def test_the_graph_walk_of_micrograds_lecture_draws_a_graph() -> None:
     graphviz = pytest.importorskip("graphviz")
     a, b, c = Value(2.0, label="a"), Value(-3.0, label="b"), Value(10.0, label="c")
     e = a * b

@@ -97,7 +97,7 @@ def test_copied_and_unpickled_modules_have_names_of_their_own():
         assert names_under(other([1.0])) == {"w.0", "b"}
 
 
-def test_a_module_that_never_calls_init_of_module_is_known_and_none_is_kept_alive():
+def test_a_module_without_super_init_has_names_and_is_freed():
     gc.collect()
     before = len(naming._owners)
     net = Net()
@@ -171,7 +171,7 @@ def test_a_scope_decorates_a_function_and_costs_nothing_where_none_is_open():
     assert type(Value(3.0) * 2) is Value
 
 
-def test_a_scope_goes_with_no_grad_detect_anomaly_jit_and_derivatives():
+def test_a_scope_combines_with_no_grad_detect_anomaly_jit_and_derivatives():
     x = Value(3.0)
     with scope("s"), no_grad():
         assert (x * x).args == ()

@@ -151,7 +151,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("broken", "problem", "where"), BROKEN.values(), ids=BROKEN)
-def test_what_is_broken_is_found(broken, problem, where):
+def test_every_seeded_fault_is_found(broken, problem, where):
     found = broken()
     assert found
     assert (problem, where) in problems(found)
@@ -183,7 +183,7 @@ def healthy():
 
 
 @pytest.mark.parametrize(("seed", "model", "loss", "y", "optimizer"), [*healthy()])
-def test_a_healthy_network_is_not_accused(seed, model, loss, y, optimizer):
+def test_a_healthy_network_has_no_findings(seed, model, loss, y, optimizer):
     optimizer = optimizer(model.parameters())
     assert problems(nn.diagnose(model, X, y, loss, optimizer)) == []
     history = nn.fit(model, X, y, loss, optimizer, 30, 10, verbose=False)
@@ -192,14 +192,14 @@ def test_a_healthy_network_is_not_accused(seed, model, loss, y, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", [nn.Adam, nn.RMSprop])
-def test_a_network_that_has_learned_all_is_not_accused_of_a_high_rate(optimizer):
+def test_a_trained_network_has_no_finding_about_the_rate(optimizer):
     model = mlp(16, activation="tanh")
     nn.fit(model, X, Y01, nn.binary_cross_entropy_with_logits, nn.Adam(model.parameters(), lr=0.03), 400, verbose=False)
     fresh = optimizer(model.parameters(), lr=0.01)
     assert problems(nn.diagnose(model, X, Y01, nn.binary_cross_entropy_with_logits, fresh)) == []
 
 
-def test_other_models_and_no_optimizer():
+def test_models_of_other_kinds_and_diagnosis_without_optimizer():
     class Net(nn.Module):
         def __init__(self):
             self.parts_of_it = {"a": [nn.Layer(2, 4, "tanh", seed=0)], "out": nn.Neuron(4, seed=1)}

@@ -272,7 +272,7 @@ def test_a_refused_state_changes_nothing(bias):
     assert layer.state_dict() == before
 
 
-def test_a_bias_that_was_taken_away_from_one_neuron_is_not_ignored_in_the_others() -> None:
+def test_one_neuron_without_a_bias_leaves_the_biases_of_the_others() -> None:
     layer = nn.Layer(2, 3, seed=1)
     layer.neurons[0].b = None
     for mode in (nullcontext(), no_grad()):
@@ -360,7 +360,7 @@ def test_parameters_are_those_of_the_tree_after_every_change(change):
         assert net.parameters() == fresh(net)
 
 
-def test_parts_of_ones_own_are_asked_every_time():
+def test_parts_of_a_users_module_are_read_every_time():
     class Chosen(nn.Module):
         chosen = 0
 
@@ -417,7 +417,7 @@ def test_a_model_is_freed_without_the_collector():
         gc.enable()
 
 
-def test_a_function_that_is_dressed_as_an_activation_sees_values():
+def test_a_wrapper_around_an_activation_gets_values():
     seen = []
 
     @wraps(ag.silu)
@@ -447,7 +447,7 @@ def test_models_are_tables_in_notebooks():
     assert str(summary).splitlines()[-1].split() == ["total", "65"]
 
 
-def test_a_model_that_cannot_be_shown_raises_nothing():
+def test_a_model_that_cannot_be_shown_raises_no_error():
     class Broken(nn.Module):
         def parts(self):
             raise RuntimeError("not now")

@@ -127,7 +127,7 @@ def test_bad_input_is_named(wrong, message):
         (lambda: nn.huber([1.0, 2.0], [1.0, "b"]), "huber takes numbers and Values, or lists of them, got str b"),
     ],
 )
-def test_what_is_no_number_is_named(wrong, message):
+def test_an_input_that_is_not_a_number_is_named(wrong, message):
     with pytest.raises(TypeError, match=message):
         wrong()
 

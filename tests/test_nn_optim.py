@@ -61,7 +61,7 @@ def test_one_rule_serves_floats_and_arrays(name, settings):
 
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS)
-def test_a_saved_state_goes_on_where_it_was(name, settings):
+def test_a_saved_state_continues(name, settings):
     def run(break_at):
         parameters = [Value(1.0), Value(-2.0)]
         optimizer = getattr(nn, name)(parameters, **settings)
@@ -159,7 +159,7 @@ def test_bad_input_is_named(wrong, message):
         (lambda: nn.SGD([Value(0.0)]).load_state_dict(None), "load_state_dict takes a dict, .* got NoneType"),
     ],
 )
-def test_what_is_of_the_wrong_kind_is_named(wrong, message):
+def test_an_argument_of_the_wrong_kind_is_named(wrong, message):
     with pytest.raises(TypeError, match=message):
         wrong()
 
@@ -222,7 +222,7 @@ def test_changed_hyperparameters_count_in_the_next_step(in_python):
     agree(steps_of(many("SGD", {"lr": 0.1}), 14, change), in_python(steps_of, many("SGD", {"lr": 0.1}), 14, change))
 
 
-def test_a_copy_a_pickle_and_a_state_dict_continue_where_it_was():
+def test_a_copy_a_pickle_and_a_state_dict_continue_training():
     whole = steps_of(many("Adam", {}), 12)
     optimizer = many("Adam", {})
     steps_of(optimizer, 5)
@@ -249,7 +249,7 @@ def test_two_optimizers_may_share_parameters():
     assert [p.data for p in parameters] == [i - 1.5 for i in range(40)]
 
 
-def test_an_update_and_a_step_of_ones_own_are_called():
+def test_a_users_update_and_step_are_called():
     seen = []
 
     class Counting(nn.SGD):
@@ -339,7 +339,7 @@ def test_a_damaged_state_is_refused_and_changes_nothing(change, message):
     assert optimizer.state_dict() == before
 
 
-def test_an_optimizer_is_shown_with_its_settings():
+def test_the_repr_of_an_optimizer_has_its_settings():
     assert repr(many("SGD", {"lr": 0.1, "momentum": 0.9})) == (
         "SGD(40 parameters, lr=0.1, momentum=0.9, weight_decay=0.0, nesterov=False)"
     )

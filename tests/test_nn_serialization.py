@@ -33,7 +33,7 @@ def path(request, tmp_path):
     ],
     ids=lambda model: type(model).__name__,
 )
-def test_what_is_loaded_is_what_was_saved(model, path):
+def test_loaded_objects_equal_saved_objects(model, path):
     nn.save(model, path)
     loaded = nn.load(path)
     assert type(loaded) is type(model)
@@ -97,7 +97,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(kind, path):
     assert [row["val_loss"] for row in history.rows] == expected["val_loss"]
 
 
-def test_a_class_of_your_own_is_loaded_into(path):
+def test_load_into_a_users_class(path):
     class Net(nn.Module):
         def __init__(self, width):
             self.hidden, self.out = nn.Layer(2, width, "relu", seed=0), nn.Layer(width, 1, seed=1)
@@ -116,7 +116,7 @@ def test_a_class_of_your_own_is_loaded_into(path):
         nn.load(path, Net(4))
 
 
-def test_a_function_of_your_own_is_named(path):
+def test_a_users_function_is_named(path):
     model = nn.Sequential(nn.Layer(2, 2, seed=0), lambda xs: xs)
     nn.save(model, path)
     with pytest.raises(ValueError, match="load cannot make the function <lambda>, one of your own"):
@@ -124,7 +124,7 @@ def test_a_function_of_your_own_is_named(path):
     assert nn.load(path, model) is model
 
 
-def test_what_is_refused_changes_nothing(path):
+def test_a_refused_input_changes_nothing(path):
     model, other = nn.MLP(2, [4, 1], seed=1), nn.MLP(2, [5, 1], seed=2)
     nn.save(model, path, nn.SGD(model.parameters()))
     before = other.state_dict()

@@ -168,7 +168,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch_keeps_the_steps_that_were_made(jit, mo
 
 
 @pytest.mark.parametrize("jit", [True, False])
-def test_divergence_is_noticed_and_the_last_finite_parameters_are_kept(jit):
+def test_divergence_is_reported_and_the_last_finite_parameters_are_kept(jit):
     model = nn.MLP(2, [6, 1], activation=None, seed=1)
     optimizer = nn.SGD(model.parameters(), lr=5.0, momentum=0.9)
     kept = []
@@ -216,7 +216,7 @@ def test_without_tqdm_the_lines_are_the_same(capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines() == str(history).splitlines()
 
 
-def test_predict_gives_what_the_model_gives():
+def test_predict_agrees_with_the_model():
     model = nn.MLP(2, [4, 3], output="sigmoid", seed=0)
     expected = [[z.data for z in model(x)] for x in X]
     for jit in (True, False):
@@ -293,7 +293,7 @@ def test_bad_parameters_are_named():
         nn.fit(moons_model(), X, Y, nn.hinge, nn.SGD(moons_model().parameters()))
 
 
-def test_what_is_refused_changes_nothing():
+def test_a_refused_input_changes_nothing():
     model = nn.MLP(2, [3], seed=0)
     before = model.state_dict()
     with pytest.raises(ValueError, match="row 23 of y"):
@@ -350,7 +350,7 @@ def test_a_rule_that_cannot_be_compiled_still_has_a_compiled_loss():
     assert compiled == pytest.approx(eager, rel=1e-12)
 
 
-def test_a_step_of_ones_own_is_taken():
+def test_a_users_step_is_taken():
     class Clipped(nn.SGD):
         def step(self):
             nn.clip_grad_value_(self.parameters, 0.01)
@@ -360,7 +360,7 @@ def test_a_step_of_ones_own_is_taken():
     assert compiled == pytest.approx(eager, rel=1e-12)
 
 
-def test_settings_that_make_no_sense():
+def test_invalid_settings_are_refused():
     model = moons_model()
     optimizer = nn.SGD(model.parameters())
     for setting in ({"batch_size": 1.5}, {"epochs": 1.5}, {"patience": "2"}):
@@ -457,7 +457,7 @@ def test_a_callback_follows_the_training():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, nn.DivergenceError, RuntimeError])
-def test_a_callback_is_told_of_the_end_however_it_comes(error):
+def test_a_callback_hears_of_the_end_of_every_training(error):
     def fail(history):
         if error is not nn.DivergenceError:
             raise error
@@ -491,7 +491,7 @@ def test_early_stopping_and_schedules_are_callbacks():
     assert len(runs[0][0]) < 200
 
 
-def test_callbacks_that_make_no_sense():
+def test_invalid_callbacks_are_refused():
     with pytest.raises(TypeError, match=r"fit takes callbacks, functions of the history or nn.Callback, got 3"):
         train(callbacks=[3])
     with pytest.raises(ValueError, match="EarlyStopping takes a patience of at least 1, got 0"):
@@ -512,7 +512,7 @@ def test_callbacks_that_make_no_sense():
         (lambda o: nn.huber(1.0, 2.0, delta=0.0), ValueError, "huber takes a delta above 0, got 0.0"),
     ],
 )
-def test_settings_that_make_no_sense_are_named(make, error, message):
+def test_invalid_settings_are_named(make, error, message):
     optimizer = nn.SGD([Value(1.0)], lr=0.5)
     with pytest.raises(error, match=message):
         make(optimizer)
@@ -536,13 +536,13 @@ def test_settings_that_make_no_sense_are_named(make, error, message):
         ),
     ],
 )
-def test_what_cannot_be_called_is_named(call, message):
+def test_an_object_that_cannot_be_called_is_named(call, message):
     model = nn.MLP(1, [1], seed=0)
     with pytest.raises(TypeError, match=message):
         call(model, nn.SGD(model.parameters()))
 
 
-def test_names_of_pytorch_say_what_is_here_in_their_place():
+def test_names_of_pytorch_say_their_counterpart():
     with pytest.raises(
         AttributeError, match=r"module 'nn' has no attribute 'ReLU': its place is taken by autograd_lite.relu"
     ):

@@ -25,7 +25,7 @@ def outputs(notebook: Any) -> list[dict[str, Any]]:
     return [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-def test_there_are_two() -> None:
+def test_there_are_two_notebooks() -> None:
     assert [path.name for path in NOTEBOOKS] == ["from_expression_to_neuron.ipynb", "moons_network.ipynb"]
 
 

@@ -130,7 +130,7 @@ def drive(
     return numbers[:at], numbers[at:]
 
 
-def test_the_table_is_the_same_elsewhere(driver: list[str]) -> None:
+def test_the_table_agrees_on_other_platforms(driver: list[str]) -> None:
     for op in TABLE:
         xs = points(op)
         operands = tuple([Strided(1 + a) for a in range(op.arity)])
@@ -141,7 +141,7 @@ def test_the_table_is_the_same_elsewhere(driver: list[str]) -> None:
 
 @pytest.mark.parametrize("smaller", [0, 1])
 @pytest.mark.parametrize("n", [1, 3, 4, 9])
-def test_programs_are_the_same_elsewhere(driver: list[str], n: int, smaller: int) -> None:
+def test_programs_agree_on_other_platforms(driver: list[str], n: int, smaller: int) -> None:
     """A program of every form, and matrix products in each order, on small integers: every bit is compared."""
     rng = random.Random(n)
     x, y = Strided(1, outer=5, depth=1), Strided(36, inner=5, depth=1)

@@ -117,7 +117,7 @@ def test_a_partial_is_a_float_or_an_error() -> None:
 def test_bad_input_to_primitive() -> None:
     with pytest.raises(TypeError, match=r"primitive takes partials=a function of \(z, \*args\), got tuple"):
         primitive(partials=(1.0,))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="there is a primitive 'tanh' already: choose another name"):
+    with pytest.raises(ValueError, match="a primitive 'tanh' exists already: choose another name"):
         define("tanh", lambda z, x: (1.0,))
     with pytest.raises(TypeError, match="the partials of flat must be a tuple of 1, one per argument, got 2"):
         grad(define("flat", lambda z, x: 2.0))(1.0)

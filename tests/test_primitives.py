@@ -75,7 +75,7 @@ def number_and_gradient(op: Primitive, xs: tuple[float, ...]) -> tuple[float, li
 
 
 @pytest.mark.parametrize("op", [op for op in BUILT_IN if op is not p.share], ids=repr)  # PyTorch has no such function
-def test_numbers_and_gradients_are_pytorchs(op: Primitive) -> None:
+def test_numbers_and_gradients_agree_with_pytorch(op: Primitive) -> None:
     torch = pytest.importorskip("torch")
     functions = torch_functions()
     for xs in points(op, HOSTILE):
@@ -119,7 +119,7 @@ def test_partials_are_the_slopes_of_the_number(op: Primitive) -> None:
 
 
 @pytest.mark.parametrize("op", BUILT_IN, ids=repr)
-def test_a_rule_says_the_same_of_floats_and_of_values(op: Primitive) -> None:
+def test_a_rule_agrees_on_floats_and_values(op: Primitive) -> None:
     for xs in points(op, HOSTILE):
         _, floats = number_and_gradient(op, xs)
         leaves = [Value(x) for x in xs]
@@ -185,7 +185,7 @@ def test_edges(found: Callable[[], Any], expected: Any) -> None:
     assert same(x, expected) if isinstance(expected, float) else x == expected
 
 
-def test_what_is_not_selected_passes_nothing_on_not_even_0_times_inf() -> None:
+def test_a_blocked_argument_gets_no_gradient_not_even_0_times_inf() -> None:
     x = Value(-1.0)
     p.log(p.relu(x)).backward()  # the gradient that arrives at relu is 1/0
     assert x.grad == 0.0
@@ -227,7 +227,7 @@ def test_a_constant_exponent_never_takes_a_logarithm() -> None:
     assert (y.op, y.args, x.grad) == (p.pow_const, (x, 3.0), 12.0)
 
 
-def test_a_primitive_is_named_and_refuses_what_is_not_a_number() -> None:
+def test_a_primitive_has_its_name_and_refuses_other_types() -> None:
     assert repr(p.tanh) == "tanh"
     with pytest.raises(TypeError, match="exp takes real numbers, got str"):
         p.exp("1")

@@ -45,10 +45,14 @@ def run(leaves: list[Any], steps: list[tuple[str, tuple[int, ...]]], functions: 
 
 @settings(max_examples=500, deadline=None)
 @given(programs())
-def test_numbers_and_gradients_are_pytorchs(program: tuple[list[float], list[tuple[str, tuple[int, ...]]]]) -> None:
+def test_numbers_and_gradients_agree_with_pytorch(
+    program: tuple[list[float], list[tuple[str, tuple[int, ...]]]],
+) -> None:
     numbers, steps = program
     ours = run([Value(x) for x in numbers], steps, OURS)
     theirs = run([torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in numbers], steps, TORCH)
+    pairs = [[ours[i].data for i in args] for name, args in steps if name in ("maximum", "minimum")]
+    assume(not any(x == y == 0.0 and str(x) != str(y) for x, y in pairs))  # IEEE 754 leaves the sign of this zero open
     turned = [ours[i].data for name, args in steps if name in ("sin", "cos", "tan") for i in args]
     assume(not any(1e6 < abs(x) < math.inf for x in turned))  # its last digit decides what the next number is
     for x, y in zip(ours, theirs, strict=True):

@@ -215,7 +215,7 @@ def test_every_real_number_becomes_a_float(x: Any) -> None:
 
 
 @pytest.mark.parametrize("x", ["1", 1j, None, [1.0], Value(1.0), object()])
-def test_what_is_not_a_real_number_is_refused(x: Any) -> None:
+def test_other_types_than_real_numbers_are_refused(x: Any) -> None:
     remedy = "use its .data" if isinstance(x, Value) else r"convert it with float\(\)"
     with pytest.raises(TypeError, match=rf"Value takes real numbers, got {type(x).__name__} .*{remedy}"):
         Value(x)
@@ -257,7 +257,7 @@ def test_detach_is_a_new_leaf() -> None:
     assert a.grad == 6.0
 
 
-def test_topological_order_of_what_is_no_value_is_an_error_that_names_it() -> None:
+def test_topological_order_of_other_types_is_an_error_that_names_them() -> None:
     v = Value(1.0)
     for wrong, name in ([(3.0,), "float"], [([v],), "list"], [(v, None), "NoneType"]):
         with pytest.raises(TypeError, match=rf"takes Values, got {name}: of a list, write "):
