@@ -17,7 +17,7 @@ from autograd_lite.primitives import Primitive
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PICTURES = [ROOT / "demos" / "expression.svg", ROOT / "autograd_lite" / "pipeline.svg"]
+PICTURES = [*(ROOT / "demos").glob("*.svg"), *(ROOT / "autograd_lite").glob("*.svg")]
 NAMES = {1: "x", 2: "x, y", 3: "x, y, z"}
 
 
@@ -54,7 +54,7 @@ def as_function(name: str, op: Primitive) -> object:
 
 
 def hidden(package: object) -> list[str]:
-    """Patterns for the modules of `package` that are no public names; those are listed on its own page."""
+    """Patterns for the modules of `package` that are not public; the page of `package` lists their names."""
     path = Path(inspect.getfile(package)).parent  # type: ignore[arg-type]
     modules = [p.stem for p in sorted(path.iterdir()) if p.suffix == ".py" or (p / "__init__.py").exists()]
     return [f"!{path.name}.{module}" for module in modules if module not in ("__init__", "init")]
