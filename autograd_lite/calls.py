@@ -33,11 +33,11 @@ class Call(Primitive):
         raise TypeError(f"{self.name} has several results, and no number or partial derivatives of its own")
 
     def pull(self, node: Any, cotangents: Mapping[Key, list[Any]], active: set[Any]) -> list[Cotangent]:
-        """What the `cotangents` of the results add to those of the arguments of `node` that are in `active`."""
+        """The cotangents of the arguments of `node` that are in `active`, from the `cotangents` of its results."""
         raise NotImplementedError
 
     def push(self, node: Any, tangents: Mapping[Any, Any]) -> Tangents:
-        """The tangents of the results of `node`; `tangents` has those of the arguments that have one."""
+        """The tangents of the results of `node`, from `tangents`, a dict of the arguments that have a tangent."""
         raise NotImplementedError
 
 

@@ -157,9 +157,9 @@ def root(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: int = 1
     x is a number, or nested lists, tuples and dicts of numbers; f returns the same structure. The method stops where
     its step is not larger than `tol` times 1 + |x|. A step that does not make the largest |f| smaller is halved.
 
-    The derivatives of x by all that f depends on come from the implicit function theorem at the solution,
-    dx = -(df/dx)^-1 df, whatever the steps towards it were; they are right up to the third order. By `x0` the
-    derivative is 0. They are found by two Newton steps at the solution that are differentiated: k steps give
+    The derivatives of x by every Value that f uses come from the implicit function theorem at the solution,
+    dx = -(df/dx)^-1 df, not from the steps towards it; they are right up to the third order. The derivative by `x0`
+    is 0. They are computed by two Newton steps at the solution that are differentiated: k steps give
     derivatives up to order 2^k - 1 (Griewank and Walther, Evaluating Derivatives, 2008, chapter 15).
 
     An ArithmeticError if the method does not converge, a ValueError if f returns another structure than x. Under `jit`
@@ -183,7 +183,7 @@ def fixed_point(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: 
     """A solution x of f(x) = x, found by the iteration x = f(x) from `x0`.
 
     x is a number, or nested lists, tuples and dicts of numbers; f returns the same structure. The iteration stops where
-    x changes by no more than `tol` times 1 + |x|. Derivatives are those of `root`, of f(x) - x.
+    x changes by no more than `tol` times 1 + |x|. The derivatives are those of `root` of f(x) - x.
 
     An ArithmeticError if the iteration does not converge, a ValueError if f returns another structure than x. Under
     `jit` the numbers of a call that does not converge are nan.

@@ -86,7 +86,7 @@ def name_values(namespace: Mapping[str, Any] | None = None, /, **values: Any) ->
 
 
 def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
-    """The names of those of `nodes`, Values of one graph, that have one: the label, else the path of a parameter.
+    """A dict from each of `nodes`, Values of one graph, that has a name to it: its label, else its path as a parameter.
 
     A leaf without a label that is multiplied by the i-th weight of a neuron is an input, named `x0`, `x1`, ...
 

@@ -59,7 +59,7 @@ class Sparse:
 
 
 def dependencies(ys: Sequence[Any], xs: Sequence[Any]) -> list[int]:
-    """The pattern of the Jacobian: for each of `ys`, Values and floats, the set of those of `xs` that it depends on.
+    """The pattern of the Jacobian: for each of `ys`, Values and floats, the set of the `xs` that it depends on.
 
     A dependence through which no derivative flows, as through `detach` and `step`, does not count.
     """

@@ -46,7 +46,7 @@ def matrix(layer):
 
 
 def compare(brick, **pairs):
-    """Print the largest difference between what was read off and what the formula says."""
+    """Print the largest difference between the engine's gradients and the formulas'."""
     for name, (found, formula) in pairs.items():
         differences.append(np.abs(found - formula).max())
         print(f"{brick:20} {name:4} {found.shape!s:8} differs by {differences[-1]:.1e}")

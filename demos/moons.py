@@ -1,4 +1,4 @@
-"""The main job: train a small network to tell two interleaved half moons apart, and draw what it has learned.
+"""Train a small network to classify points of two interleaved half moons, and draw the result.
 
     python demos/moons.py --out out
 

@@ -519,7 +519,7 @@ def _untrained(y: list[Any], loss: Loss) -> float:
 
 
 class _Trial:
-    """A few steps from the parameters as they are, which are set back afterwards."""
+    """A few steps from the current parameters, which are restored afterwards."""
 
     def __init__(self, model: Model, X: list[Any], y: list[Any], loss: Loss, optimizer: Optimizer, jit: bool) -> None:
         self._stepper = Stepper(model, loss, optimizer, X, y, None, jit)

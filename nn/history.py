@@ -111,7 +111,7 @@ def progress(verbose: bool | None, steps: int) -> Iterator[tuple[Callable[[Row],
 
 
 def _lines(row: Row) -> list[str]:
-    """A header, a rule and the row below them, as wide as those of every other row of the history."""
+    """A header, a rule and the row below them. Columns have the same widths for every row of a history."""
     cells = _cells(row)
     widths = {name: max(len(name), 5 if name == "epoch" else 9) for name in row}
     header = "  ".join(name.rjust(widths[name]) for name in row)

@@ -199,7 +199,7 @@ class MLP(Sequential):
         weight: Initializer = init.linear,
         seed: Seed = None,
     ) -> None:
-        """`activation` is that of the hidden layers, `output` that of the last; other arguments are those of Layer."""
+        """`activation` is for the hidden layers, `output` for the last one; the other arguments are as for Layer."""
         given: Any = nouts
         if not isinstance(given, Sequence) or isinstance(given, str):
             raise TypeError(f"MLP takes a list of layer sizes, got {type(given).__name__}")

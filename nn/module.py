@@ -31,7 +31,7 @@ _reads_attributes: set[Callable[..., Any]] = set()  # the methods `parts` that `
 
 
 def parts_of_attributes(parts: Parts) -> Parts:
-    """Mark a `parts` method whose result depends on nothing but the attributes, and the lists and modules in them.
+    """Mark a `parts` method whose result depends only on the attributes and on the lists and modules in them.
 
     `parameters` then walks the tree again only if one of those has changed. Unmarked methods are called every time.
     """
@@ -143,18 +143,18 @@ class Module:
 
 
 class _Walk:
-    """The parameters of a module, and the containers in which they were found with what was in them.
+    """The parameters of a module, the containers in which they were found, and copies of the containers' items.
 
-    `is_current` compares the containers with what was in them, item by item and by identity, in C loops: it takes a
-    tenth of the time of a walk. It holds no reference to the module itself, so it makes no reference cycle.
+    `is_current` compares the containers with the copies, item by item and by identity, in C loops: a tenth of the time
+    of a walk. It holds no reference to the module itself, so it makes no reference cycle.
     """
 
     def __init__(self, module: Module) -> None:
         found = [p for _, array in module.named_parameters() for p in tree_leaves(array)]
         self.parameters: list[Value] = list(dict.fromkeys(found))
         self._kind = type(module)
-        self._modules: list[Module] = []  # those below `module`
-        self._attributes: list[dict[str, Any]] = []  # of `module` and of those
+        self._modules: list[Module] = []  # the modules inside `module`
+        self._attributes: list[dict[str, Any]] = []  # of `module` and of the modules inside it
         self._containers: list[Collection[Any]] = []
         self._watched = self._watch(module)
         self._kinds = list(map(type, self._modules))

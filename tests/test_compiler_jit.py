@@ -554,7 +554,9 @@ def test_gradients_by_captured_values_inside() -> None:
 def test_a_gradient_through_a_graph_outside_is_refused() -> None:
     w = Value(2.0)
     square = w * w
-    with pytest.raises(TraceError, match=r"test_compiler_jit.py:\d+: .* uses what was made of it outside"):
+    with pytest.raises(
+        TraceError, match=r"test_compiler_jit.py:\d+: .* uses a Value that was computed from it outside"
+    ):
         jit(lambda x: ag.gradients(square * x, [w])[0])(3.0)
 
 

@@ -436,7 +436,7 @@ def test_a_graph_without_modules_is_collapsed_by_form():
         ),
         ({"expand": "layers.9"}, ValueError, "draw has no group 'layers.9' to expand: there is 'MLP', 'layers.0'"),
         ({"expand": 3}, TypeError, r"draw takes expand='layers.1', or a list of such paths, got 3"),
-        ({"around": Value(0.0)}, ValueError, "around a value that is not in the graph: Value"),
+        ({"around": Value(0.0)}, ValueError, "takes around=a value of the graph, got one outside it: Value"),
         ({"radius": -1, "around": 0}, ValueError, "takes a radius that is an int of 0 or more, got -1"),
     ],
 )

@@ -190,7 +190,7 @@ class Graph:
         return Graph(f"grad({self.name})", self.backends, self._trace, self._inputs, captured, roots)
 
     def partials(self, n: int, found: Sequence[Any]) -> tuple[Any, ...]:
-        """The derivatives of result `n`, out of all those that `derivative` found: None where it is zero everywhere."""
+        """The derivatives of result `n`, from `found`, the results of `derivative`; None where it is 0 everywhere."""
         row: list[Any] = [None] * (len(self.captured) + self.width)
         for place, entry in self._places[n]:
             row[place] = found[entry]
@@ -287,8 +287,8 @@ class Compiled(Graph):
             self._sort_captured()
 
     def _sort_captured(self) -> None:
-        """Sort `captured` by first use, so that what is used together lies together: a layer's weights, neuron by
-        neuron. What the results do not depend on is left out."""
+        """Sort `captured` by first use, so that numbers used together are stored together: a layer's weights, neuron by
+        neuron. Values that no result depends on are left out."""
         values = dict(zip(self._captured, self.captured, strict=True))
         order = topological_order(*[x for x in self._normal_roots if type(x) is not float])
         used = dict.fromkeys([x for node in order for x in node.args] + self._normal_roots)

@@ -114,7 +114,7 @@ class Jitted(Transformable, Generic[P, R]):
         update_wrapper(self, f, updated=())  # without the attributes of `f`
 
     def __reduce__(self) -> Any:
-        """Its name, if its module has it under that name; else what it was made from, to be compiled again."""
+        """Pickle the name, if the module has this object by that name; else the function, to be compiled again."""
         name = getattr(self, "__qualname__", "")
         with suppress(AttributeError, KeyError):
             if attrgetter(name)(sys.modules[self.__module__]) is self:
@@ -335,8 +335,8 @@ class Jitted(Transformable, Generic[P, R]):
         a deeper structure, is one flat array there. `.onnx` (extra `onnx`) is a model whose inputs are the arguments
         and whose outputs are the values and, if `gradient`, their derivatives, each as one row per example.
 
-        `example` are arguments for a call, whose structure is exported and whose numbers are those of the self-test;
-        without it, those of the call that was compiled last. Captured Values are constants of the file, with the
+        `example` are arguments for a call, whose structure is exported and whose numbers the self-test uses; by default
+        the arguments of the call that was compiled last. Captured Values are constants of the file, with the
         numbers that they have now and the names of their labels; with `captured="arguments"` they are arguments, and
         there are derivatives by them, too. `precision` is "double" or "float", 64 or 32 bits; by default C has double
         and ONNX float, for which every operation of ONNX is implemented.

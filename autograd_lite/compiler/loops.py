@@ -62,8 +62,8 @@ class Body(NamedTuple):
 class Loop(Call):
     """`n` steps of a body, from the last to the first if `reverse`.
 
-    The arguments are the first states, the constants, the numbers of the first columns (all steps of one column, then
-    those of the next), and the loops that the other columns, `read`, are stored by.
+    The arguments are: the first states; the constants; the first columns, one after the other, with a number for each
+    step; and for each of the other columns, `read`, the loop that stores it.
 
     Result k < len(states) is the last number of that state. Then follow the columns that the loop stores, all steps of
     one and then those of the next: the outputs, after them the states as each step finds them, and last the
@@ -124,7 +124,7 @@ class Loop(Call):
     def pull(self, node: Any, cotangents: Mapping[Any, list[Any]], active: set[Any]) -> list[Cotangent]:
         """The cotangents of the arguments, by a loop in the other direction.
 
-        Its states are the cotangents of the states, and the sums over the steps of those of the constants.
+        Its states are the cotangents of the states, and the cotangents of the constants, summed over the steps.
         """
         if self.conditional:
             raise TraceError(
@@ -264,7 +264,7 @@ class Loop(Call):
 
 
 class _LoopTangents(Tangents):
-    """The tangents of a loop's results, which the loop `tangent` finds; `states` says where it has those of states."""
+    """The tangents of a loop's results, computed by the loop `tangent`; `states` maps states to its results."""
 
     def __init__(self, op: Loop, tangent: Symbol, states: dict[int, int]) -> None:
         self.op, self.tangent, self.states = op, tangent, states
@@ -311,7 +311,7 @@ def looped(
     constants: Sequence[tuple[Symbol, Operand]],
     columns: Sequence[Column],
 ) -> Symbol:
-    """The node of a loop whose body uses `states`, `constants` and `columns` alone; those it does not use are left out.
+    """The node of a loop whose body uses only `states`, `constants` and `columns`. Unused ones are left out.
 
     A constant is a pair: the Symbol in the body, and the operand outside that it stands for.
     """
@@ -337,7 +337,7 @@ def traced_loop(
     outputs: Sequence[Operand],
     columns: Sequence[Column],
 ) -> Symbol:
-    """The node of a loop whose body was just traced: what it uses from outside becomes its constants."""
+    """The node of a loop whose body was just traced. Values from outside the body become its constants."""
     roots = [*next_states, *outputs]
     order = topological_order(*[x for x in roots if type(x) is not float])
     inside = dependents(order, [*states, *[c.symbol for c in columns]])

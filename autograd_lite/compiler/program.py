@@ -90,8 +90,8 @@ class Program:
         total       results of the `total` instructions, which run for each row and are added up over the rows
 
     The first three are *shared* by all rows (`shared` is where they end), the next two have a number in each row
-    (`rows` is where they end), and the last has one number in the end: what its instruction gave, one term for each
-    row, shared operands or not. Nothing reads the total region.
+    (`rows` is where they end), and the last has one number at the end: the sum of the instruction's results over the
+    rows, one term for each row, also where all operands are shared. Nothing reads the total region.
 
     Instructions are in order. Each writes the next addresses of its region, so that together they fill it without a
     gap, and reads only what was there before. All addresses of one operand are shared, or all are in rows; `once`
@@ -122,7 +122,7 @@ class Program:
 
     @property
     def rows(self) -> int:
-        """The first address after those that have a number in each row."""
+        """The end of the addresses that have a number in each row."""
         return self.shared + self.inputs + sum(i.width for i in self.each)
 
     @property

@@ -128,9 +128,9 @@ class Rule:
 
 
 def _with_declared_attributes(kind: type, names: set[str]) -> Any:
-    """An object of the class `kind` that has its methods, and of its data only what is called `names`.
+    """An object of the class `kind` that has its methods, and of its attributes only `names`.
 
-    What `update` reads beside that would be compiled in, and a change of it would go unnoticed.
+    Any other attribute that `update` read would be compiled in as a constant, and a change of it would have no effect.
     """
 
     def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807

@@ -147,8 +147,8 @@ class Trace(Recorder):
             return x
         if any(x is not value and x in topological_order(value) for value in self.captured if value.op is not None):
             raise TraceError(
-                f"{call_site()} differentiates by {x!r}, and uses what was made of it outside of the jitted function, "
-                "which is not part of the compiled graph: make it inside"
+                f"{call_site()} differentiates by {x!r}, and uses a Value that was computed from it outside the jitted "
+                "function, where the trace has no graph of it: compute it inside the function"
             )
         symbol: Symbol = self.operand(x)
         return symbol

@@ -54,9 +54,9 @@ class Trainer:
         self._steps = 0
         self._runs: dict[Any, tuple[Callable[..., None], memoryview]] = {}  # for each structure of a row
         self._order: list[Value] = []  # the parameters in the order of the loss, then the other Values that it captured
-        self._places: list[int] = []  # where in it each parameter is,
-        self._origins: list[int] = []  # and which parameter is at each place
-        self._numbers = memoryview(array("d"))  # of those
+        self._places: list[int] = []  # the index in `_order` of each parameter
+        self._origins: list[int] = []  # the index of the parameter at each place of `_order`
+        self._numbers = memoryview(array("d"))  # the numbers of `_order`
         self._sums = array("d")  # the loss and its gradient
         self._moved: tuple[Any, ...] = ()  # numbers and gradients of the parameters; then what the optimiser remembers
         self._rule: Rule | None = None

@@ -103,7 +103,7 @@ class _Watch(Wrapper):
 
 
 def _check_forward(order: list[Value], tangents: dict[Value, float]) -> None:
-    """Push `tangents`, those of the inputs, through `order`; a FloatingPointError where one is not finite."""
+    """Push the `tangents` of the inputs through `order`; a FloatingPointError where one is not finite."""
     for node in order:
         if node in tangents:
             continue
@@ -126,7 +126,7 @@ def _check_forward(order: list[Value], tangents: dict[Value, float]) -> None:
 def _check_reverse(
     mode: str, start: str, order: list[Value], active: set[Value], gradients: dict[Value, float]
 ) -> None:
-    """Pull `gradients`, those of the results, back through `order`; a FloatingPointError where one is not finite.
+    """Pull the `gradients` of the results back through `order`; a FloatingPointError where one is not finite.
 
     `mode` and `start` are words for the message: the derivative that is taken, and where the path begins.
     """

@@ -265,7 +265,7 @@ def _label(box: Box, prefix: str = "") -> str:
 
 
 def _dot_label(box: Box, above: list[str], prefix: str) -> str:
-    """The table of a dot product: its products, one in a row; beside them what they add up to, and the activation."""
+    """The table of a dot product: one product in a row; beside the rows their sum and the activation."""
 
     def cell(text: str, side: str, color: str = INK, size: int = 11, port: str = "") -> str:
         where = f' PORT="{prefix}{port}"' if port else ""
@@ -308,7 +308,7 @@ def _dot_label(box: Box, above: list[str], prefix: str) -> str:
 
 
 def _described(view: View) -> str:
-    """The picture in words, for those who cannot see it."""
+    """The picture in words, for screen readers."""
     boxes = [box for box in view.boxes.values() if box.look != "constant"]
     told = []
     for box in boxes[:12]:

@@ -22,7 +22,7 @@ from autograd_lite.drawing.view import initially_open
 from autograd_lite.files import write_whole
 from autograd_lite.naming import printable, short_name
 
-SEPARATE = 3_000  # up to this many nodes, each has a box of its own; beyond, those that are made alike share one
+SEPARATE = 3_000  # up to this many nodes, each has its own box; in larger graphs, nodes that are made alike share one
 ARGUMENTS = 12  # how many of the values that an operation in words takes are named
 
 

@@ -94,7 +94,7 @@ def symbol(node: Node) -> str:
 
 
 def operands(node: Node) -> tuple[Any, ...]:
-    """The arguments in reading order: those of a dot product in pairs; without an exponent that the symbol shows."""
+    """The arguments in reading order: a dot product's in pairs; a constant power's without the exponent."""
     args = node.args
     if is_made_by(node, {"pow_const"}):
         return args[:1]

@@ -80,7 +80,7 @@ class Group:
         return self.title if self.path and self.path != self.title else ""
 
     def ancestors(self) -> Iterator[Group]:
-        """The group itself, and those around it, the outermost last."""
+        """The group itself and the groups around it, the outermost last."""
         group: Group | None = self
         while group is not None:
             yield group
@@ -132,7 +132,7 @@ class Kind:
 
     @property
     def is_inlined(self) -> bool:
-        """Whether this is a leaf that stands in the rows of dot products only, and so needs no box of its own."""
+        """Whether this is a leaf that only dot products use: it is shown in their rows and needs no box."""
         return (
             self.is_leaf
             and not self.is_own

@@ -75,7 +75,7 @@ class View:
     boxes: dict[Key, Box]
     arrows: list[Arrow]
     frames: dict[Group, list[Key]]
-    columns: dict[Group, list[Key]]  # of the boxes in a frame, those that are stacked: no arrow leads between them
+    columns: dict[Group, list[Key]]  # the boxes of a frame that are stacked: no arrow leads between them
     group_of: dict[Key, Group | None]
     caption: str
 
@@ -98,7 +98,7 @@ def near(what: str, nodes: Sequence[Any], around: Any, radius: int) -> list[Any]
     if not isinstance(radius, int) or radius < 0:
         raise ValueError(f"{what} takes a radius that is an int of 0 or more, got {radius!r}")
     if around not in (known := set(nodes)):
-        raise ValueError(f"{what} is asked for what is around a value that is not in the graph: {around!r:.80}")
+        raise ValueError(f"{what} takes around=a value of the graph, got one outside it: {around!r:.80}")
     users: dict[Any, list[Any]] = defaultdict(list)
     for node in nodes:
         for x in node.args:
@@ -202,7 +202,7 @@ def _shown(structure: Structure, detail: str, opened: set[Group]) -> dict[Group,
 
 
 def _alike(structure: Structure, shown: dict[Group, Group | None], detail: str) -> dict[Kind, Kind]:
-    """Where groups are closed, the kinds between them are joined: those of one operation on the same boxes.
+    """Where groups are closed, kinds between them that are one operation on the same boxes are joined.
 
     For each kind that has no closed group around it, the first kind that shares its box.
     """
@@ -557,7 +557,7 @@ class _View:
         return group.parent is not None or len(self.structure.top) > 1
 
     def _bundled(self, arrows: list[Arrow], frames: dict[Group, list[Key]]) -> list[Arrow]:
-        """The arrows, with one in place of all those that lead from (nearly) all boxes of a frame to all of another."""
+        """The arrows, where one replaces all that lead from (nearly) all boxes of a frame to all boxes of another."""
         bundles: dict[tuple[Any, Any], list[Arrow]] = defaultdict(list)
         single = []
         for arrow in arrows:
