@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from operator import index
-from typing import Any, ParamSpec, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, overload
 
 from autograd_lite import primitives as p
 from autograd_lite.calls import Call, item
+from autograd_lite.functions import Unary
 from autograd_lite.graph import dependents, topological_order
 from autograd_lite.recording import keeps_history, with_history
 from autograd_lite.sparsity import Sparse, color_columns, dependencies, members, star_colors, transposed
@@ -368,7 +369,11 @@ def _call_for_number(
 # ---- derivatives of functions
 
 
-def grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]:
+@overload
+def grad(f: Unary, argnums: int = 0) -> Unary: ...
+@overload
+def grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
+def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """The function that returns the gradient of f: a tree with the structure of the argument number `argnums`.
 
     f takes numbers, and nested lists, tuples, dicts and NumPy arrays of numbers, and returns one number. Where the
@@ -393,7 +398,7 @@ def grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]:
     if isinstance(f, Transformable):
         return f.transformed(("grad", argnums), lambda f: grad(f, argnums))
 
-    def gradient(*args: P.args, **options: P.kwargs) -> Tree:
+    def gradient(*args: Any, **options: Any) -> Tree:
         with with_history():
             inputs, y = _call_for_number(f, argnums, what, args, options)
             g = inputs.tree(pull_back([y], [1.0], inputs.nodes))

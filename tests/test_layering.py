@@ -18,7 +18,7 @@ ALLOWED = {
     "functions": {"ieee", "primitives", "value", "extension"},
     "sparsity": {"primitives", "graph"},
     "calls": {"primitives"},
-    "calculus": {"primitives", "calls", "graph", "recording", "value", "trees", "sparsity"},
+    "calculus": {"primitives", "functions", "calls", "graph", "recording", "value", "trees", "sparsity"},
     "control": {*"primitives calls recording value trees calculus compiler".split()},
     "naming": set(),
     "files": set(),

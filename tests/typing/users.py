@@ -96,6 +96,10 @@ def f(x: float, scale: float = 2.0) -> float:
 
 assert_type(gradients(a * b, [a, b]), list[Value])
 assert_type(grad(f)(3.0), Any)
+assert_type(grad(sin)(3.0), float)
+assert_type(grad(grad(sin))(a), Value)
+grad(lambda x: x * x)(3.0)
+grad(lambda x, y: x * y, 1)(3.0, 4.0)
 assert_type(grad(f)(3.0, scale=1.0), Any)
 assert_type(value_and_grad(f)(3.0), tuple[Any, Any])
 assert_type(jacobian(f)(3.0), Any)
