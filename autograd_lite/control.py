@@ -47,7 +47,7 @@ def scan(
     the steps. `f` is then traced, as under `jit`, also where the loop itself is not compiled.
 
     This is jax.lax.scan on lists: where JAX has one array for each leaf of x, with the steps along its first axis, we
-    have one list of items, each of which may be a tree. In the same way the second result is a list of all y.
+    have one list of items, and an item may be a tree. In the same way the second result is a list of all y.
 
     A TypeError if `f` returns no pair, a ValueError if it returns a state of another structure.
 

@@ -232,7 +232,7 @@ class Embedding(Module):
         self.weight = [[Value(number) for number in row] for row in rows]
 
     def __call__(self, x: int) -> list[Value]:
-        """The row number `x` of the table; an IndexError if there is no such row."""
+        """The row number `x` of the table; an IndexError if the table has fewer rows."""
         if not 0 <= x < len(self.weight):
             raise IndexError(f"Embedding has rows 0 to {len(self.weight) - 1}, got {x}")
         return self.weight[x]

@@ -138,7 +138,7 @@ def cross_entropy(prediction: Any, target: Any) -> Any:
     """-log_softmax(scores)[label] for a list of scores and a label, the number of the right class from 0.
 
     For a list of target probabilities it is -dot(target, log_softmax(scores)); for several examples the mean. A
-    ValueError if there is no score for the label, or not one probability for each score.
+    ValueError if the label is not the number of a score, or the probabilities are not as many as the scores.
 
     >>> round(cross_entropy([2.0, 0.0], 0), 4)
     0.1269

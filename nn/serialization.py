@@ -64,7 +64,7 @@ def load(
 ) -> Module:
     """The model in the file at `path`: a new one, or `model` with the numbers of the file.
 
-    An `optimizer` and a `history` get the state that was saved. FileNotFoundError if there is no such file;
+    An `optimizer` and a `history` get the state that was saved. FileNotFoundError if the file is missing;
     ValueError if it is damaged, was not written by `save`, has another version, another architecture than `model`, or
     no optimizer or history; `model`, `optimizer` and `history` are then as they were. A model with classes or functions
     of your own cannot be built from a file: build it and give it as `model`.

@@ -342,7 +342,8 @@ class Compiled(Graph):
     def make_entry(self, args: Tree) -> Callable[[tuple[Any, ...]], Any] | None:
         """The fast way for a call on plain numbers: from the tuple of arguments to what the function returns.
 
-        It returns NotImplemented for arguments of another structure than `args`. None if there is no such way.
+        It returns NotImplemented if its arguments have another structure than `args`. None if every call must
+        take the slow way.
         """
         if self.captured or not _is_template(self._result):
             return None

@@ -752,7 +752,7 @@ typedef struct {
     Workspace *workspace;
 } Job;
 
-/* The kind of block for the first of n rows: the largest one of which they fill more than half; `plain` for a row. */
+/* The kind of block for the first of n rows: the largest block that n rows fill more than half; `plain` for one row. */
 static int next_kind(const Program *program, ptrdiff_t n) {
     int kind = program->kind;
     for (int k = kind; k > 0; k--)
