@@ -303,7 +303,7 @@ def test_an_infinite_product_is_not_lost_in_a_fused_one(J: int, I: int, K: int, 
 
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("length", range(1, 11))
-def test_narrow_sums_and_dots_of_one_row(length: int, listed: bool) -> None:
+def test_narrow_sums_and_dots(length: int, listed: bool) -> None:
     """Each form of a narrow reduction on the tape, strided and listed, between single operations that depend on it."""
     inputs = 3 + 2 * length
 
@@ -321,22 +321,46 @@ def test_narrow_sums_and_dots_of_one_row(length: int, listed: bool) -> None:
     ]
     program, rng = row_program(each, inputs), random.Random(length)
     program = dataclasses.replace(program, results=array("i", range(end, end + 4)))
-    rows = array("d", [float(rng.randint(-9, 9)) for _ in range(inputs * 5)])
-    for n in 1, 5:
-        results, _ = native.executor(program)(n, rows[: n * inputs], array("d"))
+    rows = array("d", [float(rng.randint(-9, 9)) for _ in range(inputs * 70)])
+    for n, kind in [(1, None), (5, None), *[(70, kind) for kind in KINDS]]:
+        results, _ = native.executor(program, kind=kind)(n, rows[: n * inputs], array("d"))
         expect_exactly(results, interpret(program, n, rows, array("d"))[0])
 
 
-def test_sines_and_cosines_side_by_side() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("captured", [3, 254, 255, 256, 400])
+def test_narrow_instructions_that_read_shared_numbers(captured: int, kind: str) -> None:
+    """Few shared numbers are copied to all rows of a block, many are not."""
+    last, row = captured, 1 + captured
+    each = [
+        Instruction(p.mul, 0, (1, 1, 1), (Strided(last), Strided(row))),
+        Instruction(p.add, 0, (1, 3, 1), (Strided(1, inner=1), Strided(row + 1))),
+        Instruction(p.dot, 0, (1, 1, 2), (Strided(row), Strided(1, depth=1), Strided(row, depth=1))),
+        Instruction(p.maximum, 0, (1, 1, 1), (Strided(last), Strided(row + 2))),
+        Instruction(p.sub, 0, (1, 9, 1), (Strided(last), Strided(row + 2))),
+        Instruction(p.sum_, 0, (1, 1, 5), (Strided(row), Strided(row + 3, depth=1))),
+    ]
+    program, rng = row_program(each, 2, captured), random.Random(captured)
+    program = dataclasses.replace(program, results=array("i", range(row, program.size)))
+    shared, rows = [array("d", [float(rng.randint(-9, 9)) for _ in range(n)]) for n in (captured, 2 * 70)]
+    results, _ = native.executor(program, kind=kind)(70, rows, shared)
+    expect_exactly(results, interpret(program, 70, rows, shared)[0])
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+def test_sines_and_cosines_side_by_side(kind: str | None) -> None:
     """A sine next to the cosine of the same number is computed with it; one next to that of another number is not."""
     order = [(p.sin, 1), (p.cos, 1), (p.cos, 2), (p.sin, 2), (p.sin, 1), (p.cos, 2), (p.cos, 1), (p.sin, 1), (p.cos, 1)]
     each = [Instruction(op, 0, (1, 1, 1), (Strided(address),)) for op, address in order]
     program = row_program(each, 2)
     program = dataclasses.replace(program, results=array("i", range(3, 3 + len(each))))
-    run = native.executor(program)
-    for x, y in itertools.product([0.0, -0.0, 0.7, -3.0, 1e5, 1e200, inf, nan], repeat=2):
-        found, _ = run(1, array("d", [x, y]), array("d"))
-        expect_same(found, [op.compute((x, y)[address - 1]) for op, address in order])
+    run = native.executor(program, kind=kind)
+    pairs = list(itertools.product([0.0, -0.0, 0.7, -3.0, 1e5, 1e200, inf, nan], repeat=2))
+    wanted = [op.compute(pair[address - 1]) for pair in pairs for op, address in order]
+    together, _ = run(len(pairs), array("d", itertools.chain(*pairs)), array("d"))
+    expect_same(together, wanted)
+    alone = [z for pair in pairs for z in run(1, array("d", pair), array("d"))[0]]
+    expect_same(alone, wanted)
 
 
 @pytest.mark.parametrize(("J", "I"), [(1, 1), (1, 3), (3, 1), (2, 2), (1, 4), (4, 1)])

@@ -156,8 +156,8 @@ typedef struct {
     Operand operands[3];
 } Instruction;
 
-/* A step of a tape computes one number from the numbers at the addresses a, b and c, and writes it to the next address.
-   SUM and DOT read lists of addresses, which occupy the steps that follow, four addresses in each. */
+/* A step of a tape computes one number of a row from the numbers at the addresses a, b and c, and writes it to the next
+   address. SUM and DOT read lists of addresses, which occupy the steps that follow, four addresses in each. */
 typedef struct {
     int32_t code, a, b, c;
 } Step;
@@ -188,7 +188,7 @@ typedef struct {
     ptrdiff_t constants, captured, inputs, once, each, total; /* counts, as in the layout of an encoding */
     ptrdiff_t shared, rows, size;                             /* where the regions end, as in program.py */
     Instruction *instructions;
-    Step *once_tape, *each_tape; /* parts of one allocation, for blocks of one row */
+    Step *once_tape, *each_tape; /* parts of one allocation */
     int32_t **tables;            /* three for each instruction, NULL for an operand that is not listed */
     double *numbers;             /* the constants */
     int32_t *results;            /* addresses */
@@ -214,6 +214,8 @@ typedef struct {
 
 enum { CHUNK = 32 };  /* how many numbers of an operand are copied into a contiguous line at a time */
 enum { NEAR = 3072 }; /* how many numbers fit into the first-level cache beside other data */
+enum { SPLATS = 256 }; /* how many shared numbers are copied to every row of a block */
+enum { SHORT = 16 };   /* how many terms the instructions of a program have on average if fetching them costs most */
 
 /* The memory that instructions read. */
 typedef struct {
@@ -233,6 +235,7 @@ typedef struct {
     double *transposed; /* y of an OUTER, a contiguous line for each row: NEAR numbers, or one k if that is more */
     double *lines;      /* see Numbers */
     double *starts;
+    double *splats; /* the shared numbers, in all rows of a block; NULL if they are too many */
 } Workspace;
 
 /* --- Loading ------------------------------------------------------------------------------------------------------ */
@@ -672,11 +675,16 @@ static int count_kinds(void) {
     return sizeof(KINDS) / sizeof(*KINDS);
 }
 
-/* The largest kind to use for `program`: more than 16 rows only if the numbers of a block stay in the first cache. */
+/* The largest kind to use for `program`. More than 16 rows only if the numbers of a block stay in the first cache, or if
+   the instructions are so short that a block of few rows would take longer to fetch them than to compute. */
 static int best_kind(const Program *program) {
     int kind = count_kinds() - 1;
-    while (KINDS[kind].rows > 16 && (program->rows - program->shared) * KINDS[kind].rows > NEAR)
-        kind--;
+    ptrdiff_t terms = 0;
+    for (ptrdiff_t n = program->once; n < program->once + program->each; n++)
+        terms += program->instructions[n].width * program->instructions[n].K;
+    if (terms > program->each * SHORT)
+        while (KINDS[kind].rows > 16 && (program->rows - program->shared) * KINDS[kind].rows > NEAR)
+            kind--;
     return kind;
 }
 
@@ -706,15 +714,16 @@ static double *part(double **top, int64_t size) {
 /* A new pool for the program that holds its constants; NULL and a MemoryError if there is no memory. */
 static WorkspacePool *make_pool(const Program *program) {
     const int64_t rows = KINDS[program->kind].rows, line = program->pitch * rows;
-    int64_t sizes[7] = {(program->rows - program->shared) * rows,
+    int64_t sizes[8] = {(program->rows - program->shared) * rows,
                         program->terms_size * rows,
                         program->lanes_size * rows,
                         program->sums_size,
                         line && line < NEAR ? NEAR : line,
                         3 * CHUNK * rows,
-                        program->starts_size * rows};
+                        program->starts_size * rows,
+                        program->shared <= SPLATS ? program->shared * rows : 0};
     int64_t workspace = 0;
-    for (int n = 0; n < 7; n++)
+    for (int n = 0; n < 8; n++)
         workspace += sizes[n] + 8;
     int64_t doubles = 8 + program->shared + 8 + program->threads * workspace;
     const ptrdiff_t before = (8 - program->shared % 8) % 8; /* so that the shared numbers end where a cache line ends */
@@ -739,6 +748,7 @@ static WorkspacePool *make_pool(const Program *program) {
         workspace->transposed = part(&top, sizes[4]);
         workspace->lines = part(&top, sizes[5]);
         workspace->starts = part(&top, sizes[6]);
+        workspace->splats = program->shared <= SPLATS ? part(&top, sizes[7]) : NULL;
     }
     return pool;
 }

@@ -162,9 +162,15 @@ INLINE V N(erf)(V x) {
     return (V)((M)SELECT(t < 1, small, large) | ((M)x & INT64_MIN));
 }
 
-/* sin(x + turn pi / 2) for |x| <= FAR. There x = n pi / 2 + r + tail with |r| <= pi / 4, as the products of n and the
-   first two parts of pi / 2 are exact, and n + turn says whether to take sin(r) or cos(r), and its sign. */
-INLINE V N(sine)(V x, uint64_t turn) {
+/* The sine and the cosine of r for x = n pi / 2 + r, and n as a number of which only the last two bits count. */
+typedef struct {
+    V sine, cosine;
+    Bits quadrant;
+} N(Turn);
+
+/* For |x| <= FAR. The products of n and the first two parts of pi / 2 are exact, so that r + tail is x - n pi / 2, with
+   |r| <= pi / 4. */
+INLINE N(Turn) N(turn)(V x) {
     V rounded = FMA(x, SPLAT(TWO_BY_PI), SPLAT(ROUNDER)), n = rounded - ROUNDER;
     V first = x - n * HALF_PI[0], second = n * HALF_PI[1], rest = first - second, taken = first - rest;
     V lost = (first - (rest + taken)) + (taken - second) - n * HALF_PI[2];
@@ -172,25 +178,34 @@ INLINE V N(sine)(V x, uint64_t turn) {
     V sine = r + FMA(r * z, N(polynomial)(SINE, 7, z), tail * (1 - 0.5 * z));
     V half = 0.5 * z, one = 1 - half;
     V cosine = one + ((1 - one - half) + FMA(z * z, N(polynomial)(COSINE, 6, z), -(r * tail)));
-    Bits quadrant = (Bits)rounded + turn;
-    M odd = (M)(quadrant << 63) < 0;
-    return (V)((Bits)SELECT(odd, cosine, sine) ^ (quadrant & 2) << 62);
+    return (N(Turn)){sine, cosine, (Bits)rounded};
 }
 
-INLINE V N(sin)(V x) {
-    V z = SELECT(x == 0, x, N(sine)(x, 0));
+INLINE V N(sine_of_turn)(V x, N(Turn) turn) {
+    M odd = (M)(turn.quadrant << 63) < 0;
+    V z = (V)((Bits)SELECT(odd, turn.cosine, turn.sine) ^ (turn.quadrant & 2) << 62);
+    z = SELECT(x == 0, x, z);
     M far = ~(N(fabs)(x) <= FAR);
     if (ANY(far))
         LIBRARY(sin, far)
     return z;
 }
 
-INLINE V N(cos)(V x) {
-    V z = N(sine)(x, 1);
+INLINE V N(cosine_of_turn)(V x, N(Turn) turn) {
+    M odd = (M)(turn.quadrant << 63) < 0;
+    V z = (V)((Bits)SELECT(odd, turn.sine, turn.cosine) ^ ((turn.quadrant + 1) & 2) << 62);
     M far = ~(N(fabs)(x) <= FAR);
     if (ANY(far))
         LIBRARY(cos, far)
     return z;
+}
+
+INLINE V N(sin)(V x) {
+    return N(sine_of_turn)(x, N(turn)(x));
+}
+
+INLINE V N(cos)(V x) {
+    return N(cosine_of_turn)(x, N(turn)(x));
 }
 
 /* For normal x: x = 2^k m with sqrt(1/2) <= m < sqrt(2), and log(m) = 2 atanh(s) with s = (m - 1) / (m + 1). */
@@ -742,6 +757,96 @@ static void run_tape(const Program *program, const Numbers *given, const Step *s
 }
 #endif
 
+#if LANES > 1
+/* The sines and the cosines of WIDE registers. */
+ROUTINE NOINLINE void N(sines_and_cosines)(const V *x, V *sines, V *cosines) {
+    ONCE for (int w = 0; w < WIDE; w++) {
+        const N(Turn) turn = N(turn)(x[w]);
+        sines[w] = N(sine_of_turn)(x[w], turn);
+        cosines[w] = N(cosine_of_turn)(x[w], turn);
+    }
+}
+
+/* Run a tape on a block of rows. `splats` has the shared numbers, each in all lanes of WIDE registers. `z` is where the
+   first result of the tape goes. Products are not fused with additions, so that infinities stay as they are. */
+ROUTINE NOINLINE void N(run_steps)(const Program *program, const Numbers *numbers, const Step *step, const V *splats,
+                                   V *z) {
+    const V *rows = (const V *)numbers->rows - program->shared * WIDE;
+#define NUMBER(address) (((address) < program->shared ? splats : rows) + (ptrdiff_t)(address) * WIDE)
+#define EACH_REGISTER UNROLL for (int w = 0; w < WIDE; w++)
+#define ON(code, formula)                                                                                              \
+    case code: {                                                                                                       \
+        const V *a = NUMBER(step->a), *b = NUMBER(step->b), *c = NUMBER(step->c);                                      \
+        (void)b, (void)c;                                                                                              \
+        EACH_REGISTER z[w] = formula;                                                                                  \
+        break;                                                                                                         \
+    }
+    for (;; step++, z += WIDE)
+        switch (step->code) {
+            ON(OP_add, a[w] + b[w]) /* these take hardly longer than the call of a routine */
+            ON(OP_sub, a[w] - b[w])
+            ON(OP_mul, a[w] * b[w])
+            ON(OP_div, a[w] / b[w])
+            ON(OP_neg, -a[w])
+            ON(OP_muladd, a[w] + b[w] * c[w])
+            ON(STEP_SUM3, a[w] + b[w] + c[w])
+        case STEP_SUM: {
+            const int32_t *list = &step[1].code;
+            const V *x = NUMBER(step->a);
+            V sums[WIDE];
+            EACH_REGISTER sums[w] = x[w];
+            for (int k = 0; k < step->c; k++) {
+                x = NUMBER(list[k]);
+                EACH_REGISTER sums[w] += x[w];
+            }
+            EACH_REGISTER z[w] = sums[w];
+            step += (step->c + 3) / 4;
+            break;
+        }
+        case STEP_DOT2:
+        case STEP_DOT3:
+        case STEP_DOT: {
+            const int count = step->code == STEP_DOT ? step->c : step->code == STEP_DOT3 ? 2 : 1; /* of the list */
+            const int32_t *list = &step[1].code;
+            const V *x = NUMBER(step->a), *y;
+            V sums[WIDE];
+            EACH_REGISTER sums[w] = x[w];
+            if (step->code != STEP_DOT) {
+                x = NUMBER(step->b), y = NUMBER(step->c);
+                EACH_REGISTER sums[w] += x[w] * y[w];
+            }
+            for (int k = 0; k < count; k++) {
+                x = NUMBER(list[2 * k]), y = NUMBER(list[2 * k + 1]);
+                EACH_REGISTER sums[w] += x[w] * y[w];
+            }
+            EACH_REGISTER z[w] = sums[w];
+            step += (count + 1) / 2;
+            break;
+        }
+        case STEP_SIN_COS:
+        case STEP_COS_SIN: {
+            const bool sine_first = step->code == STEP_SIN_COS;
+            N(sines_and_cosines)(NUMBER(step->a), sine_first ? z : z + WIDE, sine_first ? z + WIDE : z);
+            step++, z += WIDE;
+            break;
+        }
+        case STEP_WIDE:
+            N(execute)(program->instructions + step->a, numbers, z);
+            z += (step->b - 1) * WIDE;
+            break;
+        case STEP_END:
+            return;
+        default: {
+            const N(Line) lines[3] = {{NUMBER(step->a), 0}, {NUMBER(step->b), 0}, {NUMBER(step->c), 0}};
+            N(FUNCTIONS)[step->code](lines, 1, WIDE, z);
+        }
+        }
+#undef NUMBER
+#undef EACH_REGISTER
+#undef ON
+}
+#endif
+
 /* --- Totals ------------------------------------------------------------------------------------------------------- */
 
 /* sums[j][i] += x[k][row][j] y[k][row][i] over `count` of k and `live` rows, for JT of j and IT * LANES of i. */
@@ -896,6 +1001,12 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, T
     const Instruction *each = program->instructions + program->once, *total = each + program->each;
     const Instruction *end = total + program->total;
     memset(workspace->lanes, 0, program->lanes_size * LANES * sizeof(double));
+#if LANES > 1
+    V *splats = (V *)workspace->splats;
+    for (ptrdiff_t s = 0; splats && s < program->shared; s++)
+        for (int w = 0; w < WIDE; w++)
+            splats[s * WIDE + w] = SPLAT(numbers->shared[s]);
+#endif
     for (; row < last; row += ROWS) {
         int live = (int)(last - row < ROWS ? last - row : ROWS);
         N(read_rows)(inputs, row, live, (V *)workspace->rows);
@@ -903,6 +1014,10 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, T
         double *shared = workspace->rows - program->shared;
         if (shared == numbers->shared)
             run_tape(program, numbers, program->each_tape, shared, workspace->rows + program->inputs);
+        else
+#else
+        if (splats)
+            N(run_steps)(program, numbers, program->each_tape, splats, (V *)workspace->rows + program->inputs * WIDE);
         else
 #endif
             for (const Instruction *q = each; q < total; q++)

@@ -97,7 +97,12 @@ def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) ->
         if not _row(x) or x.op is None or x in read:
             stages[TOTAL].setdefault((0, p.detach, 1, _row(x)), []).append((_key(x), p.detach, (x,)))
     for groups in stages:
-        yield [groups[key] for key in sorted(groups, key=lambda key: key[0])]
+        yield [groups[key] for key in sorted(groups, key=_order_of_group)]
+
+
+def _order_of_group(key: tuple[Any, ...]) -> tuple[int, bool]:
+    """What sorts groups: the level, then sines and cosines. The kernel finds both at once if they are neighbours."""
+    return key[0], key[1] is not p.sin and key[1] is not p.cos
 
 
 class _Layout:
