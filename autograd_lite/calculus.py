@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from operator import index
-from typing import Any, ParamSpec, TypeAlias, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from autograd_lite import primitives as p
 from autograd_lite.calls import Call, item
-from autograd_lite.functions import Unary
 from autograd_lite.graph import dependents, topological_order
 from autograd_lite.recording import keeps_history, with_history
+from autograd_lite.signatures import Derivative, Gradient, Hessian, Jacobian, T, Unannotated, ValueAndGradient
 from autograd_lite.sparsity import Sparse, color_columns, dependencies, members, star_colors, transposed
 from autograd_lite.trees import (
     Tree,
@@ -30,6 +30,8 @@ from autograd_lite.trees import (
 from autograd_lite.value import Value, active_recorder, constants
 
 P = ParamSpec("P")
+R = TypeVar("R")
+N = TypeVar("N", bound=float)
 Scalar: TypeAlias = Any  # a Value, or a float
 Function: TypeAlias = Callable[..., Any]
 Argnums: TypeAlias = int | Sequence[int]
@@ -370,9 +372,13 @@ def _call_for_number(
 
 
 @overload
-def grad(f: Unary, argnums: int = 0) -> Unary: ...
+def grad(f: Derivative[T, R, P], argnums: Literal[0] = 0) -> Gradient[T, R, P]: ...
 @overload
-def grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
+def grad(f: Callable[Concatenate[T, P], R], argnums: Literal[0] = 0) -> Gradient[T, R, P]: ...
+@overload
+def grad(f: Callable[P, Any], argnums: int = 0) -> Callable[P, Any]: ...
+@overload
+def grad(f: Callable[P, Any], argnums: Sequence[int]) -> Callable[P, tuple[Any, ...]]: ...
 def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """The function that returns the gradient of f: a tree with the structure of the argument number `argnums`.
 
@@ -404,10 +410,18 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
             g = inputs.tree(pull_back([y], [1.0], inputs.nodes))
         return inputs.results(g)
 
-    return _named(gradient, f"grad({_name(f)})")
+    return _derivative(gradient, f, f"grad({_name(f)})")
 
 
-def value_and_grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]:
+@overload
+def value_and_grad(f: Derivative[T, R, P], argnums: Literal[0] = 0) -> ValueAndGradient[T, Any, P]: ...
+@overload
+def value_and_grad(f: Callable[Concatenate[T, P], R], argnums: Literal[0] = 0) -> ValueAndGradient[T, R, P]: ...
+@overload
+def value_and_grad(f: Callable[P, Any], argnums: int = 0) -> Callable[P, tuple[Any, Any]]: ...
+@overload
+def value_and_grad(f: Callable[P, Any], argnums: Sequence[int]) -> Callable[P, tuple[Any, tuple[Any, ...]]]: ...
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """The function that returns the pair of f's result and its gradient (see `grad`), for one evaluation of f.
 
     `scipy.optimize.minimize(value_and_grad(f), x0, jac=True)` needs no wrapper.
@@ -420,16 +434,28 @@ def value_and_grad(f: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tup
     if isinstance(f, Transformable):
         return f.transformed(("value_and_grad", argnums), lambda f: value_and_grad(f, argnums))
 
-    def value_and_gradient(*args: P.args, **options: P.kwargs) -> tuple[Scalar, Tree]:
+    def value_and_gradient(*args: Any, **options: Any) -> tuple[Scalar, Tree]:
         with with_history():
             inputs, y = _call_for_number(f, argnums, what, args, options)
             g = inputs.tree(pull_back([y], [1.0], inputs.nodes))
         return inputs.results(y), inputs.results(g)
 
-    return _named(value_and_gradient, f"value_and_grad({_name(f)})")
+    return _derivative(value_and_gradient, f, f"value_and_grad({_name(f)})")
 
 
-def jacobian(f: Callable[P, Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[P, Any]:
+@overload
+def jacobian(
+    f: Derivative[T, R, P], argnums: Literal[0] = 0, *, sparse: Literal[False] = False
+) -> Jacobian[T, Any, P]: ...
+@overload
+def jacobian(
+    f: Callable[Concatenate[T, P], R], argnums: Literal[0] = 0, *, sparse: Literal[False] = False
+) -> Jacobian[T, R, P]: ...
+@overload
+def jacobian(f: Callable[P, Any], argnums: int = 0, *, sparse: bool = False) -> Callable[P, Any]: ...
+@overload
+def jacobian(f: Callable[P, Any], argnums: Sequence[int], *, sparse: bool = False) -> Callable[P, Any]: ...
+def jacobian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[..., Any]:
     """The function that returns f's result with its gradient by the argument `argnums` in the place of each number.
 
     So the Jacobian of a function from lists to lists is a list of rows; of arrays, a matrix. It is computed in forward
@@ -448,16 +474,28 @@ def jacobian(f: Callable[P, Any], argnums: Argnums = 0, *, sparse: bool = False)
     if isinstance(f, Transformable):
         return f.transformed(("jacobian", argnums, sparse), lambda f: jacobian(f, argnums, sparse=sparse))
 
-    def rows(*args: P.args, **options: P.kwargs) -> Tree:
+    def rows(*args: Any, **options: Any) -> Tree:
         with with_history():
             inputs, ys = _call(f, argnums, what, args, options)
             matrix = jacobian_of(tree_leaves(ys), inputs.nodes)
         return inputs.matrix(matrix) if sparse else inputs.results(tree_like(ys, map(inputs.tree, matrix.rows())))
 
-    return _named(rows, f"jacobian({_name(f)})")
+    return _derivative(rows, f, f"jacobian({_name(f)})")
 
 
-def hessian(f: Callable[P, Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[P, Any]:
+@overload
+def hessian(
+    f: Derivative[T, R, P], argnums: Literal[0] = 0, *, sparse: Literal[False] = False
+) -> Hessian[T, Any, P]: ...
+@overload
+def hessian(
+    f: Callable[Concatenate[T, P], R], argnums: Literal[0] = 0, *, sparse: Literal[False] = False
+) -> Hessian[T, R, P]: ...
+@overload
+def hessian(f: Callable[P, Any], argnums: int = 0, *, sparse: bool = False) -> Callable[P, Any]: ...
+@overload
+def hessian(f: Callable[P, Any], argnums: Sequence[int], *, sparse: bool = False) -> Callable[P, Any]: ...
+def hessian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[..., Any]:
     """The function that returns the matrix of f's second derivatives: the Jacobian of its gradient.
 
     Of a function of a list it is a list of rows; of an array, a matrix; of a tree, a tree of trees. One reverse sweep,
@@ -472,15 +510,21 @@ def hessian(f: Callable[P, Any], argnums: Argnums = 0, *, sparse: bool = False) 
     if isinstance(f, Transformable):
         return f.transformed(("hessian", argnums, sparse), lambda f: hessian(f, argnums, sparse=sparse))
 
-    def rows(*args: P.args, **options: P.kwargs) -> Tree:
+    def rows(*args: Any, **options: Any) -> Tree:
         with with_history():
             inputs, y = _call_for_number(f, argnums, what, args, options)
             matrix = hessian_of(y, inputs.nodes)
         return inputs.matrix(matrix) if sparse else inputs.results(inputs.tree([*map(inputs.tree, matrix.rows())]))
 
-    return _named(rows, f"hessian({_name(f)})")
+    return _derivative(rows, f, f"hessian({_name(f)})")
 
 
+@overload
+def jvp(f: Callable[..., Unannotated], primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Any, Any]: ...
+@overload
+def jvp(f: Callable[..., float], primals: Sequence[N], tangents: Sequence[float]) -> tuple[float, float]: ...
+@overload
+def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, Tree]: ...
 def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, Tree]:
     """f(*primals) and its derivative in the direction `tangents`, both of f's structure, by one forward sweep.
 
@@ -505,6 +549,12 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
     return inputs.results(ys), inputs.results(derivative)
 
 
+@overload
+def vjp(f: Callable[..., Unannotated], *primals: Tree) -> tuple[Any, Callable[[Tree], tuple[Any, ...]]]: ...
+@overload
+def vjp(f: Callable[..., float], *primals: float) -> tuple[float, Callable[[float], tuple[float, ...]]]: ...
+@overload
+def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree, ...]]]: ...
 def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree, ...]]]:
     """f(*primals), and the function from cotangents to their product with the Jacobian, by one reverse sweep.
 
@@ -534,6 +584,14 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree,
     return inputs.results(ys), pullback
 
 
+@overload
+def hvp(f: Callable[..., Unannotated], primals: Sequence[Tree], tangents: Sequence[Tree]) -> Any: ...
+@overload
+def hvp(f: Callable[..., float], primals: tuple[float], tangents: tuple[float]) -> float: ...
+@overload
+def hvp(f: Callable[..., float], primals: tuple[list[float]], tangents: tuple[list[float]]) -> list[float]: ...
+@overload
+def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree: ...
 def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
     """The Hessian of f at `primals` times `tangents`, for a few evaluations of f: forward over reverse mode.
 
@@ -553,6 +611,12 @@ def _sequence(xs: Any, what: str) -> tuple[Any, ...]:
     if not isinstance(xs, list | tuple):
         raise TypeError(f"{what} must be a tuple, one item for each argument, got {type(xs).__name__}: write (x,)")
     return tuple(xs)
+
+
+def _derivative(derivative: Callable[P, Any], f: Function, name: str) -> Callable[P, Any]:
+    """`derivative` with its name, and with f as what it wraps, so that `help` shows the parameters of f."""
+    derivative.__wrapped__ = f  # type: ignore[attr-defined]
+    return _named(derivative, name)
 
 
 def _named(f: Callable[P, Any], name: str) -> Callable[P, Any]:

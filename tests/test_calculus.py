@@ -1,5 +1,6 @@
 """Derivatives of any order, in both modes and mixed, against PyTorch and JAX; structures, nesting, and bad input."""
 
+import inspect
 import itertools
 import math
 import random
@@ -466,6 +467,7 @@ def test_a_result_that_does_not_depend_on_the_argument_has_gradient_zero() -> No
 def test_grad_of_a_primitive_has_a_name() -> None:
     assert grad(al.sin).__name__ == "grad(sin)"
     assert hessian(rosenbrock).__name__ == "hessian(rosenbrock)"
+    assert inspect.signature(hessian(rosenbrock)) == inspect.signature(rosenbrock)
 
 
 def test_argnums_are_ints_of_any_type() -> None:

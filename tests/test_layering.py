@@ -18,16 +18,18 @@ ALLOWED = {
     "functions": {"ieee", "primitives", "value", "extension"},
     "sparsity": {"primitives", "graph"},
     "calls": {"primitives"},
-    "calculus": {"primitives", "functions", "calls", "graph", "recording", "value", "trees", "sparsity"},
+    "signatures": {"value"},
+    "calculus": {*"primitives calls graph recording value trees sparsity signatures".split()},
     "control": {*"primitives calls recording value trees calculus compiler".split()},
     "naming": set(),
     "files": set(),
     "annotations": {"primitives", "recording", "value"},
     "debugging": {"annotations", "primitives", "graph", "recording", "value", "trees", "calculus", "naming"},
     "drawing": {"graph", "naming", "files"},
-    "compiler": set(
-        "calls ieee primitives graph recording value functions trees sparsity calculus debugging naming files".split()
-    ),
+    "compiler": {
+        *"calls ieee primitives graph recording value functions trees sparsity signatures".split(),
+        *"calculus debugging naming files".split(),
+    },
 }
 
 

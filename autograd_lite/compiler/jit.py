@@ -25,14 +25,18 @@ from autograd_lite.compiler.pipeline import Pipeline
 from autograd_lite.compiler.program import Program
 from autograd_lite.ieee import to_float
 from autograd_lite.recording import keeps_history
+from autograd_lite.signatures import Derivative, Unannotated
 from autograd_lite.trees import Tree, has_numpy_array, tree_map
 from autograd_lite.value import EAGER, Value, active_recorder, copy_fields, node_of, opened
 
 P = ParamSpec("P")
 R = TypeVar("R")
+N = TypeVar("N", bound=float)
 Entry: TypeAlias = Callable[[tuple[Any, ...]], Any]
 
 
+@overload
+def jit(f: Derivative[Any, Any, ...], *, backend: Any = "auto", threads: int = 1) -> Jitted[..., Any]: ...
 @overload
 def jit(f: Callable[P, R], *, backend: Any = "auto", threads: int = 1) -> Jitted[P, R]: ...
 @overload
@@ -207,6 +211,14 @@ class Jitted(Transformable, Generic[P, R]):
         cache.entry = entry
         return entry(args)
 
+    @overload
+    def map(self: Jitted[P, Unannotated], *columns: Any) -> Any: ...
+    @overload
+    def map(self: Jitted[P, float], *columns: list[N] | list[list[N]]) -> list[float]: ...
+    @overload
+    def map(self: Jitted[P, list[float]], *columns: list[N] | list[list[N]]) -> list[list[float]]: ...
+    @overload
+    def map(self, *columns: Any) -> Any: ...
     def map(self, *columns: Any) -> Any:
         """`f` of each row. A column is an array, or a list with one item per row.
 
@@ -242,6 +254,12 @@ class Jitted(Transformable, Generic[P, R]):
             self._find(error, [(tuple([column[len(each)] for column in columns]), {})])
         return each
 
+    @overload
+    def mean(self: Jitted[P, Unannotated], *columns: Any) -> Any: ...
+    @overload
+    def mean(self: Jitted[P, float], *columns: list[N] | list[list[N]]) -> float: ...
+    @overload
+    def mean(self, *columns: Any) -> Any: ...
     def mean(self, *columns: Any) -> Any:
         """The mean of `f` over the rows: one node made from the captured Values, a float if there are none.
 

@@ -1,13 +1,17 @@
 """Mistakes that a type checker reports. Each line that ends in `# error` is reported, and no other line."""
 
 import nn
-from autograd_lite import Value, atan2, dot, grad, jit, primitive, sin, sum, where
+from autograd_lite import Value, atan2, dot, grad, hessian, jit, primitive, sin, sum, value_and_grad, where
 
 a = Value(2.0)
 
 
 def f(x: float, scale: float = 2.0) -> float:
     return scale * x * x
+
+
+def energy(x: list[float]) -> float:
+    return x[0] * x[1]
 
 
 @jit
@@ -37,6 +41,12 @@ a.backwards()  # error
 grad(f)()  # error
 grad(f)(1.0, 2.0, 3.0)  # error
 grad(f)("x")  # error
+grad(f)([1.0])  # error
+grad(energy)(1.0)  # error
+grad(energy)(["x"])  # error
+grad(f)(1.0).backward()  # error
+value_and_grad(f)("x")  # error
+hessian(energy)("x")  # error
 area(1.0)  # error
 area(1.0, "x")  # error
 cube()  # error

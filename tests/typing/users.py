@@ -11,6 +11,7 @@ from autograd_lite import (
     grad,
     gradients,
     hessian,
+    hvp,
     hypot,
     jacobian,
     jit,
@@ -87,25 +88,89 @@ assert_type(logsumexp([a, b]), Value)
 assert_type(softmax([1.0, 2.0]), list[float])
 assert_type(log_softmax([a, b]), list[Value])
 
-# ---- calculus keeps the parameters of the function
+# ---- calculus: the gradient has the type of the first argument, and keeps the other parameters of the function
 
 
 def f(x: float, scale: float = 2.0) -> float:
     return scale * x * x
 
 
+def of_value(x: Value) -> Value:
+    return a * x
+
+
+def of_either(x: Value | float) -> Value | float:
+    return 2.0 * x
+
+
+def energy(x: list[float]) -> float:
+    return x[0] * x[1]
+
+
+def energy_of_values(x: list[Value]) -> Value:
+    return x[0] * x[1] + a * x[0]
+
+
+def swapped(x: list[float]) -> list[float]:
+    return [x[1], x[0]]
+
+
+def weighted(p: dict[str, float]) -> float:
+    return p["w"] * p["b"]
+
+
+xs, values = [1.0, 2.0], [a, b]
+
 assert_type(gradients(a * b, [a, b]), list[Value])
-assert_type(grad(f)(3.0), Any)
+assert_type(grad(f)(3.0), float)
+assert_type(grad(f)(a), Value)
+assert_type(grad(f)(3.0, scale=1.0), float)
+assert_type(grad(f, 1)(3.0, 4.0), Any)
+assert_type(grad(f, (0, 1))(3.0, 4.0), tuple[Any, ...])
+assert_type(grad(grad(f))(3.0), float)
 assert_type(grad(sin)(3.0), float)
 assert_type(grad(grad(sin))(a), Value)
+assert_type(grad(of_value)(a), Value)
+assert_type(grad(of_value)(3.0), Any)  # a Value, as the function uses `a`
+assert_type(grad(of_either)(a), Value)
+assert_type(grad(energy)(xs), list[float])
+assert_type(grad(energy)([1, 2]), list[float])
+assert_type(grad(energy)(values), list[Value])
+assert_type(grad(energy_of_values)(values), list[Value])
+assert_type(grad(energy_of_values)(xs), list[Any])
+assert_type(grad(weighted)({"w": 1.0, "b": 2.0}), dict[str, float])
+assert_type(value_and_grad(f)(3.0), tuple[float, float])
+assert_type(value_and_grad(f)(a), tuple[Value, Value])
+assert_type(value_and_grad(energy)(xs), tuple[float, list[float]])
+assert_type(jacobian(f)(3.0), float)
+assert_type(jacobian(swapped)(xs), list[list[float]])
+assert_type(hessian(f)(3.0), float)
+assert_type(hessian(energy)(xs), list[list[float]])
+assert_type(hessian(energy)(values), list[list[Value]])
+assert_type(jvp(f, (3.0,), (1.0,)), tuple[float, float])
+assert_type(jvp(f, (a,), (1.0,)), tuple[Any, Any])
+assert_type(vjp(f, 3.0)[0], float)
+assert_type(vjp(f, 3.0)[1](1.0), tuple[float, ...])
+assert_type(hvp(energy, (xs,), (xs,)), list[float])
+slope: Callable[[Value], Value] = grad(sin)
+assert_type(grad(f).__name__, str)
+
+# Functions without annotations take whatever is right when the program runs.
 grad(lambda x: x * x)(3.0)
+grad(lambda x: a * x)(3.0).backward()
+grad(lambda x: x[0] * x[1])([3.0, 4.0])[1]
+grad(lambda x: sum(v * v for v in x))([3.0, 4.0])[0]
+grad(lambda p: p["w"] * p["b"])({"w": 3.0, "b": 4.0})["w"]
 grad(lambda x, y: x * y, 1)(3.0, 4.0)
-assert_type(grad(f)(3.0, scale=1.0), Any)
-assert_type(value_and_grad(f)(3.0), tuple[Any, Any])
-assert_type(jacobian(f)(3.0), Any)
-assert_type(hessian(f)(3.0), Any)
-assert_type(jvp(f, (3.0,), (1.0,)), tuple[Any, Any])
-assert_type(vjp(f, 3.0)[0], Any)
+grad(grad(lambda x: x**3))(3.0)
+jacobian(grad(lambda x: x[0] * x[1]))([3.0, 4.0])[0][1]
+value_and_grad(lambda x: x[0] * x[1])([3.0, 4.0])[1][0]
+hessian(lambda x: x[0] * x[1])([3.0, 4.0])[0][1]
+jvp(lambda x: x[0] * x[1], ([3.0, 4.0],), ([1.0, 0.0],))
+hvp(lambda x: x[0] * x[1], ([3.0, 4.0],), ([1.0, 0.0],))
+jit(grad(lambda x: x[0] * x[1]))([3.0, 4.0])[0]
+grad(jit(lambda x: x[0] * x[1]))([3.0, 4.0])[0]
+list(map(grad(lambda x: x * x), [1.0, 2.0]))
 
 # ---- jit keeps the parameters and the result
 
@@ -122,9 +187,14 @@ def volume(sides: list[float]) -> float:
 
 assert_type(area(2.0, 3.0), float)
 assert_type(area(2.0, height=3.0), float)
-assert_type(area.map([1.0, 2.0], [3.0, 4.0]), Any)
+assert_type(area.map([1.0, 2.0], [3.0, 4.0]), list[float])
+assert_type(area.mean([1.0, 2.0], [3.0, 4.0]), float)
+assert_type(volume.map([[1.0, 2.0, 3.0]]), list[float])
 assert_type(volume([1.0, 2.0, 3.0]), float)
 assert_type(jit(f)(1.0), float)
+assert_type(grad(area)(2.0, 3.0), float)
+jit(lambda x: a * x).mean([1.0, 2.0]).backward()
+jit(lambda x: a * x).map([1.0, 2.0])[0].backward()
 
 # ---- users' primitives take numbers and Values
 
@@ -161,8 +231,8 @@ keep: Callable[[Any], Any] = model  # a model is callable
 assert_type(model.parameters(), list[Value])
 assert_type(nn.Embedding(5, 2, seed=1)(0), list[Value])
 assert_type(nn.Neuron(2, "tanh")([1.0, a]), Value)
-assert_type(nn.Layer(2, 3)([1.0, a]), Value | Any)
-assert_type(model([0.0, 1.0]), Value | Any)
+nn.Layer(2, 3)([1.0, a])[2].backward()  # a list of Values
+model([0.0, 1.0]).backward()  # one Value
 nn.Layer(2, 3, activation=sin), nn.Layer(2, 3, activation=lambda z: z * z)
 assert_type(nn.mse(a, 1.0), Value)
 assert_type(nn.mse([1.0, 2.0], [1.0, 3.0]), float)
