@@ -994,6 +994,18 @@ ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, ptrdi
         }
 }
 
+/* Fetch the memory of the rows from `first` to `last - 1` of narrow buffers into the cache: each buffer is a stream of its
+   own, of which a block reads or writes few bytes at a time. */
+INLINE void N(prefetch)(Tables tables, ptrdiff_t first, ptrdiff_t last) {
+#ifdef HAS_GNU_C
+    for (const Table *table = tables.tables, *end = table + tables.count; table < end; table++)
+        for (ptrdiff_t at = first * table->width; table->width <= 4 && at < last * table->width; at += 8)
+            __builtin_prefetch(table->numbers + at);
+#else
+    (void)tables, (void)first, (void)last;
+#endif
+}
+
 /* Run the rows from `row` to `last - 1`: write their results, and add their sums to workspace->sums. `fused` allows
    FMA in totals. False if it was used and a sum is not finite: then it may be wrong, see N(execute). */
 static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, Tables inputs, Tables outputs,
@@ -1010,6 +1022,10 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, T
     for (; row < last; row += ROWS) {
         int live = (int)(last - row < ROWS ? last - row : ROWS);
         N(read_rows)(inputs, row, live, (V *)workspace->rows);
+        if (live == ROWS && ROWS > 1) {
+            N(prefetch)(outputs, row, row + ROWS);
+            N(prefetch)(inputs, row + ROWS, last < row + 2 * ROWS ? last : row + 2 * ROWS);
+        }
 #if LANES == 1
         double *shared = workspace->rows - program->shared;
         if (shared == numbers->shared)
