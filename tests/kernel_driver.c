@@ -37,6 +37,9 @@ static void *get(size_t count, size_t size) {
 }
 
 int main(void) {
+#ifdef HAS_VECTORS
+    fill_erf();
+#endif
     const int32_t *lengths = get(6, sizeof(int32_t)), *ints[5];
     for (int n = 0; n < 5; n++)
         ints[n] = get(lengths[n], sizeof(int32_t));

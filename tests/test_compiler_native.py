@@ -824,3 +824,17 @@ def test_sines_of_any_size(kind: str) -> None:
             expected = f.compute(x)
             assert got == pytest.approx(expected, rel=4e-16, abs=0.0, nan_ok=True), (x, f.name)
             assert math.copysign(1.0, got) == math.copysign(1.0, expected) or got != got
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_erf_of_any_size(kind: str) -> None:
+    """Also between the multiples of 1 / 128, where the table of erf is, and beyond its end at 6."""
+    xs = [n / 256 + shift for n in range(1600) for shift in (0.0, 1e-9, -1e-9, 1 / 1024)]
+    xs += [10.0**-k for k in range(1, 324)] + [5e-324, 1e300, math.nextafter(6.0, 0.0), inf]
+    xs += [-x for x in xs] + [nan]
+    program = Program((), 0, 1, (), (Instruction(p.erf, 1, (1, 1, 1), (Strided(0),)),), (), array("i", [1]), array("i"))
+    found, _ = native.executor(program, kind=kind)(len(xs), array("d", xs), array("d"))
+    for x, z in zip(xs, found, strict=True):
+        expected = math.erf(x)
+        assert z == pytest.approx(expected, rel=5e-16, abs=0.0, nan_ok=True), x
+        assert math.copysign(1.0, z) == math.copysign(1.0, expected) or z != z

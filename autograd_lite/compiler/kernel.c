@@ -609,18 +609,19 @@ static const double HALF_PI[] = {0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2e0
 #define TWO_BY_PI 0x1.45f306dc9c883p-1
 #define FAR 16384.0
 
-/* erf(x) / x in powers of x^2, for |x| <= 1; and -log(1 - erf(x)) in powers of x - 2, for x from 1 to 6. Least squares
-   with weights that make the error of erf(x) even: 1e-17. */
-static const double ERF[] = {1.1283791670955126,     -0.3761263890318352,    0.1128379167094418,
-                             -0.026866170643110726,  0.005223977606112611,   -0.0008548325929042962,
-                             0.00012055293569051485, -1.4924712156162534e-05, 1.644712982914748e-06,
-                             -1.6206300829536729e-07, 1.3710926149523218e-08, -7.779370157196343e-10};
-static const double LOG_ERFC[] = {
-    5.364941264616636,       4.418160805994415,       0.9237508418239503,      0.016465118137365627,
-    -0.0035707563479721463,  0.0007323993780531167,   -0.0001353093298264258,  2.0706470713901056e-05,
-    -1.9521895441105457e-06, -2.0372806049770763e-07, 1.73175546935009e-07,    -5.76949512204554e-08,
-    1.3986878753830237e-08,  -2.6102031220892194e-09, 2.5828203642541514e-10,  7.154376478539155e-11,
-    -3.690214004213323e-11,  4.924951948248672e-12};
+/* erf and its derivative at n / 128, from 0 to 6. */
+static struct {
+    double value, slope;
+} ERF[6 * 128 + 1];
+
+/* Fill ERF with what the C library gives. */
+static void fill_erf(void) {
+    for (int n = 0; n <= 6 * 128; n++) {
+        const double x = n / 128.0;
+        ERF[n].value = erf(x);
+        ERF[n].slope = 1.1283791670955126 * exp(-x * x); /* 2 / sqrt(pi) */
+    }
+}
 
 #define KIND vectors
 #define WIDE 2
@@ -1068,6 +1069,9 @@ static PyType_Spec program_spec = {
 
 /* Add Program, OPCODES and KINDS to the module. */
 static int module_exec(PyObject *module) {
+#ifdef HAS_VECTORS
+    fill_erf();
+#endif
     PyObject *type = PyType_FromModuleAndSpec(module, &program_spec, NULL);
     int failed = PyModule_AddObjectRef(module, "Program", type);
     Py_XDECREF(type);

@@ -39,6 +39,14 @@ typedef int64_t M __attribute__((vector_size(8 * LANES), may_alias));
 typedef uint64_t Bits __attribute__((vector_size(8 * LANES), may_alias));
 typedef double N(Unaligned) __attribute__((vector_size(8 * LANES), may_alias, aligned(8)));
 
+#if LANES == 8
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
+#elif LANES == 4
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
+#else
+#define EACH_LANE(f, s) f(0, s), f(1, s)
+#endif
+
 INLINE V N(select)(M mask, V x, V y) {
     return (V)((mask & (M)x) | (~mask & (M)y));
 }
@@ -153,15 +161,27 @@ INLINE V N(tanh)(V x) {
     return (V)((M)N(fabs)(t / (2 + t)) | ((M)x & INT64_MIN));
 }
 
-/* |x| P(x^2) below 1, and 1 - exp(-Q(|x|)) from there on, with the sign of x. From 6 on it is 1. */
+/* For r, the next multiple of 1 / 128 to |x|, and d = |x| - r, the Taylor series of erf around r:
+   erf(r) + slope(r) d (1 - r d + (2 r^2 - 1) / 3 d^2 - ...), where the polynomials in r are those of Hermite. From 6 on it
+   is 1. */
+#define VALUE_OF_ERF(l, at) ERF[at[l]].value
+#define SLOPE_OF_ERF(l, at) ERF[at[l]].slope
 INLINE V N(erf)(V x) {
-    V t = N(fabs)(x), square = t * t;
-    V small = t * N(polynomial)(ERF, 12, square);
-    V u = SELECT(t > 6, SPLAT(6.0), t) - 2;
-    V large = -N(expm1_of_small)(-N(polynomial)(LOG_ERFC, 18, u));
-    return (V)((M)SELECT(t < 1, small, large) | ((M)x & INT64_MIN));
+    V t = N(fabs)(x);
+    t = SELECT(t < 6, t, SPLAT(6.0));
+    V rounded = FMA(t, SPLAT(128.0), SPLAT(ROUNDER)), r = (rounded - ROUNDER) * (1.0 / 128), d = t - r, q = r * r;
+    Bits at = (Bits)rounded & 1023;
+    V value = {EACH_LANE(VALUE_OF_ERF, at)}, slope = {EACH_LANE(SLOPE_OF_ERF, at)};
+    V z = FMA(d, SPLAT(-1 / 42.0), r * FMA(q, FMA(q, SPLAT(-2 / 45.0), SPLAT(2 / 9.0)), SPLAT(-1 / 6.0)));
+    z = FMA(z, d, FMA(q, FMA(q, SPLAT(2 / 15.0), SPLAT(-2 / 5.0)), SPLAT(1 / 10.0)));
+    z = FMA(z, d, r * FMA(q, SPLAT(-1 / 3.0), SPLAT(1 / 2.0)));
+    z = FMA(z, d, FMA(q, SPLAT(2 / 3.0), SPLAT(-1 / 3.0)));
+    z = FMA(z, d, -r) * d;
+    slope *= d;
+    z = value + FMA(slope, z, slope);
+    z = SELECT(x == x, z, x);
+    return (V)((M)z | ((M)x & INT64_MIN));
 }
-
 /* The sine and the cosine of r for x = n pi / 2 + r, and n as a number of which only the last two bits count. */
 typedef struct {
     V sine, cosine;
@@ -278,14 +298,6 @@ INLINE V N(softplus)(V x) {
 }
 
 /* --- Transposing square blocks ------------------------------------------------------------------------------------ */
-
-#if LANES == 8
-#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
-#elif LANES == 4
-#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
-#else
-#define EACH_LANE(f, s) f(0, s), f(1, s)
-#endif
 
 /* Exchange the upper right and the lower left s x s numbers of each 2s x 2s block. */
 #define EXCHANGE(s)                                                                                                    \
