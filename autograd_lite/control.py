@@ -17,7 +17,8 @@ from autograd_lite.calculus import jacobian
 from autograd_lite.calls import item
 from autograd_lite.compiler.jit import jit
 from autograd_lite.compiler.loops import UNKNOWN, Column, Loop, traced_loop
-from autograd_lite.compiler.trace import Symbol, trace_of
+from autograd_lite.compiler.trace import Symbol, Trace, trace_of
+from autograd_lite.naming import parameter_names, unpacked_names
 from autograd_lite.recording import no_grad
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_map, tree_paths
 from autograd_lite.value import Value, active_recorder
@@ -55,14 +56,26 @@ def scan(
     (6.0, [0.0, 2.0, 9.0])
     """
     what = _called("scan", f)
-    items = _items(xs, length, what)
+    return _scanned("scan", f, init, _items(xs, length, what), reverse, _steps_between(checkpoint, what), what, f)
+
+
+def _scanned(
+    name: str,
+    f: Callable[[S, Any], tuple[S, Y]],
+    init: S,
+    items: list[Any],
+    reverse: bool,
+    every: int | None,
+    what: str,
+    step: Callable[..., Any],
+) -> tuple[S, list[Y]]:
+    """What `scan` returns. `step` is the function of the user that `f` calls; its parameters give names."""
+    if every and len(items) > every:
+        return _checkpointed(name, f, init, items, reverse, every, what, step)
+    if items and active_recorder().symbolic:
+        return _compiled_scan(name, f, init, items, reverse, what, step)
     state = init
     ys: list[Any] = []
-    every = _steps_between(checkpoint, what)
-    if every and len(items) > every:
-        return _checkpointed(f, init, items, reverse, every)
-    if items and active_recorder().symbolic:
-        return _compiled_scan("scan", f, init, items, reverse, what)
     for x in reversed(items) if reverse else items:
         state, y = _stepped(f(state, x), state, what)
         ys.append(y)
@@ -94,10 +107,7 @@ def fori_loop(
             return (i + 1.0, _like(body_fun(i, state), state, what)), None
 
         items, begin = [None] * (end - first), (float(first), init_val)
-        if every:
-            (_, state), _ = scan(step, begin, items, checkpoint=every)
-        else:
-            (_, state), _ = _compiled_scan("fori_loop", step, begin, items, False, what)
+        (_, state), _ = _scanned("fori_loop", step, begin, items, False, every, what, body_fun)
         return state
     for i in range(first, end):
         state = _like(body_fun(i, state), state, what)
@@ -206,16 +216,20 @@ def fixed_point(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: 
 
 
 def _compiled_scan(
-    name: str, f: Callable[[S, Any], tuple[S, Y]], init: S, items: list[Any], reverse: bool, what: str
+    name: str,
+    f: Callable[[S, Any], tuple[S, Y]],
+    init: S,
+    items: list[Any],
+    reverse: bool,
+    what: str,
+    step: Callable[..., Any],
 ) -> tuple[S, list[Y]]:
-    """What `scan` returns, with the step traced once and a loop in the graph."""
+    """What `_scanned` returns, with the step traced once and a loop in the graph."""
     recorder = active_recorder()
     trace = trace_of(recorder)
 
-    def symbol(leaf: Any) -> Any:
-        return Symbol(trace, row=True) if _is_number(leaf) else leaf
-
-    state, x = tree_map(symbol, init), tree_map(symbol, items[0])
+    labels = _labels(step, init if name == "fori_loop" else (init, items[0]))
+    state, x = _symbols(trace, init, labels), _symbols(trace, items[0], labels[len(tree_leaves(init)) :])
     for n, other in enumerate(items):
         _check_structure(items[0], other, f"{what}: item {n} of xs has another structure than item 0")
     new, y = _stepped(f(state, x), state, what)
@@ -235,6 +249,8 @@ def _compiled_scan(
         [trace.operand(leaf) for leaf in tree_leaves(new)],
         [trace.operand(leaf) for leaf in outputs],
         columns,
+        [f"y{path}" for leaf, path in zip(tree_leaves(y), tree_paths(y, ""), strict=True) if _is_number(leaf)],
+        what,
     )
     op = loop.op
     assert isinstance(op, Loop)
@@ -244,9 +260,9 @@ def _compiled_scan(
 
     last = tree_like(init, [result(k) for k in range(len(op.body.states))])
     ys = []
-    for step in range(len(items)):
+    for n in range(len(items)):
         place = iter(range(len(outputs)))
-        ys.append(tree_map(lambda leaf: result(op.key(next(place), step)) if _is_number(leaf) else leaf, y))  # noqa: B023
+        ys.append(tree_map(lambda leaf: result(op.key(next(place), n)) if _is_number(leaf) else leaf, y))  # noqa: B023
     return last, ys
 
 
@@ -254,22 +270,49 @@ def _compiled_while(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], in
     """What `while_loop` returns, with condition and body traced once and a loop in the graph."""
     recorder = active_recorder()
     trace = trace_of(recorder)
-    state = tree_map(lambda _: Symbol(trace, row=True), init)
+    state = _symbols(trace, init, _labels(body_fun, (init,)))
     states = tree_leaves(state)
     condition = trace.operand(cond_fun(state))
     new = [trace.operand(leaf) for leaf in tree_leaves(_like(body_fun(state), state, what))]
     first = [trace.operand(leaf) for leaf in tree_leaves(init)]
-    loop = traced_loop("while_loop", trace, UNKNOWN, False, states, first, new, [condition], [])
+    loop = traced_loop("while_loop", trace, UNKNOWN, False, states, first, new, [condition], [], [""], what)
     return tree_like(init, [recorder.record(item, (loop, float(k))) for k in range(len(states))])  # type: ignore[no-any-return]
 
 
+def _labels(step: Callable[..., Any], arguments: Any) -> list[str]:
+    """Labels for the numbers in `arguments`, in order: what `step` calls its parameters, or unpacks them into."""
+    labels = []
+    for argument, name in zip(arguments, parameter_names(step, len(arguments)), strict=True):
+        parts = unpacked_names(step, name)
+        labels += [parts.get(path, name + path) for path in tree_paths(argument)]
+    return labels
+
+
+def _symbols(trace: Trace, tree: Tree, labels: Sequence[str]) -> Any:
+    """`tree` with a new Symbol for each number."""
+    names = iter(labels)
+
+    def symbol(leaf: Any) -> Any:
+        label = next(names, "")
+        return Symbol(trace, row=True, label=label) if _is_number(leaf) else leaf
+
+    return tree_map(symbol, tree)
+
+
 def _checkpointed(
-    f: Callable[[S, Any], tuple[S, Y]], init: S, items: list[Any], reverse: bool, every: int
+    name: str,
+    f: Callable[[S, Any], tuple[S, Y]],
+    init: S,
+    items: list[Any],
+    reverse: bool,
+    every: int,
+    what: str,
+    step: Callable[..., Any],
 ) -> tuple[S, list[Y]]:
-    """What `scan` returns, as a scan of scans of `every` steps. Uncompiled, each of these is one jitted call."""
+    """What `_scanned` returns, as a scan of scans of `every` steps. Uncompiled, each of these is one jitted call."""
 
     def segment(state: S, xs: list[Any]) -> tuple[S, list[Y]]:
-        return scan(f, state, xs, reverse=reverse)
+        return _scanned(name, f, state, xs, reverse, None, what, step)
 
     whole = len(items) // every * every
     pieces, rest = [items[i : i + every] for i in range(0, whole, every)], items[whole:]
@@ -285,7 +328,7 @@ def _checkpointed(
         return state, [y for ys in (reversed(parts) if reverse else parts) for y in ys]
     if rest and reverse:
         state, last = segment(state, rest)
-    state, parts = scan(segment, state, pieces, reverse=reverse)
+    state, parts = _scanned(name, segment, state, pieces, reverse, None, what, step)
     if rest and not reverse:
         state, last = segment(state, rest)
     return state, [*[y for ys in parts for y in ys], *last]

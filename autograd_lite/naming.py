@@ -6,9 +6,11 @@ text or an error asks for names: then the attributes of the living owners are se
 
 from __future__ import annotations
 
+import dis
+import inspect
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -238,3 +240,49 @@ def _items(thing: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
 
 def _is_node(thing: Any) -> bool:
     return hasattr(thing, "op") and hasattr(thing, "args") and hasattr(thing, "label")
+
+
+# ---- names in a function
+
+
+def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
+    """The names of the first `count` positional parameters of `f`; `x0`, `x1`, ... where it does not say.
+
+    >>> parameter_names(lambda state, torque: state, 3)
+    ['state', 'torque', 'x2']
+    """
+    try:
+        kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+        names = [x.name for x in inspect.signature(f).parameters.values() if x.kind in kinds]
+    except (TypeError, ValueError):
+        names = []
+    return (names + [f"x{n}" for n in range(len(names), count)])[:count]
+
+
+def unpacked_names(f: Callable[..., Any], parameter: str) -> dict[str, str]:
+    """The variables into which `f` unpacks its parameter, by their place: empty if it does not.
+
+    >>> def step(state, torque):
+    ...     angle, speed = state
+    ...     return angle + speed
+    >>> unpacked_names(step, "state")
+    {'[0]': 'angle', '[1]': 'speed'}
+    """
+    code = getattr(f, "__code__", None)
+    if code is None:
+        return {}
+    steps = list(dis.get_instructions(code))
+    for n, load in enumerate(steps[:-1]):
+        if (
+            load.argval == parameter
+            and load.opname.startswith("LOAD_FAST")
+            and steps[n + 1].opname == "UNPACK_SEQUENCE"
+        ):
+            count = steps[n + 1].arg or 0
+            found: list[str] = []
+            for store in steps[n + 2 :]:
+                if not store.opname.startswith("STORE_FAST") or len(found) >= count:
+                    break
+                found += [store.argval] if isinstance(store.argval, str) else list(store.argval)
+            return {f"[{k}]": name for k, name in enumerate(found[:count])} if len(found) >= count else {}
+    return {}

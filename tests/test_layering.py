@@ -20,7 +20,7 @@ ALLOWED = {
     "calls": {"primitives"},
     "signatures": {"value"},
     "calculus": {*"primitives calls graph recording value trees sparsity signatures".split()},
-    "control": {*"primitives calls recording value trees calculus compiler".split()},
+    "control": {*"primitives calls recording value trees calculus naming compiler".split()},
     "naming": set(),
     "files": set(),
     "annotations": {"primitives", "recording", "value"},

@@ -216,5 +216,27 @@ def test_a_scope_has_a_name(name, error):
         scope(name)
 
 
+def test_names_in_a_function():
+    def step(state, force, *rest, key=1):
+        first = rest
+        (position, speed), time = first, force
+        position, speed = state
+        return position, speed, time
+
+    def nested(state):
+        (a, b), c = state
+        return a, b, c
+
+    def starred(state):
+        a, *b = state
+        return a, b
+
+    assert naming.parameter_names(step, 3) == ["state", "force", "x2"]
+    assert naming.parameter_names(min, 2) == ["x0", "x1"]
+    assert naming.unpacked_names(step, "state") == {"[0]": "position", "[1]": "speed"}
+    for function in (nested, starred, lambda state: state[0], min):
+        assert naming.unpacked_names(function, "state") == {}
+
+
 def test_examples_in_docstrings_are_true():
     assert doctest.testmod(naming).failed == 0

@@ -359,9 +359,9 @@ class Jitted(Transformable, Generic[P, R]):
         there are derivatives by them, too. `precision` is "double" or "float", 64 or 32 bits; by default C has double
         and ONNX float, for which every operation of ONNX is implemented.
 
-        The steps of `scan` and `fori_loop` are written out one after the other in `.c`, `.py` and `.js`, and the file
-        says so; a ValueError if they have more than 3000 operations together, for `while_loop`, and for any loop in
-        `.onnx`.
+        `scan`, `fori_loop` and `while_loop` are loops of the file, and so are the loops of their derivatives, with the
+        states that those need in arrays of fixed size (in C static, where they are large); `checkpoint=` makes them
+        smaller. An `.onnx` model has no loops: a ValueError.
 
         A ValueError for another suffix and for a primitive that the language lacks, an OSError if the file cannot be
         written. There is never half a file: it is written beside `path`, then renamed.

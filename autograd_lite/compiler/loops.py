@@ -34,13 +34,17 @@ class Column(NamedTuple):
 
 
 class Body(NamedTuple):
-    """The graph of one step: `next` and `outputs` from `states`, `constants` and `columns`, which are leaves."""
+    """The graph of one step: `next` and `outputs` from `states`, `constants` and `columns`, which are leaves.
+
+    `labels` are names for the outputs.
+    """
 
     states: list[Symbol]
     constants: list[Symbol]
     columns: list[Symbol]
     next: list[Operand]
     outputs: list[Operand]
+    labels: list[str]
 
     @property
     def inputs(self) -> list[Symbol]:
@@ -74,8 +78,11 @@ class Loop(Call):
     and results for its states only.
     """
 
-    def __init__(self, name: str, trace: Trace, n: int, reverse: bool, body: Body, read: Sequence[int]) -> None:
+    def __init__(
+        self, name: str, trace: Trace, n: int, reverse: bool, body: Body, read: Sequence[int], title: str
+    ) -> None:
         super().__init__(name)
+        self.title = title  # says in exported files which loop this is
         self.trace, self.n, self.reverse, self.body, self.read = trace, n, reverse, body, tuple(read)
         self.conditional = n == UNKNOWN
         self.residuals: list[Symbol] = []
@@ -88,6 +95,10 @@ class Loop(Call):
     def stored(self, column: int) -> Operand:
         """What column `column` stores in each step, an operand of the body."""
         return self.columns[column]
+
+    def label(self, column: int) -> str:
+        """A name for column `column`."""
+        return [*self.body.labels, *[s.label for s in self.body.states], *map(_residual_label, self.residuals)][column]
 
     @property
     def columns(self) -> list[Operand]:
@@ -142,10 +153,11 @@ class Loop(Call):
         constants = [k for k, symbol in enumerate(body.constants) if symbol in varying]
         active_columns = [c for c in columns if c.symbol in varying]
 
-        def leaves(count: int) -> list[Symbol]:
-            return [Symbol(trace, row=True) for _ in range(count)]
+        def leaf(label: str, prefix: str = "d_") -> Symbol:
+            return Symbol(trace, row=True, label=prefix + label if label else "")
 
-        of_states, of_constants = leaves(len(states)), leaves(len(constants))
+        of_states = [leaf(body.states[k].label) for k in states]
+        of_constants = [leaf(body.constants[k].label) for k in constants]
         ys: list[Operand] = [body.next[k] for k in states]
         gs: list[Symbol] = list(of_states)
         given: list[Column] = []
@@ -156,10 +168,10 @@ class Loop(Call):
                 of_columns.setdefault(column, [0.0] * self.n)[step] = _total(contributions)
             elif not isinstance(key, int):
                 for loop, index in contributions:
-                    given.append(Column(Symbol(trace, row=True), (), loop, index))
+                    given.append(Column(leaf(self.label(key[1])), (), loop, index))
                     ys.append(self.stored(key[1]))
         for column, numbers in of_columns.items():
-            given.append(Column(Symbol(trace, row=True), numbers))
+            given.append(Column(leaf(self.label(column)), numbers))
             ys.append(self.stored(column))
         gs += [c.symbol for c in given]
         found = pull_back(
@@ -184,6 +196,8 @@ class Loop(Call):
             found[len(states) + len(constants) :],
             [*zip(body.constants, constant_args, strict=True)],
             [*columns, *history, *given],
+            [f"d_{c.symbol.label}" if c.symbol.label else "" for c in active_columns],
+            self.title,
         )
         new = loop.op
         assert isinstance(new, Loop)
@@ -206,14 +220,14 @@ class Loop(Call):
         for c in columns:
             if c.loop is None and not tangents.keys().isdisjoint(c.numbers):
                 numbers = [tangents.get(x, 0.0) if type(x) is not float else 0.0 for x in c.numbers]
-                of_columns[c.symbol] = Column(Symbol(trace, row=True), numbers)
+                of_columns[c.symbol] = Column(_tangent_of(trace, c.symbol), numbers)
             elif c.loop is not None and c.loop in tangents:
                 loop, index = tangents[c.loop].column(c.number)
-                of_columns[c.symbol] = Column(Symbol(trace, row=True), (), loop, index)
+                of_columns[c.symbol] = Column(_tangent_of(trace, c.symbol), (), loop, index)
         known = [s for s, x in zip([*body.states, *body.constants], args, strict=False) if x in tangents]
         varying = body.varying([*known, *of_columns])
         inputs = [s for s in body.inputs if s in varying]
-        of = {s: of_columns[s].symbol if s in of_columns else Symbol(trace, row=True) for s in inputs}
+        of = {s: of_columns[s].symbol if s in of_columns else _tangent_of(trace, s) for s in inputs}
         ys = [*body.next, *self.columns]
         found = [trace.operand(x) for x in push_forward(ys, inputs, [of[s] for s in inputs])]
         moving = [k for k, s in enumerate(body.states) if s in varying]
@@ -229,6 +243,8 @@ class Loop(Call):
             [*zip(body.constants, constant_args, strict=True)]
             + [(of[s], tangents[x]) for s, x in zip(body.constants, constant_args, strict=True) if s in of],
             [*columns, *of_columns.values()],
+            body.labels if self.conditional else [x and f"v_{x}" for x in map(self.label, range(len(self.columns)))],
+            self.title,
         )
         return _LoopTangents(self, loop, {k: S + n for n, k in enumerate(moving)})
 
@@ -310,18 +326,23 @@ def looped(
     outputs: Sequence[Operand],
     constants: Sequence[tuple[Symbol, Operand]],
     columns: Sequence[Column],
+    labels: Sequence[str],
+    title: str,
 ) -> Symbol:
     """The node of a loop whose body uses only `states`, `constants` and `columns`. Unused ones are left out.
 
-    A constant is a pair: the Symbol in the body, and the operand outside that it stands for.
+    A constant is a pair: the Symbol in the body, and the operand outside that it stands for. `labels` are names for the
+    outputs, and `title` says which loop it is.
     """
     used = set(topological_order(*[x for x in (*next_states, *outputs) if type(x) is not float]))
     constants = [x for x in constants if x[0] in used]
     given = [c for c in columns if c.symbol in used and c.loop is None]
     read = [c for c in columns if c.symbol in used and c.loop is not None]
     symbols = [c.symbol for c in (*given, *read)]
-    body = Body(list(states), [symbol for symbol, _ in constants], symbols, list(next_states), list(outputs))
-    loop = Loop(name, trace, n, reverse, body, [c.number for c in read])
+    body = Body(
+        list(states), [symbol for symbol, _ in constants], symbols, list(next_states), list(outputs), list(labels)
+    )
+    loop = Loop(name, trace, n, reverse, body, [c.number for c in read], title)
     args = [*first, *[x for _, x in constants], *[x for c in given for x in c.numbers], *[c.loop for c in read]]
     return trace.make(loop, tuple(args))  # type: ignore[no-any-return]
 
@@ -336,8 +357,13 @@ def traced_loop(
     next_states: Sequence[Operand],
     outputs: Sequence[Operand],
     columns: Sequence[Column],
+    labels: Sequence[str],
+    title: str,
 ) -> Symbol:
-    """The node of a loop whose body was just traced. Values from outside the body become its constants."""
+    """The node of a loop whose body was just traced. Values from outside the body become its constants.
+
+    `labels` and `title` are those of `looped`.
+    """
     roots = [*next_states, *outputs]
     order = topological_order(*[x for x in roots if type(x) is not float])
     inside = dependents(order, [*states, *[c.symbol for c in columns]])
@@ -351,7 +377,7 @@ def traced_loop(
         if type(x) is float:
             return x
         if x not in new:
-            new[x] = Symbol(trace, row=True)
+            new[x] = Symbol(trace, row=True, label=x.label or "fixed")
             constants.append((new[x], x))
         return new[x]
 
@@ -360,7 +386,8 @@ def traced_loop(
             new[node] = trace.make(node.op, tuple([operand(x) for x in node.args]))
     roots = [operand(x) for x in roots]
     count = len(next_states)
-    return looped(name, trace, n, reverse, states, first, roots[:count], roots[count:], constants, columns)
+    return looped(name, trace, n, reverse, states, first, roots[:count], roots[count:], constants, columns,
+                  labels, title)  # fmt: skip
 
 
 def _with_residuals(
@@ -379,13 +406,25 @@ def _with_residuals(
         return list(derivatives), {}
     read = {x for node in order if node in moving for x in node.args if type(x) is not float}
     read.update([x for x in derivatives if type(x) is not float])
-    saved = {x: Symbol(trace, row=True) for x in fixed if x in costly and x in read}
+    saved = {x: Symbol(trace, row=True, label=_residual_label(x)) for x in fixed if x in costly and x in read}
     new: dict[Any, Operand] = dict(saved)
     for node in order:
         if node not in new:
             args = tuple([x if type(x) is float else new[x] for x in node.args])
             new[node] = node if node.op is None or args == node.args else trace.make(node.op, args)
     return [x if type(x) is float else new[x] for x in derivatives], saved
+
+
+def _residual_label(x: Symbol) -> str:
+    """A name for the result of an operation of a body: "sin_angle"."""
+    return "_".join(
+        [x.op.name if x.op else "", *[arg.label for arg in x.args[:1] if type(arg) is not float and arg.label]]
+    )
+
+
+def _tangent_of(trace: Trace, x: Symbol) -> Symbol:
+    """A new Symbol for the tangent of `x`."""
+    return Symbol(trace, row=True, label=f"v_{x.label}" if x.label else "")
 
 
 def _total(terms: Sequence[Operand]) -> Operand:

@@ -47,6 +47,9 @@ class LoopPlan(NamedTuple):
 
     A `conditional` loop stores nothing, and `n` is 0: its body gives the condition after the next states, and the loop
     ends, for each row, before the first step whose condition is 0.
+
+    `title` and `labels` are for readers of exported files: which loop this is, and names for the inputs of `body` and
+    then for the stored columns; "" where none is known.
     """
 
     name: str
@@ -59,6 +62,8 @@ class LoopPlan(NamedTuple):
     stored: int
     kept: int
     conditional: bool
+    title: str
+    labels: tuple[str, ...]
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -208,6 +213,8 @@ def planned(
             len(stored),
             layout.kept,
             op.conditional,
+            op.title,
+            (*[x.label for x in op.body.inputs], *map(op.label, layout.stored)),
         )
         stages.append(Stage(program, reads, plan, not layout.row))
     last, reads = segment(replaced(results), replaced(sums), True)

@@ -1,8 +1,8 @@
 """Export: a function and its derivatives as one source file, with a self-test inside, that needs nothing of ours.
 
-`traced.py` traces the function and makes a program for each exported function, `unrolled.py` writes out the steps of
-its loops, `listing.py` turns a program into statements over named variables, and `c.py`, `python.py` and
-`javascript.py` write those down. `onnx.py` makes a graph of tensor operations from a program.
+`traced.py` traces the function and makes a program for each exported function, `writing.py` turns a program and its
+loops into the statements over named variables of `listing.py`, and `c.py`, `python.py` and `javascript.py` write those
+down. `onnx.py` makes a graph of tensor operations from a program.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from textwrap import wrap
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.export.language import CONDITION, OPERATORS, PRODUCT, SIGN, SUM, WIDTH, Language, Operator
-from autograd_lite.compiler.export.listing import Function, Let, Listing, Variable
+from autograd_lite.compiler.export.listing import Function, Let, Listing, Loop, Variable
 from autograd_lite.primitives import Primitive
 
+STACK = 2048  # numbers in all local arrays of a function, at most, that are on the stack
 LIBRARY = """exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh
 atanh hypot erf pow floor ceil"""
 # The results at infinities, zeros and nan are those of ieee.py.
@@ -90,8 +91,18 @@ class C(Language):
         const = "" if statement.varies else "const "
         return f"{const}{self.real} {statement.name} = {self.expression(statement.expression)};"
 
-    def loop(self, variable: str, count: int) -> str:
-        return f"for (int {variable} = 0; {variable} < {count}; {variable}++) {{"
+    def loop(self, loop: Loop) -> str:
+        x, n = loop.variable, loop.times
+        return (
+            f"for (int {x} = {n - 1}; {x} >= 0; {x}--) {{"
+            if loop.reverse
+            else f"for (int {x} = 0; {x} < {n}; {x}++) {{"
+        )
+
+    def comment(self, text: str) -> str:
+        return f"/* {text} */"
+
+    endless = "for (;;) {"
 
     def parameter(self, variable: Variable, result: bool) -> str:
         """An argument in the head of a function."""
@@ -106,14 +117,25 @@ class C(Language):
         returned = self.real if results[0].size is None else "void"
         parameters = [self.parameter(x, False) for x in function.arguments]
         parameters += [self.parameter(x, True) for x in results[results[0].size is None :]]
-        line = f"{returned} {function.name}({', '.join(parameters) or 'void'}) {{"
-        return wrap(line, WIDTH, subsequent_indent="        ", break_long_words=False)
+        together = [x.replace(" ", "\0") for x in parameters]  # no line ends between a type and its name
+        line = f"{returned} {function.name}({', '.join(together) or 'void'}) {{"
+        lines = wrap(line, WIDTH, subsequent_indent="        ", break_long_words=False)
+        return [x.replace("\0", " ") for x in lines]
+
+    def memory(self, function: Function) -> list[str]:
+        """The definitions of the local arrays: on the stack as long as they are small."""
+        static, lines = "", []
+        if sum(function.arrays.values()) > STACK:
+            static = "static "
+            lines.append(
+                "    /* These arrays are static, not on the stack: one thread at a time may call the function. */"
+            )
+        return lines + [f"    {static}{self.real} {name}[{size}];" for name, size in function.arrays.items()]
 
     def function(self, listing: Listing, function: Function) -> list[str]:
         """One function with the comment above it."""
         lines = ["/* " + "\n * ".join(self.heading(listing, function)) + " */", *self.head(function)]
-        if function.workspace:
-            lines.append(f"    {self.real} t[{function.workspace}];")
+        lines += self.memory(function)
         lines += [f"    (void){x.name};" for x in function.arguments if x.name not in function.reads]
         lines += self.statements(function.body)
         first, *rest = function.results

@@ -6,7 +6,7 @@ import math
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.export.language import CONDITION, OPERATORS, PRODUCT, SIGN, SUM, Language
-from autograd_lite.compiler.export.listing import Function, Let, Listing
+from autograd_lite.compiler.export.listing import Function, Let, Listing, Loop
 
 LIBRARY = """exp expm1 log log2 log10 log1p sqrt cbrt sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh
 hypot floor ceil abs"""
@@ -97,15 +97,21 @@ class JavaScript(Language):
     def let(self, statement: Let) -> str:
         return f"{'let' if statement.varies else 'const'} {statement.name} = {self.expression(statement.expression)};"
 
-    def loop(self, variable: str, count: int) -> str:
-        return f"for (let {variable} = 0; {variable} < {count}; {variable}++) {{"
+    def loop(self, loop: Loop) -> str:
+        x, n = loop.variable, loop.times
+        return (
+            f"for (let {x} = {n - 1}; {x} >= 0; {x}--) {{"
+            if loop.reverse
+            else f"for (let {x} = 0; {x} < {n}; {x}++) {{"
+        )
+
+    endless = "for (;;) {"
 
     def function(self, listing: Listing, function: Function) -> list[str]:
         """One function with the comment above it."""
         lines = ["// " + line for line in self.heading(listing, function)]
         lines.append(f"function {function.name}({', '.join([x.name for x in function.arguments])}) {{")
-        if function.workspace:
-            lines.append(f"    const t = new Float64Array({function.workspace});")
+        lines += [f"    const {name} = new Float64Array({size});" for name, size in function.arrays.items()]
         lines += [f"    const {x.name} = new Array({x.size});" for x in function.results if x.size is not None]
         lines += self.statements(function.body)
         found = [x.name if x.size is not None else self.expression(function.scalars[x.name]) for x in function.results]

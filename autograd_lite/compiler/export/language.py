@@ -9,6 +9,8 @@ from autograd_lite import primitives as p
 from autograd_lite.compiler.export.listing import (
     Add,
     Comment,
+    Count,
+    Entry,
     Expression,
     Function,
     Index,
@@ -19,8 +21,10 @@ from autograd_lite.compiler.export.listing import (
     Name,
     Number,
     Statement,
+    Stop,
     Store,
     Variable,
+    While,
 )
 from autograd_lite.primitives import Primitive
 
@@ -45,7 +49,6 @@ class Language:
     """
 
     name = ""
-    comment = "//"
     operators: Mapping[Primitive, Operator] = OPERATORS
     functions: Mapping[str, tuple[str, str]] = {}
 
@@ -61,9 +64,23 @@ class Language:
         """The definition of a variable."""
         raise NotImplementedError
 
-    def loop(self, variable: str, count: int) -> str:
+    def loop(self, loop: Loop) -> str:
         """The head of a loop."""
         raise NotImplementedError
+
+    def count(self, count: Count) -> str:
+        """The counter of a loop as a number."""
+        return self.index(Index(count.start, ((1, count.counter),)))
+
+    def comment(self, text: str) -> str:
+        """A line for the reader."""
+        return f"// {text}"
+
+    def break_if(self, condition: str) -> str:
+        """A statement that leaves a loop."""
+        return f"if ({condition}) break;"
+
+    endless = ""  # the head of a loop that only a `Stop` ends
 
     end = "}"  # of a loop; "" if there is no such line
     stop = ";"  # after an assignment
@@ -84,6 +101,8 @@ class Language:
             return ATOM, x.name
         if isinstance(x, Item):
             return ATOM, f"{x.array}[{self.index(x.place)}]"
+        if isinstance(x, Count):
+            return SUM, self.count(x)
         if x.op is p.sum_:
             return SUM, " + ".join([self.expression(arg, PRODUCT if n else SUM) for n, arg in enumerate(x.args)])
         if x.op in self.operators:
@@ -96,14 +115,15 @@ class Language:
         """The function that computes `op`."""
         return self.functions[op.name][0]
 
-    @staticmethod
-    def index(index: Index) -> str:
+    def index(self, index: Index) -> str:
         """An index into an array."""
-        parts = [variable if stride == 1 else f"{stride} * {variable}" for stride, variable in index.terms]
+        parts = []
+        for stride, variable in index.terms:
+            name = f"{variable.table}[{self.index(variable.place)}]" if isinstance(variable, Entry) else variable
+            parts.append(name if stride == 1 else f"-{name}" if stride == -1 else f"{stride} * {name}")
         if index.start or not parts:
             parts.append(str(index.start))
-        text = " + ".join(parts).replace("+ -", "- ")
-        return f"{index.table}[{text}]" if index.table else text
+        return " + ".join(parts).replace("+ -", "- ")
 
     # --- Statements -------------------------------------------------------------------------------------------------
 
@@ -111,13 +131,15 @@ class Language:
         """The lines of `body`."""
         space = "    " * indent
         for x in body:
-            if isinstance(x, Loop):
-                yield space + self.loop(x.variable, x.times)
+            if isinstance(x, Loop | While):
+                yield space + (self.loop(x) if isinstance(x, Loop) else self.endless)
                 yield from self.statements(x.body, indent + 1)
                 if self.end:
                     yield space + self.end
             elif isinstance(x, Comment):
-                yield f"{space}{self.comment} {x.text}"
+                yield space + self.comment(x.text)
+            elif isinstance(x, Stop):
+                yield space + self.break_if(f"{self.expression(x.condition, SUM)} == {self.number(0.0)}")
             elif isinstance(x, Let):
                 yield from self.broken(space + self.let(x))
             elif isinstance(x, Add):

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 from autograd_lite import primitives as p
 from autograd_lite.compiler.export.listing import identifier
 from autograd_lite.compiler.export.traced import Exported
+from autograd_lite.compiler.export.writing import shared_numbers
+from autograd_lite.compiler.pipeline import Pipeline
 from autograd_lite.compiler.program import Indexed, Instruction
 from autograd_lite.primitives import Primitive
 
@@ -63,7 +65,12 @@ class _Writer:
         """The model that computes `outputs`."""
         onnx, exported = self.onnx, self.exported
         program = exported.program(outputs)
-        self.program, self.shared = program, exported.shared(program)
+        if isinstance(program, Pipeline):
+            raise ValueError(
+                f"export: an .onnx model has no loops, and the function uses {program.stages[0].plan.name}: write it "
+                "with Python's for, or export it to .c, .py or .js"
+            )
+        self.program, self.shared = program, shared_numbers(program, exported.numbers)
         at, inputs = program.shared, []
         for parameter in exported.parameters:
             name = identifier(parameter.name, self.taken)

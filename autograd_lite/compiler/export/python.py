@@ -6,7 +6,7 @@ import math
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.export.language import CONDITION, OPERATORS, SUM, WIDTH, Language
-from autograd_lite.compiler.export.listing import Function, Let, Listing
+from autograd_lite.compiler.export.listing import Count, Function, Let, Listing, Loop
 
 RAISING = "sin cos tan log log2 log10 log1p sqrt asin acos acosh exp exp2 expm1 sinh"
 PLAIN = "atan atan2 hypot tanh asinh erf cbrt"
@@ -83,7 +83,6 @@ class Python(Language):
     """Python 3."""
 
     name = "Python"
-    comment = "#"
     end = stop = ""
     operators = WRITTEN
     functions = FUNCTIONS
@@ -96,8 +95,20 @@ class Python(Language):
     def let(self, statement: Let) -> str:
         return f"{statement.name} = {self.expression(statement.expression)}"
 
-    def loop(self, variable: str, count: int) -> str:
-        return f"for {variable} in range({count}):"
+    def loop(self, loop: Loop) -> str:
+        steps = f"range({loop.times})"
+        return f"for {loop.variable} in {f'reversed({steps})' if loop.reverse else steps}:"
+
+    def count(self, count: Count) -> str:
+        return f"float({super().count(count)})"
+
+    def comment(self, text: str) -> str:
+        return f"# {text}"
+
+    def break_if(self, condition: str) -> str:
+        return f"if {condition}: break"
+
+    endless = "while True:"
 
     def broken(self, line: str) -> list[str]:
         if len(line) <= WIDTH:
@@ -108,8 +119,7 @@ class Python(Language):
         """One function with its docstring."""
         lines = [f"def {function.name}({', '.join([x.name for x in function.arguments])}):"]
         lines += ['    """' + "\n    ".join(self.heading(listing, function)) + '"""']
-        if function.workspace:
-            lines.append(f"    t = [0.0] * {function.workspace}")
+        lines += [f"    {name} = [0.0] * {size}" for name, size in function.arrays.items()]
         lines += [f"    {x.name} = [0.0] * {x.size}" for x in function.results if x.size is not None]
         lines += self.statements(function.body)
         found = [x.name if x.size is not None else self.expression(function.scalars[x.name]) for x in function.results]

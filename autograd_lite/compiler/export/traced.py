@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from array import array
 from collections.abc import Callable, Sequence
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 
 from autograd_lite import primitives
 from autograd_lite.calculus import pull_back, push_forward
+from autograd_lite.calls import item
 from autograd_lite.compiler.arguments import is_number, without_arrays
-from autograd_lite.compiler.executors.straightline import executor
 from autograd_lite.compiler.export.listing import (
     Expression,
     Function,
@@ -21,17 +20,17 @@ from autograd_lite.compiler.export.listing import (
     Listing,
     Name,
     Variable,
-    fill,
     identifier,
 )
-from autograd_lite.compiler.export.unrolled import unrolled
+from autograd_lite.compiler.export.writing import PYTHON, write
+from autograd_lite.compiler.loops import Loop
+from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program
-from autograd_lite.compiler.schedule import schedule
 from autograd_lite.compiler.simplify import simplify
 from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
 from autograd_lite.ieee import to_float
-from autograd_lite.naming import names_of
+from autograd_lite.naming import names_of, parameter_names
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import recording_with
 from autograd_lite.trees import Tree, tree_leaves, tree_map, tree_paths
@@ -86,9 +85,7 @@ class Exported:
         self.trace = Trace()
         self.parameters: list[Parameter] = []
         arguments, options = without_arrays(example)
-        args = [
-            self._parameter(name, x) for name, x in zip(_parameter_names(f, len(arguments)), arguments, strict=True)
-        ]
+        args = [self._parameter(name, x) for name, x in zip(parameter_names(f, len(arguments)), arguments, strict=True)]
         kwargs = {name: self._parameter(name, x) for name, x in options.items()}
         with recording_with(self.trace):
             result = f(*args, **kwargs)
@@ -96,12 +93,8 @@ class Exported:
         if not leaves or len(leaves) < sum(x is not None and not isinstance(x, str) for x in tree_leaves(result)):
             raise TypeError(f"export takes a function that gives numbers; {self.label} gives {_short(result)}")
         self.is_one = leaves[0] is result
-        self.roots, self.unrolled = unrolled(self.trace, [self.trace.operand(x) for x in leaves], language)
-        for node in topological_order(*[x for x in self.roots if type(x) is not float]):
-            if node.op is not None and not is_standard(node.op):
-                raise ValueError(
-                    f"export: {language} has no primitive {node.op.name!r}: write the function with autograd_lite's own"
-                )
+        self.roots = [self.trace.operand(x) for x in leaves]
+        self._check(self.roots, language)
         if hvp and not self.is_one:
             raise TypeError(f"export: hvp needs a function that gives one number; {self.label} gives {len(leaves)}")
         values = {symbol: value for value, symbol in self.trace.captured.items()}
@@ -115,6 +108,16 @@ class Exported:
         self.labels = [known.get(values[x], "") for x in self.captured]
         if captured_as_arguments and self.captured:
             self._move_captured()
+
+    def _check(self, roots: Sequence[Any], language: str) -> None:
+        """A ValueError if `roots`, or the body of a loop, need a primitive that is not in the table."""
+        for node in topological_order(*[x for x in roots if type(x) is not float]):
+            if isinstance(node.op, Loop):
+                self._check([*node.op.body.next, *node.op.columns], language)
+            elif node.op not in (None, item) and not is_standard(node.op):
+                raise ValueError(
+                    f"export: {language} has no primitive {node.op.name!r}: write the function with autograd_lite's own"
+                )
 
     def _parameter(self, name: str, branch: Tree) -> Tree:
         """The branch of the arguments with symbols in place of numbers; they become a parameter."""
@@ -137,7 +140,6 @@ class Exported:
 
     def _move_captured(self) -> None:
         """Make arguments of the captured Values: record the graph once more with symbols that vary."""
-        trace = Trace()
         one_by_one = len(self.captured) <= NAMED and all(self.labels) and len(set(self.labels)) == len(self.labels)
         parameters = self.parameters
         if one_by_one:
@@ -146,13 +148,13 @@ class Exported:
         else:
             paths = [f"[{n}]" for n in range(len(self.captured))]
             parameters.append(Parameter("parameters", self.captured, paths, self.numbers))
-        new: dict[Any, Any] = {x: Symbol(trace, row=True, label=x.label) for p in parameters for x in p.symbols}
+        new: dict[Any, Any] = {x: Symbol(self.trace, row=True, label=x.label) for p in parameters for x in p.symbols}
         for node in topological_order(*[x for x in self.roots if type(x) is not float]):
             if node not in new:
-                new[node] = trace.make(node.op, tuple([x if type(x) is float else new[x] for x in node.args]))
+                new[node] = self.trace.make(node.op, tuple([x if type(x) is float else new[x] for x in node.args]))
         self.roots = [x if type(x) is float else new[x] for x in self.roots]
         self.parameters = [p._replace(symbols=[new[x] for x in p.symbols]) for p in parameters]
-        self.trace, self.captured, self.numbers, self.labels = trace, [], [], []
+        self.captured, self.numbers, self.labels = [], [], []
 
     @property
     def inputs(self) -> list[Symbol]:
@@ -197,11 +199,11 @@ class Exported:
             at += count
         return directions, products
 
-    def program(self, outputs: Sequence[Output], directions: Sequence[Parameter] = ()) -> Program:
+    def program(self, outputs: Sequence[Output], directions: Sequence[Parameter] = ()) -> Program | Pipeline:
         """The program that computes `outputs` from the parameters and `directions`."""
         roots = simplify(self.trace, [x for output in outputs for x in output.roots])
         inputs = [*self.inputs, *[x for direction in directions for x in direction.symbols]]
-        return schedule(roots, [], inputs, self.captured)
+        return planned(self.trace, roots, [], inputs, self.captured)
 
     # --- As a listing -----------------------------------------------------------------------------------------------
 
@@ -214,9 +216,6 @@ class Exported:
         listing = Listing(identifier(stem, set()), [f"{name}, exported by autograd-lite."])
         captured = self._constants(listing, taken)
         listing.about += self._layout()
-        if self.unrolled:
-            listing.about.append("Loops are written out, one step after the other:")
-            listing.about += [f"- {steps}" for steps in self.unrolled]
         value = "the value" if self.is_one else f"the {len(self.roots)} values"
         jobs: list[tuple[str, str, list[Output], list[Parameter]]] = [
             (name, f"{value[0].upper()}{value[1:]} of {name}.", self.outputs(), [])
@@ -231,6 +230,7 @@ class Exported:
             jobs.append((names["hvp"], f"The Hessian of {name} times the direction {arguments}.", products, directions))
         for job in jobs:
             listing.functions.append(self._function(listing, set(taken), captured, *job))
+        listing.leave_out_unused()
         return listing
 
     def _constants(self, listing: Listing, taken: set[str]) -> list[Expression]:
@@ -273,42 +273,16 @@ class Exported:
         parameters = [*self.parameters, *directions]
         arguments = [Variable(identifier(x.name, taken), x.size) for x in parameters]
         results = [Variable(identifier(x.name, taken), x.size) for x in outputs]
-        function = Function(name, about, arguments, results, program)
-        run = executor(program)
+        function = Function(name, about, arguments, results)
+        run = PYTHON.executor(program)
         example = [x for parameter in parameters for x in parameter.example]
         scales = CASES if example and len(example) + len(program.results) < LARGE else CASES[:1]
         numbers = array("d", self.numbers)
         for scale in scales:
             inputs = [scale * x for x in example]
             function.cases.append((inputs, list(run(1, array("d", inputs), numbers)[0])))
-        fill(listing, function, captured, self.shared(program))
+        write(listing, function, program, taken, captured, self.numbers)
         return function
-
-    def shared(self, program: Program) -> list[float]:
-        """The numbers that all rows share: constants, captured, and those that are computed from them once."""
-        if not program.once:
-            return [*program.constants, *self.numbers]
-        once = Program(
-            constants=program.constants,
-            captured=program.captured,
-            inputs=0,
-            once=program.once,
-            each=(),
-            total=(),
-            results=array("i", range(program.shared)),
-            sums=array("i"),
-        )
-        return list(executor(once)(1, array("d"), array("d", self.numbers))[0])
-
-
-def _parameter_names(f: Callable[..., Any], count: int) -> list[str]:
-    """The names of the first `count` positional parameters of `f`."""
-    try:
-        kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-        names = [x.name for x in inspect.signature(f).parameters.values() if x.kind in kinds]
-    except (TypeError, ValueError):
-        names = []
-    return (names + [f"x{n}" for n in range(len(names), count)])[:count]
 
 
 def is_standard(op: Primitive) -> bool:
