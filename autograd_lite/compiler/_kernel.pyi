@@ -26,3 +26,10 @@ class Program:
     def loop(
         self, n: int, layout: array[int], arguments: Buffer, tables: Table, results: Buffer, others: Buffer, /
     ) -> None: ...
+    def follow(
+        self,
+        inputs: int,
+        stages: tuple[tuple[Program, array[int], bool, Program, array[int]], ...],
+        reads: array[int],
+        /,
+    ) -> None: ...

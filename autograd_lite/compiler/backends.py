@@ -44,7 +44,7 @@ class Backend(NamedTuple):
         if self.name != "native":
             return None
         if isinstance(program, Pipeline):
-            return self._module.pipeline_entry(self.executor(program), program.inputs, *template)
+            return self._module.pipeline_entry(program, self.executor, *template, **self.options)
         return self._module.entry(program, *template, **self.options)
 
     def looper(self, plan: LoopPlan) -> RunLoop:

@@ -192,8 +192,9 @@ typedef struct {
     int32_t **tables;            /* three for each instruction, NULL for an operand that is not listed */
     double *numbers;             /* the constants */
     int32_t *results;            /* addresses */
+    Run *copies;                 /* `results` as runs, none of them with shared and other numbers */
     Run *sums;                   /* where they lie in Workspace.sums */
-    ptrdiff_t results_count, sums_count, runs_count;
+    ptrdiff_t results_count, copies_count, sums_count, runs_count;
     ptrdiff_t terms_size, starts_size, lanes_size, sums_size; /* sizes of the parts of a Workspace */
     ptrdiff_t pitch;                                          /* the largest */
     bool outer;                                               /* whether a total has the form OUTER */
@@ -521,14 +522,22 @@ static bool read_program(Program *program, const Encoding *encoding) {
 
     program->results_count = encoding->results_count, program->runs_count = encoding->sums_count / 2;
     program->results = allocate(program->results_count, sizeof(int32_t));
+    program->copies = allocate(program->results_count, sizeof(Run));
     program->sums = allocate(program->runs_count, sizeof(Run));
-    if (!program->results || !program->sums)
+    if (!program->results || !program->copies || !program->sums)
         return false;
+    Run *copy = program->copies - 1;
     for (n = 0; n < program->results_count; n++) {
         program->results[n] = encoding->results[n];
         if (program->results[n] < 0 || program->results[n] >= program->rows)
             return malformed("an address out of range, that of result", n);
+        const ptrdiff_t address = program->results[n];
+        if (n && address == copy->first + copy->count && address != program->shared)
+            copy->count++;
+        else
+            *++copy = (Run){address, 1};
     }
+    program->copies_count = copy + 1 - program->copies;
     if (encoding->sums_count % 2)
         return malformed("the length of the sums,", encoding->sums_count);
     for (n = 0; n < program->runs_count; n++) {
@@ -556,12 +565,24 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define INLINE static inline
 #endif
 
-/* A kind of block: how many rows, and the routines that kernel_lanes.h defines for it. */
+/* The numbers of an operand at successive points, `step` numbers apart. */
+typedef struct {
+    const double *first;
+    ptrdiff_t step;
+} Line;
+
+/* The routine of a primitive: from `points` times `wide` registers of each operand to those of z, where points are `step`
+   numbers apart. */
+typedef void (*Function)(const Line *lines, ptrdiff_t points, ptrdiff_t wide, double *z, ptrdiff_t step);
+
+/* A kind of block: how many rows and lanes, and the routines that kernel_lanes.h defines for it. */
 typedef struct Kind {
     const char *name;
-    int rows;
+    int rows, lanes;
+    const Function *functions;
     bool (*run_rows)(const Program *, const Numbers *, Tables, Tables, ptrdiff_t, ptrdiff_t, Workspace *, bool);
     bool (*product_of_one)(const Instruction *, const Numbers *, const double *, ptrdiff_t, double *);
+    bool (*reduction_of_one)(const Instruction *, const Numbers *, const double *, ptrdiff_t, double *);
     void (*outer_product)(const Instruction *, int, int, Workspace *, bool);
 } Kind;
 
@@ -650,16 +671,19 @@ static void fill_erf(void) {
 #endif
 #endif
 
-#define BLOCK(kind, rows) {#kind, rows, run_rows_##kind, product_of_one_##kind, outer_product_##kind}
+#define BLOCK(kind, rows, lanes)                                                                                       \
+    {#kind, rows, lanes, FUNCTIONS_##kind, run_rows_##kind, product_of_one_##kind, reduction_of_one_##kind,            \
+     outer_product_##kind}
 
 /* The kinds of block, each faster than those of the same number of rows before it. */
 static const Kind KINDS[] = {
-    BLOCK(plain, 1),
+    BLOCK(plain, 1, 1),
 #ifdef HAS_VECTORS
-    BLOCK(vectors, 4),
+    BLOCK(vectors, 4, 2),
 #endif
 #ifdef HAS_AVX
-    BLOCK(avx2, 4),    BLOCK(avx2x2, 8), BLOCK(avx2x8, 32), BLOCK(avx512x2, 16), BLOCK(avx512x8, 64),
+    BLOCK(avx2, 4, 4),       BLOCK(avx2x2, 8, 4),     BLOCK(avx2x8, 32, 4),
+    BLOCK(avx512x2, 16, 8),  BLOCK(avx512x8, 64, 8),
 #endif
 };
 
@@ -815,7 +839,9 @@ static void in_parallel(Job *jobs, int count) {
 static void run(const Program *program, WorkspacePool *pool, ptrdiff_t n, Tables inputs, const double *captured,
                 Tables outputs, double *sums) {
     memcpy(pool->shared + program->constants, captured, program->captured * sizeof(double));
-    run_once(program, pool->shared, pool->workspaces[0].starts);
+    const Workspace *own = pool->workspaces;
+    const Numbers numbers = {pool->shared, own->rows, own->lines, own->starts, KINDS + program->kind};
+    run_once(program, &numbers, pool->shared);
     const ptrdiff_t rows = KINDS[program->kind].rows, blocks = (n + rows - 1) / rows;
     const int threads = blocks < program->threads ? (int)blocks : program->threads;
     Job jobs[MAX_THREADS];
@@ -845,7 +871,10 @@ static void run(const Program *program, WorkspacePool *pool, ptrdiff_t n, Tables
 typedef struct {
     PyObject_HEAD Program program;
     WorkspacePool *idle; /* pools that no call is using; concurrent calls use one each */
+    struct Pipeline *pipeline; /* what `call` runs first, or NULL */
 } PyProgram;
+
+static void free_pipeline(struct Pipeline *pipeline);
 
 /* A pool for one call; NULL and a MemoryError if there is no memory. The call gives it back. */
 static WorkspacePool *take_pool(PyProgram *self) {
@@ -886,6 +915,7 @@ static void free_program(Program *program) {
     PyMem_Free(program->tables);
     PyMem_Free(program->numbers);
     PyMem_Free(program->results);
+    PyMem_Free(program->copies);
     PyMem_Free(program->sums);
 }
 
@@ -895,6 +925,8 @@ static void program_dealloc(PyProgram *self) {
         next = pool->next;
         free_pool(pool);
     }
+    if (self->pipeline)
+        free_pipeline(self->pipeline);
     free_program(&self->program);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
@@ -1029,8 +1061,9 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
     Py_RETURN_NONE;
 }
 
-#include "kernel_call.h"
 #include "kernel_loop.h"
+#include "kernel_pipeline.h"
+#include "kernel_call.h"
 
 static PyMethodDef program_methods[] = {
     {"call", (PyCFunction)(void (*)(void))program_call, METH_FASTCALL,
@@ -1049,6 +1082,11 @@ static PyMethodDef program_methods[] = {
      "`layout` is int32: the number of steps, whether they run in reverse, the numbers of states, of constants, of\n"
      "stored columns, and of those among them that stand in `results`; then for each column its table (-1 for\n"
      "`arguments`), start, width and whether all rows share it."},
+    {"follow", (PyCFunction)(void (*)(void))program_follow, METH_FASTCALL,
+     "follow(inputs, stages, reads)\n--\n\n"
+     "Let `call` read `inputs` numbers and run `stages` first: the program then runs on the row and the tables `reads`.\n\n"
+     "A stage is (program, reads, shared, body, layout): see kernel_pipeline.h, and `loop` for the layout, in which\n"
+     "a column is in a table of any stage before, and has the width of that."},
     {NULL, NULL, 0, NULL},
 };
 

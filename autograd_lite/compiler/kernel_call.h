@@ -1,8 +1,8 @@
 /* Program.call: one row from Python objects to Python objects, for a call of a compiled function on plain numbers.
 
-   A *template* is a tree of exact lists, tuples and dicts. In it the type `float` stands for a number; every other leaf
-   stands for itself. `read_numbers` takes the numbers out of an object of that structure, `build` makes an object of
-   that structure from numbers. Included by kernel.c. */
+   A *template* is a tree of exact lists, tuples and dicts. In it the type `float` stands for a number, and a bytearray of
+   length n for a list of n numbers; every other leaf stands for itself. `read_numbers` takes the numbers out of an object
+   of that structure, `build` makes an object of that structure from numbers. Included by kernel.c. */
 
 typedef enum { FAILED = -1, MISMATCH, MATCH } Match;
 
@@ -25,6 +25,8 @@ static PyObject *item_of(PyObject *sequence, Py_ssize_t i) {
 static bool has_shape(PyObject *template, const Py_ssize_t *shape, int axes) {
     if (axes == 0)
         return template == (PyObject *)&PyFloat_Type;
+    if (PyByteArray_CheckExact(template))
+        return axes == 1 && PyByteArray_Size(template) == *shape;
     if (!PyList_CheckExact(template) || PyList_Size(template) != *shape)
         return false;
     for (Py_ssize_t i = 0; i < *shape; i++)
@@ -33,44 +35,62 @@ static bool has_shape(PyObject *template, const Py_ssize_t *shape, int axes) {
     return true;
 }
 
-/* Copy the numbers of a C-contiguous array of float64 that has the structure of `template`. */
+/* Copy the numbers of an array of float64 that has the structure of `template`. */
 static Match read_array(PyObject *template, PyObject *given, Reader *reader) {
     Py_buffer view;
-    if (PyObject_GetBuffer(given, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0) {
+    if (PyObject_GetBuffer(given, &view, PyBUF_FORMAT | PyBUF_STRIDES) < 0) {
         PyErr_Clear();
         return MISMATCH;
     }
+    const ptrdiff_t count = view.len / (ptrdiff_t)sizeof(double);
     bool same = view.format && !strcmp(view.format, "d") && view.ndim > 0 &&
-                has_shape(template, view.shape, view.ndim) &&
-                view.len / (Py_ssize_t)sizeof(double) <= reader->end - reader->next;
-    if (same) {
+                has_shape(template, view.shape, view.ndim) && count <= reader->end - reader->next;
+    if (same && PyBuffer_IsContiguous(&view, 'C'))
         memcpy(reader->next, view.buf, view.len);
-        reader->next += view.len / (Py_ssize_t)sizeof(double);
+    else if (same && PyBuffer_ToContiguous(reader->next, &view, view.len, 'C') < 0)
+        PyErr_Clear(), same = false;
+    if (same) {
+        reader->next += count;
         reader->arrays = true;
     }
     PyBuffer_Release(&view);
     return same ? MATCH : MISMATCH;
 }
 
-static Match read_numbers(PyObject *template, PyObject *given, Reader *reader) {
-    if (template == (PyObject *)&PyFloat_Type) {
-        double x;
-        if (PyFloat_Check(given)) {
-            x = PyFloat_AsDouble(given);
-        } else if (PyLong_Check(given)) {
-            x = PyLong_AsDouble(given);
-            if (x == -1 && PyErr_Occurred()) { /* larger than any float */
-                PyErr_Clear();
-                return MISMATCH;
-            }
-        } else {
+/* Convert a float or an int, or one of a subclass. False for any other object, and for an int larger than any float. */
+static inline bool read_number(PyObject *given, double *x) {
+    if (!PyFloat_Check(given) && !PyLong_Check(given))
+        return false;
+    *x = PyFloat_Check(given) ? PyFloat_AsDouble(given) : PyLong_AsDouble(given);
+    if (*x != -1 || !PyErr_Occurred())
+        return true;
+    PyErr_Clear();
+    return false;
+}
+
+/* Take the numbers of a list of `count` numbers, or of an array. */
+static Match read_list(PyObject *template, PyObject *given, Py_ssize_t count, Reader *reader) {
+    if (Py_TYPE(given) == (PyTypeObject *)reader->array_type)
+        return read_array(template, given, reader);
+    if (!PyList_CheckExact(given) || PyList_Size(given) != count || reader->end - reader->next < count)
+        return MISMATCH;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = PyList_GetItem(given, i);
+        if (!item) {
+            PyErr_Clear();
             return MISMATCH;
         }
-        if (reader->next == reader->end)
+        if (!read_number(item, reader->next++))
             return MISMATCH;
-        *reader->next++ = x;
-        return MATCH;
     }
+    return MATCH;
+}
+
+static Match read_numbers(PyObject *template, PyObject *given, Reader *reader) {
+    if (template == (PyObject *)&PyFloat_Type)
+        return reader->next < reader->end && read_number(given, reader->next++) ? MATCH : MISMATCH;
+    if (PyByteArray_CheckExact(template))
+        return read_list(template, given, PyByteArray_Size(template), reader);
     Match match = MATCH;
     if (is_sequence(template)) {
         if (Py_TYPE(given) == (PyTypeObject *)reader->array_type && PyList_CheckExact(template))
@@ -117,12 +137,13 @@ static PyObject *build(PyObject *template, const double **next, const double *en
             return PyFloat_FromDouble(*(*next)++);
         return PyErr_Format(PyExc_ValueError, "call: the results do not have the structure of their template");
     }
-    if (is_sequence(template)) {
-        const bool list = PyList_CheckExact(template);
+    const bool plain = PyByteArray_CheckExact(template); /* a list of numbers */
+    if (plain || is_sequence(template)) {
+        const bool list = plain || PyList_CheckExact(template);
         const Py_ssize_t count = PyObject_Size(template);
         PyObject *made = list ? PyList_New(count) : PyTuple_New(count);
         for (Py_ssize_t i = 0; made && i < count; i++) {
-            PyObject *item = build(item_of(template, i), next, end);
+            PyObject *item = build(plain ? (PyObject *)&PyFloat_Type : item_of(template, i), next, end);
             if (!item || (list ? PyList_SetItem : PyTuple_SetItem)(made, i, item) < 0)
                 Py_CLEAR(made);
         }
@@ -144,53 +165,63 @@ static PyObject *build(PyObject *template, const double **next, const double *en
 
 enum { SMALL = 4096 }; /* addresses of a program that runs faster than a lock is released and taken again */
 
+/* Run the program, after the stages of its pipeline if it has one, on one row; false and a MemoryError if there is no
+   memory. */
+static bool run_on_row(PyProgram *self, double *row, double *results) {
+    const Program *program = &self->program;
+    if (self->pipeline)
+        return run_pipeline(self->pipeline, row, results);
+    WorkspacePool *pool = take_pool(self);
+    if (!pool)
+        return false;
+    Table in = {row, program->inputs}, out = {results, program->results_count};
+    const Tables inputs = {&in, 1}, outputs = {&out, 1};
+    if (program->size < SMALL) {
+        run(program, pool, 1, inputs, row, outputs, row);
+    } else {
+        Py_BEGIN_ALLOW_THREADS;
+        run(program, pool, 1, inputs, row, outputs, row);
+        Py_END_ALLOW_THREADS;
+    }
+    give_back(self, pool);
+    return true;
+}
+
 static PyObject *program_call(PyProgram *self, PyObject *const *args, Py_ssize_t count) {
-    Program *program = &self->program;
+    const Program *program = &self->program;
     if (count != 5)
         return PyErr_Format(PyExc_TypeError, "call takes arguments, results, array_type, finish and args, got %zd",
                             count);
-    if (program->captured || program->sums_count)
+    if (!self->pipeline && (program->captured || program->sums_count))
         return PyErr_Format(PyExc_ValueError, "call runs a program without captured numbers and sums");
     if (!PyType_Check(args[2]) && args[2] != Py_None)
         return PyErr_Format(PyExc_TypeError, "call: array_type is a type or None");
-    const ptrdiff_t inputs = program->inputs, results = program->results_count;
+    const ptrdiff_t inputs = self->pipeline ? self->pipeline->inputs : program->inputs;
+    const ptrdiff_t results = program->results_count;
     double local[64], *numbers = local;
-    if (inputs + results > 64) {
-        numbers = PyMem_Malloc((inputs + results) * sizeof(double));
-        if (!numbers)
-            return PyErr_NoMemory();
-    }
+    if (inputs + results > 64 && !(numbers = PyMem_Malloc((inputs + results) * sizeof(double))))
+        return PyErr_NoMemory();
     Reader reader = {numbers, numbers + inputs, args[2], false};
-    PyObject *made = NULL;
-    Match match = read_numbers(args[0], args[4], &reader);
-    if (match == MATCH && reader.next != reader.end)
-        match = MISMATCH;
-    if (match == MISMATCH)
+    PyObject *made = NULL, *raw = NULL;
+    const Match match = read_numbers(args[0], args[4], &reader);
+    const bool as_bytes = reader.arrays && args[3] != Py_None;
+    if (match == MISMATCH || (match == MATCH && reader.next != reader.end))
         made = Py_NewRef(Py_NotImplemented);
-    if (match == MATCH) {
-        WorkspacePool *pool = take_pool(self);
-        if (pool) {
-            Table in = {numbers, inputs}, out = {numbers + inputs, results};
-            Tables in_table = {&in, 1}, out_table = {&out, 1};
-            if (program->size < SMALL) {
-                run(program, pool, 1, in_table, numbers, out_table, numbers);
-            } else {
-                Py_BEGIN_ALLOW_THREADS;
-                run(program, pool, 1, in_table, numbers, out_table, numbers);
-                Py_END_ALLOW_THREADS;
-            }
-            give_back(self, pool);
-            const double *next = out.numbers, *end = next + results;
-            if (reader.arrays && args[3] != Py_None) {
-                PyObject *raw = PyByteArray_FromStringAndSize((const char *)next, results * sizeof(double));
-                made = raw ? PyObject_CallFunctionObjArgs(args[3], raw, NULL) : NULL;
-                Py_XDECREF(raw);
-            } else if ((made = build(args[1], &next, end)) && next < end) {
-                Py_CLEAR(made);
-                PyErr_SetString(PyExc_ValueError, "call: the results do not have the structure of their template");
-            }
+    else if (match == MATCH && as_bytes)
+        raw = PyByteArray_FromStringAndSize(NULL, results * sizeof(double));
+    if (match == MATCH && !made && (raw || !as_bytes)) {
+        double *found = raw ? (double *)PyByteArray_AsString(raw) : numbers + inputs;
+        const double *next = found, *end = found + results;
+        if (!run_on_row(self, numbers, found)) {
+            made = NULL;
+        } else if (raw) {
+            made = PyObject_CallFunctionObjArgs(args[3], raw, NULL);
+        } else if ((made = build(args[1], &next, end)) && next < end) {
+            Py_CLEAR(made);
+            PyErr_SetString(PyExc_ValueError, "call: the results do not have the structure of their template");
         }
     }
+    Py_XDECREF(raw);
     if (numbers != local)
         PyMem_Free(numbers);
     return made;

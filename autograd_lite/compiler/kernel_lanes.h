@@ -29,6 +29,7 @@
 #define SELECT(mask, x, y) ((mask) ? (x) : (y))
 #define LANE(x, l) (x)
 typedef double V;
+typedef double N(Unaligned);
 typedef int64_t M;
 #else
 #define SPLAT(x) ((x) - (V){0})
@@ -357,63 +358,68 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_
     }
 }
 
-/* The numbers of an operand at successive points, `step` V apart. */
-typedef struct {
-    const V *first;
-    ptrdiff_t step;
-} N(Line);
-
 /* An operand at `count` points from `first` on: in memory where they have a constant distance, else a copy in `copied`.
    A shared number that is the same at all points is copied once, with step 0. */
-INLINE N(Line) N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
-                          V *copied) {
+INLINE Line N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
+                       V *copied) {
     if (x->flat && (!x->shared || LANES == 1)) {
-        const V *space = (const V *)(x->shared ? numbers->shared : numbers->rows);
-        return (N(Line)){space + (x->start + first * x->step) * WIDE, x->step * WIDE};
+        const double *space = x->shared ? numbers->shared : numbers->rows;
+        return (Line){space + (x->start + first * x->step) * ROWS, x->step * ROWS};
     }
     if (x->flat && x->step == 0) {
         for (int w = 0; w < WIDE; w++)
             copied[w] = SPLAT(numbers->shared[x->start]);
-        return (N(Line)){copied, 0};
+        return (Line){(const double *)copied, 0};
     }
     N(copy)(x, numbers, I, first, count, copied);
-    return (N(Line)){copied, WIDE};
+    return (Line){(const double *)copied, ROWS};
 }
 
 /* --- Instructions ------------------------------------------------------------------------------------------------- */
 
-/* The routine of a POINTWISE instruction, one for each row of the table: from `points` times `wide` V of each operand.
-   An operand that the primitive lacks is read from another one's line, and not used. */
+/* The routine of a POINTWISE instruction, one for each row of the table: see Function. An operand that the primitive
+   lacks is read from another one's line, and not used. */
 #define FUNCTION(name, arity, formula)                                                                                 \
-    ROUTINE NOINLINE void N(do_##name)(const N(Line) *lines, ptrdiff_t points, ptrdiff_t wide, V *z) {                 \
-        const N(Line) cs = lines[0], xs = lines[arity == 3], ys = lines[arity - 1];                                    \
+    ROUTINE NOINLINE void N(do_##name)(const Line *lines, ptrdiff_t points, ptrdiff_t wide, double *z,                 \
+                                       ptrdiff_t step) {                                                               \
+        const Line cs = lines[0], xs = lines[arity == 3], ys = lines[arity - 1];                                       \
         for (ptrdiff_t p = 0; p < points; p++)                                                                         \
             ONCE for (ptrdiff_t w = 0; w < wide; w++) {                                                                \
-                V c = cs.first[p * cs.step + w], x = xs.first[p * xs.step + w], y = ys.first[p * ys.step + w];         \
+                V c = N(at)(cs, p, w), x = N(at)(xs, p, w), y = N(at)(ys, p, w);                                       \
                 (void)c, (void)y;                                                                                      \
-                z[p * WIDE + w] = formula;                                                                             \
+                *(N(Unaligned) *)(z + p * step + w * LANES) = formula;                                                 \
             }                                                                                                          \
     }
+
+/* Register `w` of point `p` of a line. Lines on a block of one row begin at any number, so that they are not aligned. */
+INLINE V N(at)(Line line, ptrdiff_t p, ptrdiff_t w) {
+    return *(const N(Unaligned) *)(line.first + p * line.step + w * LANES);
+}
 PRIMITIVES(FUNCTION)
 
 #define DO(name, ...) N(do_##name),
-static void (*const N(FUNCTIONS)[])(const N(Line) *, ptrdiff_t, ptrdiff_t, V *) = {PRIMITIVES(DO)};
+static const Function N(FUNCTIONS)[] = {PRIMITIVES(DO)};
 #undef DO
 
+#if LANES == 1
+#include "kernel_row.h"
+#else
 /* Run a POINTWISE instruction, CHUNK points at a time. */
 ROUTINE void N(pointwise)(const Instruction *q, const Numbers *numbers, V *dst) {
     for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {
         const ptrdiff_t count = q->width - first < CHUNK ? q->width - first : CHUNK;
         bool dense = true;
-        N(Line) lines[3];
+        Line lines[3];
         for (int a = 0; a < q->arity; a++) {
             V *copied = (V *)numbers->lines + a * CHUNK * WIDE;
             lines[a] = N(in_line)(q->operands + a, numbers, q->I, first, count, copied);
-            dense = dense && lines[a].step == WIDE;
+            dense = dense && lines[a].step == ROWS;
         }
-        N(FUNCTIONS)[q->opcode](lines, dense ? 1 : count, dense ? count * WIDE : WIDE, dst + first * WIDE);
+        N(FUNCTIONS)[q->opcode](lines, dense ? 1 : count, dense ? count * WIDE : WIDE, (double *)(dst + first * WIDE),
+                                ROWS);
     }
 }
+#endif
 
 /* The numbers of an operand for k = 0, 1, ...: at the addresses in a table, or at equal distances. */
 typedef struct {
@@ -628,6 +634,64 @@ ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *num
 #endif
 }
 
+/* LANES numbers that are `step` apart: 0 or 1. */
+INLINE V N(successive)(const double *from, ptrdiff_t step) {
+    if (step)
+        return *(const N(Unaligned) *)from;
+    return SPLAT(*from);
+}
+
+/* Run a REDUCTION, or a MATRIX_PRODUCT as one, on a block of one row: with lanes along the results, or along k. False,
+   and nothing done, if the operands are contiguous along neither. `init` has the numbers to start from, `step` apart. */
+ROUTINE NOINLINE bool N(reduction_of_one)(const Instruction *q, const Numbers *numbers, const double *init,
+                                          ptrdiff_t step, double *dst) {
+#if LANES == 1
+    (void)q, (void)numbers, (void)init, (void)step, (void)dst;
+    return false;
+#else
+    const bool product = q->opcode == OP_dot;
+    const Operand *x = &q->operands[1], *y = product ? &q->operands[2] : x;
+    const double *xs = (x->shared ? numbers->shared : numbers->rows) + x->start;
+    const double *ys = (y->shared ? numbers->shared : numbers->rows) + y->start;
+    const ptrdiff_t width = q->width, K = q->K;
+    if (x->table || y->table || (step & ~1))
+        return false;
+    if (width >= LANES && x->flat && y->flat && !(x->step & ~1) && !(y->step & ~1) && q->di == 1) {
+        for (ptrdiff_t n = 0; n < width; n += LANES) {
+            n = n + LANES > width ? width - LANES : n; /* the last register overlaps the one before */
+            const double *a = xs + n * x->step, *b = ys + n * y->step;
+            V z = N(successive)(init + n * step, step);
+            for (ptrdiff_t k = K; k; k--, a += x->depth, b += y->depth)
+                z = product ? (V)FMA(N(successive)(a, x->step), N(successive)(b, y->step), z) : (V)(z + N(successive)(a, x->step));
+            *(N(Unaligned) *)(dst + n) = z;
+        }
+        return true;
+    }
+    if (K < 2 * LANES || (x->depth & ~1) || (y->depth & ~1))
+        return false;
+    for (ptrdiff_t j = 0; j < q->J; j++)
+        for (ptrdiff_t i = 0; i < q->I; i++) {
+            const double *a = xs + j * x->outer + i * x->inner, *b = ys + j * y->outer + i * y->inner;
+            const ptrdiff_t n = j * q->dj + i * q->di;
+            V z[4] = {SPLAT(-0.0), SPLAT(-0.0), SPLAT(-0.0), SPLAT(-0.0)};
+            ptrdiff_t k = 0;
+            for (; k + LANES <= K; k += LANES) {
+                V u = N(successive)(a + k * x->depth, x->depth);
+                V sum = product ? (V)FMA(u, N(successive)(b + k * y->depth, y->depth), z[0]) : (V)(z[0] + u);
+                z[0] = z[1], z[1] = z[2], z[2] = z[3], z[3] = sum;
+            }
+            V all = (z[0] + z[1]) + (z[2] + z[3]);
+            double sum = init[n * step];
+            for (; k < K; k++)
+                sum += product ? a[k * x->depth] * b[k * y->depth] : a[k * x->depth];
+            for (int l = 0; l < LANES; l++)
+                sum += all[l];
+            dst[n] = sum;
+        }
+    return true;
+#endif
+}
+
 /* True if none of `count` numbers is infinite or nan. */
 INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
     V a = SPLAT(0.0), b = a, c = a, d = a;
@@ -654,15 +718,18 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
         N(pointwise)(q, numbers, dst);
         return;
     }
-    const N(Line) starts = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, (V *)numbers->starts);
-    const V *init = starts.first;
-    const ptrdiff_t step = starts.step;
-    if (q->form == MATRIX_PRODUCT) {
-        if (ROWS > 1 || !numbers->kind->product_of_one(q, numbers, (const double *)init, step, (double *)dst))
-            N(matrix_product)(q, numbers, init, step, dst);
-    } else {
+    const Line starts = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, (V *)numbers->starts);
+    const V *init = (const V *)starts.first;
+    const ptrdiff_t step = starts.step / LANES;
+    const Kind *along = numbers->kind; /* for a block of one row */
+    const bool product = q->form == MATRIX_PRODUCT;
+    bool done = ROWS == 1 && !(product && q->J >= along->lanes) &&
+                along->reduction_of_one(q, numbers, (const double *)init, step, (double *)dst);
+    done = done || (ROWS == 1 && product && along->product_of_one(q, numbers, (const double *)init, step, (double *)dst));
+    if (!done && product)
+        N(matrix_product)(q, numbers, init, step, dst);
+    else if (!done)
         N(reduction)(q, numbers, init, step, dst, true);
-    }
     if (q->opcode == OP_dot && !N(all_finite)(dst, q->width * WIDE)) {
         /* An infinity minus an infinite product is nan, but FMA does not round the product: run it unfused. */
         N(reduction)(q, numbers, init, step, dst, false);
@@ -849,8 +916,10 @@ ROUTINE NOINLINE void N(run_steps)(const Program *program, const Numbers *number
         case STEP_END:
             return;
         default: {
-            const N(Line) lines[3] = {{NUMBER(step->a), 0}, {NUMBER(step->b), 0}, {NUMBER(step->c), 0}};
-            N(FUNCTIONS)[step->code](lines, 1, WIDE, z);
+            const Line lines[3] = {{(const double *)NUMBER(step->a), 0},
+                                   {(const double *)NUMBER(step->b), 0},
+                                   {(const double *)NUMBER(step->c), 0}};
+            N(FUNCTIONS)[step->code](lines, 1, WIDE, (double *)z, ROWS);
         }
         }
 #undef NUMBER
@@ -941,7 +1010,7 @@ ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live,
 /* Add the terms of any other total to its sums of each lane, in the first `live` rows. */
 ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int live, Workspace *workspace) {
     V *lanes = (V *)workspace->lanes + q->lanes_at;
-    N(Line) terms = {(const V *)workspace->terms, WIDE};
+    Line terms = {workspace->terms, ROWS};
     if (q->opcode == OP_detach)
         terms = N(in_line)(q->operands, numbers, q->I, 0, q->width, (V *)workspace->terms);
     else
@@ -954,7 +1023,7 @@ ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int liv
     memcpy(alive, row_is_alive, sizeof(alive));
     for (ptrdiff_t p = 0; p < width; p++)
         for (int w = 0; w < WIDE; w++)
-            lanes[p] += SELECT(alive[w], terms.first[p * terms.step + w], SPLAT(0.0));
+            lanes[p] += SELECT(alive[w], N(at)(terms, p, w), SPLAT(0.0));
 }
 
 /* --- Blocks ------------------------------------------------------------------------------------------------------- */
@@ -964,9 +1033,9 @@ ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int liv
 ROUTINE void N(read_rows)(Tables inputs, ptrdiff_t first, int live, V *rows) {
     for (const Table *table = inputs.tables, *end = table + inputs.count; table < end; table++) {
         const ptrdiff_t width = table->width;
-        if (width == 1 && live == ROWS) { /* the rows are contiguous already */
-            memcpy(rows, table->numbers + first, sizeof(V) * WIDE);
-            rows += WIDE;
+        if (ROWS == 1 || (width == 1 && live == ROWS)) { /* contiguous already */
+            memcpy(rows, table->numbers + first * width, sizeof(V) * WIDE * width);
+            rows += WIDE * width;
             continue;
         }
         const double *from[ROWS];
@@ -993,6 +1062,18 @@ ROUTINE void N(read_rows)(Tables inputs, ptrdiff_t first, int live, V *rows) {
 
 ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, ptrdiff_t first, int live, Tables outputs) {
     const int32_t *result = program->results;
+    if (ROWS == 1 && outputs.count == 1) {
+        double *to = outputs.tables->numbers + first * program->results_count;
+        for (const Run *run = program->copies, *end = run + program->copies_count; run < end; to += run++->count) {
+            const bool shared = run->first < program->shared;
+            const double *from = (shared ? numbers->shared : numbers->rows - program->shared) + run->first;
+            if (run->count == 1)
+                *to = *from;
+            else
+                memcpy(to, from, run->count * sizeof(double));
+        }
+        return;
+    }
     for (const Table *table = outputs.tables, *end = table + outputs.count; table < end; table++)
         for (ptrdiff_t a = 0; a < table->width; a++, result++) {
             bool shared = *result < program->shared;
@@ -1071,10 +1152,8 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, T
 
 #if LANES == 1
 /* Run the `once` instructions, which compute numbers that all rows share. */
-static void run_once(const Program *program, double *shared, double *starts) {
-    double lines[3 * CHUNK];
-    Numbers numbers = {shared, NULL, lines, starts, NULL};
-    run_tape(program, &numbers, program->once_tape, shared, shared + program->constants + program->captured);
+static void run_once(const Program *program, const Numbers *numbers, double *shared) {
+    run_tape(program, numbers, program->once_tape, shared, shared + program->constants + program->captured);
 }
 #endif
 

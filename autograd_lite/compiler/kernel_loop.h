@@ -25,7 +25,7 @@ static void run_loop_of_one(const Program *program, WorkspacePool *pool, const L
     const Workspace *workspace = pool->workspaces; /* its rows follow the shared numbers */
     double *numbers = pool->shared, *in = workspace->rows;
     const Numbers given = {numbers, in, workspace->lines, workspace->starts, KINDS + program->kind};
-    run_once(program, numbers, workspace->starts);
+    run_once(program, &given, numbers);
     memcpy(in, arguments, fixed * sizeof(double));
     for (ptrdiff_t s = 0; s < steps; s++) {
         const ptrdiff_t i = loop->reverse ? steps - 1 - s : s;

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler import _kernel
+from autograd_lite.compiler.arguments import floats
 from autograd_lite.compiler.executors import straightline
-from autograd_lite.compiler.pipeline import LoopPlan
+from autograd_lite.compiler.pipeline import LoopPlan, Pipeline
 from autograd_lite.compiler.program import (
     Indexed,
     Instruction,
@@ -205,32 +206,65 @@ def entry(
     `arguments` and `results` are templates, in which `float` stands for a number: see kernel_call.h. The function
     returns NotImplemented for arguments of another structure, and finish(memory of the results) if there were arrays.
     """
-    return partial(load(program, **options).call, arguments, results, array_type, finish)
+    return partial(load(program, **options).call, _counted(arguments), _counted(results), array_type, finish)
+
+
+def _counted(template: Any) -> Any:
+    """The template with a bytearray of length n in place of each list of n numbers."""
+    if type(template) is list and all(x is float for x in template):
+        return bytearray(len(template))
+    if type(template) is dict:
+        return {key: _counted(x) for key, x in template.items()}
+    return type(template)(map(_counted, template)) if type(template) in (list, tuple) else template
 
 
 def pipeline_entry(
-    run: Callable[..., tuple[Any, Any]],
-    inputs: int,
+    pipeline: Pipeline,
+    executor: Callable[[Pipeline], Callable[..., tuple[Any, Any]]],
     arguments: Any,
-    _: Any,
+    results: Any,
     array_type: type | None,
     finish: Callable[[bytearray], Any],
+    **options: Any,
 ) -> Callable[[tuple[Any, ...]], Any]:
-    """What `entry` gives, for the function `run` of a pipeline: a program that computes nothing reads the arguments.
+    """What `entry` gives, for a pipeline.
 
-    It returns NotImplemented for arguments without arrays, too.
+    A loop with a condition and a body with loops inside need Python between their steps: then `executor` gives the
+    function that runs the pipeline, and programs that only copy numbers read the arguments and build the results.
     """
-    addresses = array("i", range(inputs))
-    read = entry(
-        Program((), 0, inputs, (), (), (), addresses, array("i")), arguments, [float] * inputs, array_type, _same
-    )
-    none = array("d")
+    stages = [
+        (
+            load(stage.program, **options),
+            array("i", stage.reads),
+            stage.shared,
+            load(stage.plan.body, **options),
+            _loop_layout(stage.plan, {x.table: x.table for x in stage.plan.columns}),
+        )
+        for stage in pipeline.stages
+        if isinstance(stage.plan.body, Program) and not stage.plan.conditional
+    ]
+    if len(stages) == len(pipeline.stages):
+        last = load(pipeline.last, **options)
+        last.follow(pipeline.inputs, tuple(stages), array("i", pipeline.reads))
+        return partial(last.call, _counted(arguments), _counted(results), array_type, finish)
+    inputs, outputs, run, none = pipeline.inputs, len(pipeline.results), executor(pipeline), array("d")
+    read = entry(_copy_of(inputs), arguments, [float] * inputs, array_type, _same)
+    make = entry(_copy_of(outputs), ([float] * outputs,), results, None, finish)
 
     def call(args: tuple[Any, ...]) -> Any:
         numbers = read(args)
-        return finish(run(1, memoryview(numbers).cast("d"), none)[0]) if type(numbers) is bytearray else NotImplemented
+        if numbers is NotImplemented:
+            return numbers
+        if type(numbers) is bytearray:
+            return finish(run(1, memoryview(numbers).cast("d"), none)[0])
+        return make((floats(run(1, array("d", numbers), none)[0]),))
 
     return call
+
+
+def _copy_of(count: int) -> Program:
+    """The program whose results are its `count` inputs."""
+    return Program((), 0, count, (), (), (), array("i", range(count)), array("i"))
 
 
 def _same(numbers: bytearray) -> bytearray:
@@ -254,9 +288,7 @@ def looper(
         return straightline.looper(plan, executor)
     body, (width, others_width) = load(plan.body, threads, kind), plan.widths
     read = sorted({x.table for x in plan.columns if x.table >= 0})
-    layout = array("i", [plan.n, plan.reverse, plan.states, plan.constants, plan.stored, plan.kept])
-    for table, *rest in plan.columns:
-        layout.extend([read.index(table) if table >= 0 else -1, *rest])
+    layout = _loop_layout(plan, {table: n for n, table in enumerate(read)})
 
     def loop(n: int, arguments: Buffer, tables: Sequence[Buffer]) -> tuple[array[float], array[float]]:
         results, others = _ZERO * (n * width), _ZERO * (n * others_width)
@@ -264,3 +296,11 @@ def looper(
         return results, others
 
     return loop
+
+
+def _loop_layout(plan: LoopPlan, numbers: dict[int, int]) -> array[int]:
+    """The layout of a loop for the kernel, with numbers[table] in place of each table that its columns are in."""
+    layout = array("i", [plan.n, plan.reverse, plan.states, plan.constants, plan.stored, plan.kept])
+    for table, *rest in plan.columns:
+        layout.extend([numbers[table] if table >= 0 else -1, *rest])
+    return layout
