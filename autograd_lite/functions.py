@@ -111,16 +111,20 @@ for _line in _DOCUMENTATION.strip().splitlines():
 
 
 @overload
-def sum(xs: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
+def sum(xs: Iterable[float], start: float = 0.0) -> float: ...  # type: ignore[overload-overlap]
 @overload
-def sum(xs: Iterable[Scalar]) -> Value: ...
-def sum(xs: Iterable[Scalar]) -> Scalar:
-    """The sum of the list `xs`, recorded as one node; 0.0 for an empty list. A TypeError if `xs` is not a list.
+def sum(xs: Iterable[Scalar], start: Scalar = 0.0) -> Value: ...
+def sum(xs: Iterable[Scalar], start: Scalar = 0.0) -> Scalar:
+    """The sum of the list `xs`, and of `start`, as in Python's own `sum`, recorded as one node; numbers give a float.
+
+    0.0 for an empty list. A TypeError if `xs` is not a list of numbers and Values.
 
     >>> sum([1.0, 2.0, 4.0])
     7.0
     """
     items = _items(xs, "sum")
+    if type(start) not in (int, float) or start:
+        items = (start, *items)
     total: Scalar = p.sum_(*items) if items else 0.0
     return total
 

@@ -406,6 +406,10 @@ class Value:
 
     arctan2 = atan2
 
+    def conjugate(self) -> Value:
+        """The complex conjugate of a real number: the Value itself. `np.std` and `np.var` call it."""
+        return self
+
     def hypot(self, y: Value | float) -> Value:
         """The length of the vector (self, y), without overflow."""
         return self.record(p.hypot, (self, y))

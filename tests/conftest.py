@@ -1,7 +1,10 @@
 """Fixtures. Each test sees the primitives of the package and of its own module, not those of other test modules."""
 
+import os
 import shutil
+import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import pytest
 
 from autograd_lite.primitives import PRIMITIVES
 
+ROOT = Path(__file__).parents[1]
 TABLE = dict(PRIMITIVES)
 
 
@@ -84,3 +88,44 @@ def lines_run() -> Callable[[Callable[[], object]], int]:
         return lines
 
     return count
+
+
+@pytest.fixture
+def run_under_sanitizers(tmp_path: Path) -> Callable[..., None]:
+    """A function that builds a C extension so that it stops at a wrong access or undefined behaviour, and tests it.
+
+    It takes the source, the options of its build, the environment variable that gets the path of the extension, and the
+    command that runs the tests, as a function of that path. An assertion fails with everything that was printed.
+    """
+
+    def run(source: Path, options: list[str], variable: str, command: Callable[[str], list[str]]) -> None:
+        gcc = shutil.which("gcc")
+        libraries = [] if gcc is None else [_gcc_finds(gcc, "libasan.so"), _gcc_finds(gcc, "libubsan.so")]
+        if gcc is None or not all(libraries):
+            pytest.skip("no gcc with the sanitizers' libraries")
+        built = str(tmp_path / f"{source.stem}.so")
+        build = [
+            *[gcc, "-shared", "-fPIC", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"],
+            *["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+            *["-I" + sysconfig.get_path("include"), "-o", built, str(source), *options],
+        ]
+        environment = os.environ | {
+            variable: built,
+            "LD_PRELOAD": " ".join(libraries),
+            "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path / 'found'}",  # leaks would be Python's own
+            "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={tmp_path / 'found'}",
+            "PYTHONMALLOC": "malloc",
+        }
+        for args, env in (build, os.environ), (command(built), environment):
+            done = subprocess.run(args, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+            found = "".join([path.read_text() for path in tmp_path.glob("found*")])
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:] + found
+
+    return run
+
+
+def _gcc_finds(gcc: str, library: str) -> str:
+    """The path of a library of the compiler; an empty string if it has none."""
+    command = [gcc, f"-print-file-name={library}"]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return path if os.path.isabs(path) else ""

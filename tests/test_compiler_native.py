@@ -12,7 +12,6 @@ import random
 import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -729,53 +728,14 @@ def test_any_encoding_is_an_error_or_runs() -> None:
 # --- Building ----------------------------------------------------------------------------------------------------
 
 
-def test_under_sanitizers(tmp_path: Path) -> None:
+def test_under_sanitizers(run_under_sanitizers: Callable[..., None]) -> None:
     """Every other test of this file, on a kernel that is built to stop at a wrong access or undefined behaviour."""
     if BUILT:
         pytest.skip("this is the other build")
-    gcc = shutil.which("gcc")
-    libraries = [] if gcc is None else [gcc_finds(gcc, "libasan.so"), gcc_finds(gcc, "libubsan.so")]
-    if gcc is None or not all(libraries):
-        pytest.skip("no gcc with the sanitizers' libraries")
-    built = tmp_path / "_kernel.so"
-    build = [
-        *[
-            gcc,
-            "-shared",
-            "-fPIC",
-            "-O1",
-            "-g",
-            "-fno-var-tracking",
-            "-Wall",
-            "-Wextra",
-            "-Wno-unused-parameter",
-            "-Werror",
-        ],
-        *["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
-        *["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
-        *["-I" + sysconfig.get_path("include"), "-o", str(built)],
-        *[str(ROOT / "autograd_lite" / "compiler" / "kernel.c"), "-lm", "-lpthread"],
-    ]
-    environment = os.environ | {
-        "AUTOGRAD_LITE_KERNEL": str(built),
-        "LD_PRELOAD": " ".join(libraries),
-        "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path / 'found'}",  # leaks would be Python's own
-        "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={tmp_path / 'found'}",
-        "PYTHONMALLOC": "malloc",
-    }
+    options = "-fno-var-tracking -Wno-unused-parameter -fno-math-errno -fno-trapping-math -lm -lpthread".split()
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
-    for args, env in (build, os.environ), (command, environment):
-        done = subprocess.run(args, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
-        found = "".join([path.read_text() for path in tmp_path.glob("found*")])
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:] + found
-
-
-def gcc_finds(gcc: str, library: str) -> str:
-    """The path of a library of the compiler; an empty string if it has none."""
-    path = subprocess.run(
-        [gcc, f"-print-file-name={library}"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    return path if os.path.isabs(path) else ""
+    source = ROOT / "autograd_lite" / "compiler" / "kernel.c"
+    run_under_sanitizers(source, options, "AUTOGRAD_LITE_KERNEL", lambda built: command)
 
 
 def test_installation_without_a_compiler(tmp_path: Path) -> None:

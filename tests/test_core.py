@@ -6,12 +6,10 @@ import gc
 import importlib
 import importlib.util
 import os
-import shutil
 import signal
 import struct
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -474,46 +472,23 @@ def test_nodes_are_made_of_values_floats_and_primitives_only() -> None:
 # ---- Building
 
 
-def test_under_sanitizers(tmp_path: Path) -> None:
+def test_under_sanitizers(run_under_sanitizers: Callable[..., None]) -> None:
     """This file and test_value.py, on a core that is built to stop at a wrong access or undefined behaviour."""
     if SANITIZED or core is None:
         pytest.skip("this is the other build")
-    gcc = shutil.which("gcc")
-    libraries = [] if gcc is None else [gcc_finds(gcc, "libasan.so"), gcc_finds(gcc, "libubsan.so")]
-    if gcc is None or not all(libraries):
-        pytest.skip("no gcc with the sanitizers' libraries")
-    built = tmp_path / "_core.so"
-    build = [
-        *[gcc, "-shared", "-fPIC", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DMAX_FREE=0"],
-        *["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-sanitize=float-divide-by-zero"],
-        *["-I" + sysconfig.get_path("include"), "-o", str(built), str(ROOT / "autograd_lite" / "_core.c"), "-lm"],
-    ]
-    environment = os.environ | {
-        "AUTOGRAD_LITE_TESTED_CORE": str(built),
-        "LD_PRELOAD": " ".join(libraries),
-        "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path / 'found'}",  # leaks would be Python's own
-        "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={tmp_path / 'found'}",
-        "PYTHONMALLOC": "malloc",
-    }
-    run_tests = (
-        "import importlib.util, sys, pytest\n"
-        f"spec = importlib.util.spec_from_file_location('autograd_lite._core', {str(built)!r})\n"
-        "sys.modules[spec.name] = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(sys.modules[spec.name])\n"
-        "sys.exit(pytest.main(['-q', '-x', '-p', 'no:cacheprovider', '-p', 'no:xdist', *sys.argv[1:]]))\n"
-    )
-    files = [__file__, str(ROOT / "tests" / "test_value.py")]
-    for args, env in (build, os.environ), ([sys.executable, "-c", run_tests, *files], environment):
-        done = subprocess.run(args, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
-        found = "".join([path.read_text() for path in tmp_path.glob("found*")])
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:] + found
 
+    def command(built: str) -> list[str]:
+        run_tests = (
+            "import importlib.util, sys, pytest\n"
+            f"spec = importlib.util.spec_from_file_location('autograd_lite._core', {built!r})\n"
+            "sys.modules[spec.name] = importlib.util.module_from_spec(spec)\n"
+            "spec.loader.exec_module(sys.modules[spec.name])\n"
+            "sys.exit(pytest.main(['-q', '-x', '-p', 'no:cacheprovider', '-p', 'no:xdist', *sys.argv[1:]]))\n"
+        )
+        return [sys.executable, "-c", run_tests, __file__, str(ROOT / "tests" / "test_value.py")]
 
-def gcc_finds(gcc: str, library: str) -> str:
-    """The path of a library of the compiler; an empty string if it has none."""
-    command = [gcc, f"-print-file-name={library}"]
-    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return path if os.path.isabs(path) else ""
+    options = ["-DMAX_FREE=0", "-fno-sanitize=float-divide-by-zero", "-lm"]
+    run_under_sanitizers(ROOT / "autograd_lite" / "_core.c", options, "AUTOGRAD_LITE_TESTED_CORE", command)
 
 
 def test_fields_are_copied_to_buffers_and_back() -> None:

@@ -136,6 +136,15 @@ def test_where_differentiates_the_side_that_it_chose() -> None:
     assert al.where(math.nan, 1.0, 2.0) == 1.0
 
 
+def test_sum_takes_a_start_as_python_does() -> None:
+    a, b = Value(1.0), Value(2.0)
+    total = al.sum([a, b], a)
+    assert (total.data, len(topological_order(total))) == (4.0, 3)
+    assert (al.sum([1, 2], 3), al.sum([], 0), al.sum([a], 0).args) == (6.0, 0.0, (a,))
+    with pytest.raises(TypeError, match="sum takes real numbers, got list"):
+        al.sum([[1.0]], [])  # type: ignore[list-item, arg-type]
+
+
 def test_infinities_in_logsumexp() -> None:
     assert al.logsumexp([math.inf, 0.0]) == math.inf
     assert al.logsumexp([-math.inf, -math.inf]) == -math.inf

@@ -206,6 +206,10 @@ def test_numpy_arrays_and_values_mix() -> None:
     assert np.exp(v).data == math.exp(2.0)
     assert [Value(np.bool_(True)).data, Value(np.float32(0.5)).data] == [1.0, 0.5]
     assert (np.array([v, v]) @ np.array([1.0, 2.0])).data == 6.0
+    numbers = [1.0, 2.0, 4.0]
+    values = np.array([Value(x) for x in numbers])
+    for reduce in (np.sum, np.mean, np.var, np.std, np.prod, np.ptp, np.median, np.linalg.norm):
+        assert reduce(values).data == pytest.approx(reduce(numbers), rel=1e-15)
 
 
 @pytest.mark.parametrize("x", [1, 1.0, True, Fraction(1, 1)])

@@ -229,12 +229,12 @@ class Graph:
         return [constant(checked(op, given, Value(x))) for op, x in zip(ops, found, strict=True)]
 
     def mean(self, batch: Batch) -> _Mean:
-        """The mean over the rows of `batch`. A TraceError if the function does not return one Value."""
+        """The mean over the rows of `batch`. A TypeError or TraceError if the function does not return one Value."""
         self.check_one_result("mean")
         return _Mean(self, batch)
 
     def check_one_result(self, what: str) -> None:
-        """A TraceError unless the function returns one Value."""
+        """A TypeError unless the function returns one Value."""
         if len(self.roots) != 1:
             raise TypeError(f"{what} takes a function that gives one Value; {self.name} gives {len(self.roots)}")
 

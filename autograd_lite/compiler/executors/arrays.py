@@ -267,9 +267,9 @@ class _Writer:
         """An expression for the block that `instruction` computes, and whether the block is in rows."""
         (op, _, (J, I, K), _), operands, init = self.operands(instruction)  # noqa: E741
         if K == 1:
-            op = {p.sum_: p.detach, p.dot: p.mul}.get(op, op)
+            op = (op, p.detach, p.mul)[op.factors]  # a sum of one term is that term, a dot of one pair its product
         lead = 0 if J > 1 else 1
-        text = self.product(J, *operands) if op is p.dot else ""
+        text = self.product(J, *operands) if op.factors == 2 else ""
         if not text:
             name = op.name if op in FUNCTIONS else self.name(f"function {id(op)}", _vectorized(op, self.xp))
             row = any(x.row for x in operands)
@@ -298,7 +298,7 @@ class _Writer:
     def total(self, instruction: Instruction) -> str:
         """An expression for the sums, over the rows, of the numbers that `instruction` computes."""
         (op, _, (J, I, _), _), operands, init = self.operands(instruction)  # noqa: E741
-        if op in (p.dot, p.mul) and not init:
+        if (op.factors == 2 or op is p.mul) and not init:
             for x, y in (operands, operands[::-1]):
                 if x.row and y.row and x.nest[:2] == (J, 1) and y.nest[:2] == (1, I):
                     return f"matmul({self.read(x.at, (J, -1))}, {self.read(y.at, (I, -1))}.T).reshape(-1)"

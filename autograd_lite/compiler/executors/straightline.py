@@ -169,7 +169,7 @@ def _lines(instruction: Instruction, names: Names, functions: dict[Primitive, st
     length = instruction.shape[2]
     for n in range(instruction.width):
         z = names[instruction.dst + n]
-        if op is p.sum_ or op is p.dot:
+        if op.factors:
             factors = zip(*[operand[n * length : (n + 1) * length] for operand in operands[1:]], strict=True)
             terms = [" * ".join(factor) for factor in factors]
             if operands[0][n] != "(-0.0)":

@@ -157,7 +157,7 @@ class Language:
         """The definitions of the functions that the listing needs and the language does not have."""
         found: dict[str, str] = {}
         for op in listing.primitives:
-            if op in self.operators or op in (p.sum_, p.dot, p.detach):
+            if op in self.operators or op.factors or op is p.detach:
                 continue
             definition = self.functions[op.name][1]
             for needed in self.needs(definition):
