@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from autograd_lite import primitives as p
 from autograd_lite.calculus import jacobian
 from autograd_lite.calls import item
+from autograd_lite.compiler.branches import branch
 from autograd_lite.compiler.jit import jit
 from autograd_lite.compiler.loops import UNKNOWN, Column, Loop, traced_loop
 from autograd_lite.compiler.trace import Symbol, Trace, trace_of
@@ -142,9 +143,14 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
 
     `pred` is a comparison such as `x > 0.0`, a bool, or a number that is 0 for "false". No gradient flows through it.
     On numbers and Values only the function that is chosen runs. Where `pred` is a comparison of traced Values under
-    `jit`, both functions are traced and computed, and return results of one structure. No gradient reaches `operands`
-    through the function that is not chosen, also where its derivative is infinite; Values that the functions use
-    without getting them as operands are not protected from such an infinity, as with jax.numpy.where.
+    `jit`, both functions are traced, and return results of one structure. A compiled call computes the function that is
+    chosen, and its derivatives, and skips the other: the Python backend for each row, the native backend for one row,
+    and of many rows for each block of up to 64 that agree. NumPy and other array modules compute both functions and
+    select; so does every backend where a function is cheaper than a jump, and for loops inside the functions.
+
+    No gradient passes the function that is not chosen, also where its derivative is infinite. Under `jit` a Value that
+    it uses without getting it as an operand is protected from that infinity, too, unless the function computes with
+    captured Values alone, apart from the row.
 
     >>> cond(2.0 > 1.0, lambda x: x * x, lambda x: -x, 3.0)
     9.0
@@ -153,11 +159,20 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
     _called("cond", false_fun)
     if not (isinstance(pred, Value) and active_recorder().symbolic):
         return true_fun(*operands) if _holds(pred) else false_fun(*operands)
-    # The gradient passes these `where` only on the side that is chosen, and so drops a nan from the other side.
-    chosen = true_fun(*tree_map(lambda x: p.where(pred, x, 0.0) if isinstance(x, Value) else x, operands))
-    other = false_fun(*tree_map(lambda x: p.where(pred, 0.0, x) if isinstance(x, Value) else x, operands))
+    trace = trace_of(active_recorder())
+    condition = trace.operand(pred)
+    if type(condition) is float:
+        return true_fun(*operands) if condition else false_fun(*operands)
+    begin = trace.made
+    with trace.anew():
+        chosen, other = true_fun(*operands), false_fun(*operands)
     _check_structure(chosen, other, f"{what}: the two functions return results of one structure")
-    result: X = tree_map(lambda x, y: p.where(pred, x, y), chosen, other)
+    sides = []
+    for tree, taken in ((chosen, True), (other, False)):
+        roots = [trace.operand(leaf) for leaf in tree_leaves(tree) if isinstance(leaf, Value)]
+        found = iter(branch(trace, roots, condition, taken, begin))
+        sides.append(tree_map(lambda leaf: next(found) if isinstance(leaf, Value) else leaf, tree))  # noqa: B023
+    result: X = tree_map(lambda x, y: p.where(pred, x, y), *sides)
     return result
 
 

@@ -153,6 +153,7 @@ typedef struct {
     ptrdiff_t dst, J, I, K, width, dj, di, init_I;
     ptrdiff_t at, pitch; /* total: where its sums begin in Workspace.sums; OUTER: the distance from line j to j + 1 */
     ptrdiff_t lanes_at;  /* total, except OUTER: where its sums of each lane begin in Workspace.lanes */
+    ptrdiff_t step;      /* where its steps begin in a tape */
     Operand operands[3];
 } Instruction;
 
@@ -172,12 +173,21 @@ typedef struct {
     ROW(WIDE)    /* run instruction a, which makes b numbers */                                                        \
     ROW(SIN_COS) /* the sine of a, and its cosine, in place of this step and the next */                               \
     ROW(COS_SIN) /* the cosine first */                                                                                \
+    ROW(UNLESS)  /* if a is 0, skip the b steps that follow, which make c numbers */                                   \
+    ROW(UNTIL)   /* the same if a is not 0 */                                                                          \
     ROW(END)
 #define STEP_CODE(name) STEP_##name,
 enum { STEP_ABOVE = OPCODES - 1, STEP_CODES(STEP_CODE) };
 #undef STEP_CODE
 
 enum { NARROW = 8 }; /* an instruction with at most this many terms is written to the tape number by number */
+
+/* The instructions from `begin` to `end` - 1 may be skipped where the number at `condition` is 0, if `taken`, else where
+   it is not 0. */
+typedef struct {
+    ptrdiff_t begin, end, condition;
+    bool taken;
+} Guard;
 
 /* Numbers with consecutive addresses. */
 typedef struct {
@@ -189,6 +199,7 @@ typedef struct {
     ptrdiff_t shared, rows, size;                             /* where the regions end, as in program.py */
     Instruction *instructions;
     Step *once_tape, *each_tape; /* parts of one allocation */
+    Guard *guards;               /* in the order of `begin`; one that begins nowhere marks the end */
     int32_t **tables;            /* three for each instruction, NULL for an operand that is not listed */
     double *numbers;             /* the constants */
     int32_t *results;            /* addresses */
@@ -261,7 +272,8 @@ typedef struct {
     ptrdiff_t layout_count, code_count, tables_count, results_count, sums_count, constants_count;
 } Encoding;
 
-enum { LAYOUT = 7, RECORD = 21 }; /* lengths of `layout`, and of an instruction in `code` */
+/* Lengths of `layout` without guards, of a guard in it, and of an instruction in `code`. */
+enum { LAYOUT = 7, GUARD = 4, RECORD = 21 };
 
 /* Set `x` to the operand that `record` describes, read at `points` = {J, I, K}, all of its addresses below `defined`. A
    listed operand gets a copy of its addresses, which `own` then owns. False and an exception if that is not possible.
@@ -437,10 +449,34 @@ static ptrdiff_t write_narrow(const Program *program, const Instruction *q, Step
     return count;
 }
 
-/* Write the tape of `count` instructions to `steps`, or nothing if that is NULL. Returns how many steps it has. */
-static ptrdiff_t write_tape(const Program *program, const Instruction *q, ptrdiff_t count, Step *steps) {
+/* Write the jumps of the guards among instructions `first` to `last` - 1, whose tape of `written` steps is `steps`. */
+static void write_jumps(const Program *program, ptrdiff_t first, ptrdiff_t last, ptrdiff_t written, Step *steps) {
+    const Instruction *q = program->instructions;
+    for (const Guard *guard = program->guards; guard->begin < last; guard++) {
+        if (guard->begin < first)
+            continue;
+        const Guard *outer = guard;
+        while (outer > program->guards && outer[-1].begin == guard->begin)
+            outer--;
+        const ptrdiff_t at = q[guard->begin].step + (guard - outer), end = guard->end;
+        const ptrdiff_t to = end < last ? q[end].step : written;
+        const Instruction *inside = q + end - 1;
+        steps[at] = (Step){guard->taken ? STEP_UNLESS : STEP_UNTIL, (int32_t)guard->condition, (int32_t)(to - at - 1),
+                           (int32_t)(inside->dst + inside->width - q[guard->begin].dst)};
+    }
+}
+
+/* Write the tape of instructions `first` to `last` - 1 to `steps`, or nothing if that is NULL. Returns how many steps it
+   has. */
+static ptrdiff_t write_tape(const Program *program, ptrdiff_t first, ptrdiff_t last, Step *steps) {
     ptrdiff_t written = 0;
-    for (const Instruction *end = q + count, *before = NULL; q < end; before = q++) {
+    const Guard *guard = program->guards;
+    Instruction *q = program->instructions + first;
+    for (const Instruction *end = program->instructions + last, *before = NULL; q < end; before = q++) {
+        q->step = written;
+        for (; guard->begin <= q - program->instructions; guard++)
+            if (guard->begin >= first)
+                written++, before = NULL; /* a jump stands between */
         if (q->width * q->K <= NARROW) {
             Step *step = steps ? steps + written : NULL;
             written += write_narrow(program, q, step);
@@ -456,28 +492,51 @@ static ptrdiff_t write_tape(const Program *program, const Instruction *q, ptrdif
             steps[written] = (Step){STEP_WIDE, (int32_t)(q - program->instructions), (int32_t)q->width, 0};
         written++;
     }
-    if (steps)
+    if (steps) {
         steps[written].code = STEP_END;
+        write_jumps(program, first, last, written, steps);
+    }
     return written + 1;
 }
 
 /* Write the tapes; false and a MemoryError if there is no memory. */
 static bool make_tapes(Program *program) {
-    const Instruction *once = program->instructions, *each = once + program->once;
-    ptrdiff_t first = write_tape(program, once, program->once, NULL);
-    program->once_tape = allocate(first + write_tape(program, each, program->each, NULL), sizeof(Step));
+    const ptrdiff_t once = program->once, each = once + program->each;
+    ptrdiff_t first = write_tape(program, 0, once, NULL);
+    program->once_tape = allocate(first + write_tape(program, once, each, NULL), sizeof(Step));
     if (!program->once_tape)
         return false;
     program->each_tape = program->once_tape + first;
-    write_tape(program, once, program->once, program->once_tape);
-    write_tape(program, each, program->each, program->each_tape);
+    write_tape(program, 0, once, program->once_tape);
+    write_tape(program, once, each, program->each_tape);
+    return true;
+}
+
+/* Read and validate the guards, when all instructions have been read. */
+static bool read_guards(Program *program, const Encoding *encoding) {
+    const ptrdiff_t count = (encoding->layout_count - LAYOUT) / GUARD, once = program->once;
+    Guard *guard = program->guards = allocate(count + 1, sizeof(Guard));
+    if (!guard)
+        return false;
+    const int32_t *record = encoding->layout + LAYOUT;
+    for (ptrdiff_t before = 0; guard < program->guards + count; before = guard++->begin, record += GUARD) {
+        *guard = (Guard){record[0], record[1], record[2], record[3] != 0};
+        const bool ordered = before <= guard->begin && guard->begin < guard->end &&
+                             guard->end <= (guard->begin < once ? once : once + program->each);
+        if (!ordered || record[3] != guard->taken)
+            return malformed("the guard of instruction", guard->begin);
+        const ptrdiff_t defined = program->instructions[guard->begin].dst + (guard->begin < once ? 0 : program->shared);
+        if (guard->condition < 0 || guard->condition >= defined)
+            return malformed("a condition that is not there yet, of the guard of instruction", guard->begin);
+    }
+    guard->begin = PTRDIFF_MAX;
     return true;
 }
 
 /* Read the encoding into `program`; false, and a ValueError or MemoryError, if that is not possible. */
 static bool read_program(Program *program, const Encoding *encoding) {
     const int32_t *layout = encoding->layout;
-    if (encoding->layout_count != LAYOUT)
+    if (encoding->layout_count < LAYOUT || (encoding->layout_count - LAYOUT) % GUARD)
         return malformed("the length of the layout,", encoding->layout_count);
     for (int n = 0; n < LAYOUT; n++)
         if (layout[n] < 0)
@@ -547,7 +606,7 @@ static bool read_program(Program *program, const Encoding *encoding) {
         program->sums[n] = (Run){(ptrdiff_t)begin, (ptrdiff_t)count};
         program->sums_count += (ptrdiff_t)count;
     }
-    return make_tapes(program);
+    return read_guards(program, encoding) && make_tapes(program);
 }
 
 /* --- The interpreter, for each kind of block ----------------------------------------------------------------- */
@@ -912,6 +971,7 @@ static void free_program(Program *program) {
         PyMem_Free(program->tables[n]);
     PyMem_Free(program->instructions);
     PyMem_Free(program->once_tape);
+    PyMem_Free(program->guards);
     PyMem_Free(program->tables);
     PyMem_Free(program->numbers);
     PyMem_Free(program->results);

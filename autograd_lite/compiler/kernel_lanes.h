@@ -737,6 +737,14 @@ ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
 }
 
 #if LANES == 1
+/* Whether one of the rows in which the condition is x[0], x[1], ... needs what a guard with this `taken` may skip. */
+static bool is_needed(const double *x, int rows, bool taken) {
+    for (int row = 0; row < rows; row++)
+        if ((x[row] != 0) == taken)
+            return true;
+    return false;
+}
+
 /* Run a tape on one row. `numbers` is indexed by the program's addresses: the shared numbers, then those of the row.
    `z` is where the first result of the tape goes. `given` is the same memory for wide instructions. */
 static void run_tape(const Program *program, const Numbers *given, const Step *step, double *numbers, double *z) {
@@ -820,6 +828,16 @@ static void run_tape(const Program *program, const Numbers *given, const Step *s
             z[1] = sin(x);
             z[0] = cos(x);
             z += 2, step += 2;
+            NEXT;
+        }
+        ON(UNLESS, STEP_UNLESS) {
+            const bool skips = A == 0;
+            z += skips ? step->c : 0, step += skips ? 1 + step->b : 1;
+            NEXT;
+        }
+        ON(UNTIL, STEP_UNTIL) {
+            const bool skips = A != 0;
+            z += skips ? step->c : 0, step += skips ? 1 + step->b : 1;
             NEXT;
         }
         ON(sum, OP_sum)
@@ -912,6 +930,14 @@ ROUTINE NOINLINE void N(run_steps)(const Program *program, const Numbers *number
         case STEP_WIDE:
             N(execute)(program->instructions + step->a, numbers, z);
             z += (step->b - 1) * WIDE;
+            break;
+        case STEP_UNLESS:
+        case STEP_UNTIL:
+            if (!is_needed((const double *)NUMBER(step->a), ROWS, step->code == STEP_UNLESS)) {
+                z += step->c * WIDE;
+                step += step->b;
+            }
+            z -= WIDE; /* a jump makes no number */
             break;
         case STEP_END:
             return;
@@ -1099,6 +1125,24 @@ INLINE void N(prefetch)(Tables tables, ptrdiff_t first, ptrdiff_t last) {
 #endif
 }
 
+/* Run the `each` instructions on a block, except those that no row needs. */
+ROUTINE void N(run_each)(const Program *program, const Numbers *numbers, V *rows) {
+    const Guard *guard = program->guards;
+    const ptrdiff_t end = program->once + program->each;
+    for (ptrdiff_t n = program->once; n < end;) {
+        if (guard->begin <= n) { /* it begins here, or in what was skipped */
+            const ptrdiff_t at = guard->condition - program->shared;
+            const double *x = at < 0 ? numbers->shared + guard->condition : numbers->rows + at * ROWS;
+            if (guard->begin == n && !is_needed(x, at < 0 ? 1 : ROWS, guard->taken))
+                n = guard->end;
+            guard++;
+            continue;
+        }
+        const Instruction *q = program->instructions + n++;
+        N(execute)(q, numbers, rows + q->dst * WIDE);
+    }
+}
+
 /* Run the rows from `row` to `last - 1`: write their results, and add their sums to workspace->sums. `fused` allows
    FMA in totals. False if it was used and a sum is not finite: then it may be wrong, see N(execute). */
 static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, Tables inputs, Tables outputs,
@@ -1129,8 +1173,7 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, T
             N(run_steps)(program, numbers, program->each_tape, splats, (V *)workspace->rows + program->inputs * WIDE);
         else
 #endif
-            for (const Instruction *q = each; q < total; q++)
-                N(execute)(q, numbers, (V *)workspace->rows + q->dst * WIDE);
+            N(run_each)(program, numbers, (V *)workspace->rows);
         N(write_rows)(program, numbers, row, live, outputs);
         for (const Instruction *q = total; q < end; q++)
             if (q->form == OUTER)

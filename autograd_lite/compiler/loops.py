@@ -14,13 +14,12 @@ from typing import Any, NamedTuple, TypeAlias
 from autograd_lite import primitives as p
 from autograd_lite.calculus import pull_back, push_forward
 from autograd_lite.calls import Call, Cotangent, Results, Tangents, item
+from autograd_lite.compiler.sides import CHEAP, WORTH, Sides
 from autograd_lite.compiler.trace import Symbol, Trace, TraceError
 from autograd_lite.graph import dependents, topological_order
 from autograd_lite.value import Value
 
 Operand: TypeAlias = Any  # a Symbol, or a float
-_CHEAP = {p.add, p.sub, p.mul, p.neg, p.sum_, p.dot, p.abs_, p.step, p.sign, p.relu, p.where, p.maximum, p.minimum,
-          p.share, p.detach}  # fmt: skip
 UNKNOWN = -1  # the number of steps of a loop that a condition ends
 
 
@@ -393,7 +392,8 @@ def traced_loop(
 def _with_residuals(
     trace: Trace, derivatives: Sequence[Operand], cotangents: set[Symbol]
 ) -> tuple[list[Operand], dict[Symbol, Symbol]]:
-    """`derivatives`, in which new Symbols stand for what they use of the step and is costly to compute again.
+    """`derivatives`, in which new Symbols stand for what they use of the step and is costly to compute again; and from
+    what the step should store to these Symbols.
 
     These are the results of operations that do not depend on the `cotangents`, and are read by some that do. Only the
     states are read if all of that is cheap, or contains a loop: it runs again, and the memory stays small.
@@ -401,7 +401,7 @@ def _with_residuals(
     order = topological_order(*[x for x in derivatives if type(x) is not float])
     moving = dependents(order, cotangents)
     fixed = [x for x in order if x not in moving and x.op is not None]
-    costly = dependents(order, [x for x in fixed if x.op not in _CHEAP])
+    costly = dependents(order, [x for x in fixed if x.op not in CHEAP])
     if any(isinstance(x.op, Call) for x in fixed):
         return list(derivatives), {}
     read = {x for node in order if node in moving for x in node.args if type(x) is not float}
@@ -412,7 +412,13 @@ def _with_residuals(
         if node not in new:
             args = tuple([x if type(x) is float else new[x] for x in node.args])
             new[node] = node if node.op is None or args == node.args else trace.make(node.op, args)
-    return [x if type(x) is float else new[x] for x in derivatives], saved
+    sides, stored = Sides(order, derivatives), dict[Symbol, Symbol]()
+    for x, symbol in saved.items():  # a side of a condition that is not chosen need not be computed for this
+        for side in reversed(sides.path(x)):
+            if side.cost >= WORTH and side.condition not in moving:
+                x = trace.make(p.where, (side.condition, x, 0.0) if side.taken else (side.condition, 0.0, x))
+        stored[x] = symbol
+    return [x if type(x) is float else new[x] for x in derivatives], stored
 
 
 def _residual_label(x: Symbol) -> str:

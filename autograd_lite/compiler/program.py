@@ -76,6 +76,17 @@ class Instruction(NamedTuple):
         return (start + j * outer + i * inner + k * depth for j in range(J) for i in range(I) for k in range(K))
 
 
+class Guard(NamedTuple):
+    """The instructions from `begin` to `end` - 1 are needed only if the number at the address `condition` is not 0, or,
+    unless `taken`, only if it is 0. Otherwise nothing but a `where`, which does not choose them, reads their results.
+    """
+
+    begin: int
+    end: int
+    condition: int
+    taken: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """What to compute from `captured` numbers, the same for every row, and from rows of `inputs` numbers each.
@@ -97,6 +108,9 @@ class Program:
     gap, and reads only what was there before. All addresses of one operand are shared, or all are in rows; `once`
     instructions read only shared ones.
 
+    An executor may skip the instructions of a guard. `begin` and `end` count `instructions`, all of them `once` or all
+    `each`; guards are in the order of `begin`, and of two that overlap the second lies inside the first.
+
     A call gives the numbers at the addresses `results`, shared or in rows, for each row; and the numbers at the
     addresses `sums`, in the total region, once.
     """
@@ -109,6 +123,7 @@ class Program:
     total: tuple[Instruction, ...]
     results: array[int]
     sums: array[int]
+    guards: tuple[Guard, ...] = ()
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
@@ -135,9 +150,13 @@ class Program:
             f"{len(self.instructions)} instructions over {self.size} addresses: {len(self.constants)} constants, "
             f"{self.captured} captured, {self.inputs} inputs per row"
         ]
-        for title, instructions in (("once", self.once), ("each", self.each), ("total", self.total)):
-            for instruction in instructions:
-                lines.append(f"{title:<6}{_show(instruction)}")
+        titles = ["once"] * len(self.once) + ["each"] * len(self.each) + ["total"] * len(self.total)
+        for n, (title, instruction) in enumerate(zip(titles, self.instructions, strict=True)):
+            for guard in self.guards:
+                if guard.begin == n:
+                    relation = "is not" if guard.taken else "is"
+                    lines.append(f"{title:<6}if {guard.condition} {relation} 0, the next {guard.end - n}:")
+            lines.append(f"{title:<6}{_show(instruction)}")
         return "\n".join(lines)
 
 

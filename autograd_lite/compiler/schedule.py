@@ -18,7 +18,8 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
-from autograd_lite.compiler.program import Indexed, Instruction, Operand, Program, Shape, Strided
+from autograd_lite.compiler.program import Guard, Indexed, Instruction, Operand, Program, Shape, Strided
+from autograd_lite.compiler.sides import Path, Runs
 from autograd_lite.compiler.trace import Symbol, TraceError
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
@@ -52,13 +53,16 @@ def schedule(
     layout = _Layout(sums)
     layout.place(constants)
     layout.place(captured)
-    once, each, total = _groups(order, results, sums)
+    runs = Runs(order, [*results, *sums])
+    once, each, total = _groups(order, results, sums, runs.number)
     for group in once:
-        layout.emit(group, ONCE)
+        layout.emit_run(group, ONCE, runs)
+    layout.close(ONCE)
     layout.shared = layout.size
     layout.place(inputs)
     for group in each:
-        layout.emit(group, EACH)
+        layout.emit_run(group, EACH, runs)
+    layout.close(EACH)
     for group in total:
         layout.emit(group, TOTAL)
     end = layout.size
@@ -71,11 +75,14 @@ def schedule(
         total=tuple([instruction._replace(dst=end + instruction.dst) for instruction in layout.instructions[TOTAL]]),
         results=array("i", [layout.addresses[_key(x)] for x in results]),
         sums=array("i", [end + layout.totals[_key(x)] for x in sums]),
+        guards=layout.all_guards(),
     )
 
 
-def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) -> Iterator[list[list[Node]]]:
-    """The nodes that can run together, in order, for each stage: once, each, total."""
+def _groups(
+    order: list[Symbol], results: Sequence[Any], sums: Sequence[Any], runs: dict[Any, int]
+) -> Iterator[list[list[Node]]]:
+    """The nodes that can run together, in order, for each stage: once, each, total. `runs`: see Runs.number."""
     read = {x for node in order for x in node.args}.union(results)
     summed = set(sums)
     stages: tuple[dict[Any, list[Node]], ...] = ({}, {}, {})
@@ -91,7 +98,7 @@ def _groups(order: list[Symbol], results: Sequence[Any], sums: Sequence[Any]) ->
             # In a reduction all terms are of one kind: the first term and the initial value represent them.
             kinds = (args[len(args) // 2], args[1], args[-1]) if op is p.dot else args[:2] if op is p.sum_ else args
             stage = ONCE if not node.row else TOTAL if node in summed and node not in read else EACH
-            key = level, op, len(args), *map(_row, kinds)
+            key = (runs[node], level) if runs and stage != TOTAL else level, op, len(args), *map(_row, kinds)
             stages[stage].setdefault(key, []).append((node, op, args))
     for x in {_key(x): x for x in sums}.values():  # copied to the total region if read elsewhere, too
         if not _row(x) or x.op is None or x in read:
@@ -116,6 +123,8 @@ class _Layout:
         self.shared = 0  # the end of the addresses that all rows share
         self.copies: dict[Any, int] = {}  # the first address of each table of copies
         self.wanted = {_key(x): n for n, x in enumerate(sums)}
+        self.guards: tuple[list[Guard], list[Guard]] = ([], [])  # their instructions counted from the first of a stage
+        self.open: list[tuple[Path, int]] = []  # the sides that the current run is in, and where their guards begin
 
     def place(self, keys: Iterable[Any]) -> None:
         """Give each of `keys` the next address."""
@@ -163,6 +172,29 @@ class _Layout:
                     self.emit_sorted(op, arity, length, step, jobs, to)
                 if not last:  # the sum so far is the initial value of the next segment
                     starts = [self.addresses[name] << BITS * (arity - 1) for name in names]
+
+    def emit_run(self, group: list[Node], stage: int, runs: Runs) -> None:
+        """`emit`, between the begin and the end of the guards that the run of `group` needs."""
+        path = runs.paths[runs.number[group[0][0]]] if runs.number else ()
+        if path != (self.open[-1][0] if self.open else ()):
+            self.close(stage, path)
+            for depth in range(len(self.open), len(path)):
+                self.open.append((path[: depth + 1], len(self.instructions[stage])))
+        self.emit(group, stage)
+
+    def close(self, stage: int, path: Path = ()) -> None:
+        """End the guards of the sides that `path` is not in. Copies made in them are not there for what follows."""
+        while self.open and self.open[-1][0] != path[: len(self.open)]:
+            (*_, side), begin = self.open.pop()
+            address = self.addresses[side.condition]
+            self.guards[stage].append(Guard(begin, len(self.instructions[stage]), address, side.taken))
+            self.copies.clear()
+
+    def all_guards(self) -> tuple[Guard, ...]:
+        """The guards of both stages, in the order of a Program."""
+        once, first = self.guards[ONCE], len(self.instructions[ONCE])
+        each = [guard._replace(begin=first + guard.begin, end=first + guard.end) for guard in self.guards[EACH]]
+        return tuple(sorted([*once, *each], key=lambda guard: (guard.begin, -guard.end)))
 
     def emit_one(self, name: Any, op: Primitive, args: tuple[Any, ...], stage: int) -> None:
         """The instruction for a node that has nothing to run together with, and fewer than LONG terms if it is a sum.

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.rewrite import is_constant, rewrite
+from autograd_lite.compiler.sides import without_answered
 from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
@@ -31,9 +32,13 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
         sum  init, x0, x1, ...              the terms x are all in rows, or all shared
         dot  1, x0, x1, ..., init, y0, ...  the factors x are all in rows or all shared; likewise the factors y
 
-    `detach` is removed: it only affects gradients, which are in the graph already.
+    `detach` is removed: it only affects gradients, which are in the graph already. So is a `where` that is used on a
+    side of its own condition only.
     """
     order = topological_order(*[x for x in roots if type(x) is not float])
+    needed = without_answered(trace, order, roots)
+    if needed is not roots:
+        roots, order = needed, topological_order(*[x for x in needed if type(x) is not float])
     uses = Counter([x for node in order for x in node.args if type(x) is not float])
     uses.update([x for x in roots if type(x) is not float])
     absorbed = set()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any, NoReturn, Self, TypeAlias
 
@@ -184,6 +185,15 @@ class Trace(Recorder):
         if z is None:
             z = self._known[key] = self._node(op, args)
         return z
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """Record every operation as a new node meanwhile, also one that was recorded before."""
+        known, self._known = self._known, {}
+        try:
+            yield
+        finally:
+            self._known = known
 
     def _node(self, op: Primitive, args: tuple[Operand, ...]) -> Symbol:
         z = node_of(op, args, None, Symbol)

@@ -36,7 +36,8 @@ _NO_OPERAND = (-1, 0, 0, 0, 0)
 class Encoded(NamedTuple):
     """A program in buffers of int32 (`array("i")`) and float64 (`array("d")`).
 
-    layout     [len(constants), captured, inputs, len(once), len(each), len(total), size]
+    layout     [len(constants), captured, inputs, len(once), len(each), len(total), size], and for each guard
+               [begin, end, condition, taken]
     code       21 int32 for each instruction, in the order once, each, total:
                [opcode, form, transposed, J, I, K] and for each of three operands [table, start, outer, inner, depth].
                Where `transposed` is 1, J and I are exchanged, and so are outer and inner of the second and third
@@ -104,6 +105,7 @@ def encode(program: Program) -> Encoded:
             size += _in_eights(instruction.width)
     counts = [len(instructions) for instructions in (program.once, program.each, program.total)]
     layout = array("i", [len(program.constants), program.captured, program.inputs, *counts, program.size])
+    layout.extend([number for guard in program.guards for number in guard])
     sums = _runs([places[address - program.rows] for address in program.sums])
     return Encoded(layout, array("i", code), tables, program.results, sums, array("d", program.constants))
 

@@ -109,8 +109,7 @@ def source(program: Program | Pipeline, captured: Names = (), inputs: Names = ()
     lines = ["def run(n, rows, captured):"]
     if given:
         lines.append(f"    {', '.join(given)}, = captured")
-    for instruction in program.once:
-        lines += [f"    {line}" for line in _lines(instruction, names, functions, "=")]
+    lines += [f"    {line}" for line in _guarded(program, 0, len(program.once), names, functions)]
     lines += [f"    {total} = 0.0" for total in names[program.rows :]]
     lines += [
         "    results = []",
@@ -118,8 +117,8 @@ def source(program: Program | Pipeline, captured: Names = (), inputs: Names = ()
     ]
     if row:
         lines.append(f"        {', '.join(row)}, = rows[i : i + {len(row)}]")
-    for instruction in program.each:
-        lines += [f"        {line}" for line in _lines(instruction, names, functions, "=")]
+    first = len(program.once)
+    lines += [f"        {line}" for line in _guarded(program, first, first + len(program.each), names, functions)]
     for instruction in program.total:
         lines += [f"        {line}" for line in _lines(instruction, names, functions, "+=")]
     if program.results:
@@ -160,6 +159,21 @@ def _identifier(label: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
+
+
+def _guarded(program: Program, begin: int, end: int, names: Names, functions: dict[Primitive, str]) -> Iterator[str]:
+    """The assignments of the instructions from `begin` to `end` - 1, with an `if` for each guard."""
+    ends: list[int] = []  # of the guards around an instruction
+    guards = [guard for guard in reversed(program.guards) if begin <= guard.begin < end]
+    for n, instruction in enumerate(program.instructions[begin:end], begin):
+        while ends and ends[-1] == n:
+            ends.pop()
+        while guards and guards[-1].begin == n:
+            guard = guards.pop()
+            yield f"{'    ' * len(ends)}if {'' if guard.taken else 'not '}{names[guard.condition]}:"
+            ends.append(guard.end)
+        for line in _lines(instruction, names, functions, "="):
+            yield f"{'    ' * len(ends)}{line}"
 
 
 def _lines(instruction: Instruction, names: Names, functions: dict[Primitive, str], assign: str) -> Iterator[str]:

@@ -1,0 +1,78 @@
+"""Conditions in a trace: a compiled `cond` is the graph of both functions, and a `where` that chooses.
+
+What only one function needs is a *side* of the condition: `sides.py` finds it, and executors skip it where they can.
+The functions also read their numbers through a `where`. So a derivative, which passes every `where` backwards, needs no
+more of a side than the result does, and drops the infinities of the side that is not chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from autograd_lite import primitives as p
+from autograd_lite.calls import Call, item
+from autograd_lite.compiler.loops import Loop, looped
+from autograd_lite.compiler.trace import Symbol, Trace
+from autograd_lite.graph import topological_order
+
+Operand: TypeAlias = Any  # a Symbol, or a float
+
+
+def branch(trace: Trace, roots: Sequence[Operand], condition: Symbol, taken: bool, begin: int) -> list[Operand]:
+    """`roots`, which a function of `cond` returned, as nodes that read 0 where `condition` chooses the other function.
+
+    The function made the nodes after the Symbol number `begin`, all of them anew (`Trace.anew`). It is chosen where
+    `condition` is not 0 if `taken`, else where it is 0. Numbers that all rows share, such as weights, are read as they
+    are if `condition` depends on the row, so that layers remain products of matrices: the operations that read them
+    have a `where` around their other operands and their result instead.
+    """
+    order = topological_order(*[x for x in roots if type(x) is not float])
+    inside: set[Any] = set()
+    for node in order:
+        made = node.op is not None and node.index > begin and (node.row or not condition.row)
+        if made and (node.op is not item or node.args[0] in inside):
+            inside.add(node)
+    new: dict[Any, Operand] = {}
+
+    def chosen(x: Operand) -> Operand:
+        return trace.make(p.where, (condition, x, 0.0) if taken else (condition, 0.0, x))
+
+    def read(x: Operand) -> Operand:
+        if type(x) is float or x in inside:
+            return new.get(x, x)
+        return x if isinstance(x.op, Call) or (condition.row and not x.row) else chosen(x)
+
+    for node in order:
+        op, args = node.op, node.args
+        if node not in inside:
+            continue
+        if isinstance(op, Loop) and op.conditional:
+            new[node] = _loop(trace, node, [read(x) for x in args], condition, taken)
+        elif op is item or isinstance(op, Call) or not _mixes(node):
+            read_args = [read(x) for x in args]
+            if op is p.where:
+                read_args[0] = new.get(args[0], args[0])  # no gradient flows to it
+            new[node] = trace.make(op, tuple(read_args))
+        else:
+            read_args = [new.get(x, x) if type(x) is float or not x.row else chosen(new.get(x, x)) for x in args]
+            if op is p.where:
+                read_args[0] = new.get(args[0], args[0])
+            new[node] = chosen(trace.make(op, tuple(read_args)))
+    return [new.get(x, x) for x in roots]
+
+
+def _mixes(node: Symbol) -> bool:
+    """Whether `node` depends on the row, and reads a number that all rows share."""
+    return node.row and any(type(x) is not float and not x.row for x in node.args)
+
+
+def _loop(trace: Trace, node: Symbol, args: Sequence[Operand], condition: Symbol, taken: bool) -> Symbol:
+    """The while_loop `node` on other arguments; it takes no step where `condition` chooses the other function."""
+    op = node.op
+    assert isinstance(op, Loop)
+    body, chosen, count = op.body, Symbol(trace, row=True), len(op.body.states)
+    (runs,) = body.outputs
+    outputs = [trace.make(p.where, (chosen, runs, 0.0) if taken else (chosen, 0.0, runs))]
+    constants = [*zip(body.constants, args[count:], strict=True), (chosen, condition)]
+    return looped(op.name, trace, op.n, op.reverse, body.states, args[:count], body.next, outputs, constants, [])
