@@ -3,6 +3,7 @@
 trace       run scalar code on Symbols; record a graph
 rewrite     simplify one operation, as it is recorded
 simplify    normalise a whole graph: few large sums of products
+sides       what is needed only where a condition is true, or only where it is false
 schedule    graph -> program: nodes of one level and primitive become one instruction
 program     the data structure that executors run
 executors   run a program: straight-line Python, arrays, the C kernel
