@@ -75,4 +75,5 @@ def _loop(trace: Trace, node: Symbol, args: Sequence[Operand], condition: Symbol
     (runs,) = body.outputs
     outputs = [trace.make(p.where, (chosen, runs, 0.0) if taken else (chosen, 0.0, runs))]
     constants = [*zip(body.constants, args[count:], strict=True), (chosen, condition)]
-    return looped(op.name, trace, op.n, op.reverse, body.states, args[:count], body.next, outputs, constants, [])
+    return looped(op.name, trace, op.n, op.reverse, body.states, args[:count], body.next, outputs, constants, [],
+                  body.labels, op.title)  # fmt: skip
