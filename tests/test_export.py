@@ -553,6 +553,35 @@ def test_loops_that_no_argument_changes_are_constants(suffix: str, tmp_path: Pat
     assert functions_of(path).count("scan") == 2  # one in each function
 
 
+@pytest.mark.parametrize("suffix", LANGUAGES)
+@pytest.mark.parametrize("n", [7, 40])
+def test_a_jacobian_of_a_loop_is_swept_by_a_loop(suffix: str, n: int, tmp_path: Path) -> None:
+    k = Value(0.3, label="k")
+
+    def path_of(x: Any, rate: Any, forces: Any) -> Any:
+        def step(state: Any, force: Any) -> Any:
+            a, b = state
+            a = a + 0.1 * sin(b * rate) + k * force
+            return (a, b + 0.1 * a), a * b
+
+        (a, b), ys = scan(step, (x[0], x[1]), forces)
+        return [*ys, a, b] if n == 40 else [a * ys[2], b]
+
+    x, forces = [0.3, -0.2], [math.cos(k) for k in range(n)]
+    m = n + 2 if n == 40 else 2
+    path = jit(path_of).export(tmp_path / f"path{suffix}", x, 1.1, forces)
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    (found,) = call(path, [("path_of_jacobian", [x, 1.1, forces], [m, 2 * m, m, n * m])])
+    values = [value_of(y) for y in path_of(x, 1.1, forces)]
+    rows = [flat(jacobian(path_of, n)(x, 1.1, forces)) for n in range(3)]
+    assert_close(found, [value_of(y) for y in (*values, *flat(rows))], 1e-11)
+    functions = functions_of(path)
+    assert functions.count("\n") < 200
+    assert ("d_forces: column by column" if n == 40 else "d_x, d_forces: row by row") in functions
+    path = jit(path_of).export(tmp_path / f"path{suffix}", x, 1.1, forces, captured="arguments")
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+
+
 def test_an_onnx_model_has_no_loops(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from autograd_lite.compiler.export.listing import (
     Variable,
     identifier,
 )
-from autograd_lite.compiler.export.writing import PYTHON, write
+from autograd_lite.compiler.export.writing import Part, Sweep, expected, whole, write
 from autograd_lite.compiler.loops import Loop
 from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program
@@ -93,7 +92,7 @@ class Exported:
         if not leaves or len(leaves) < sum(x is not None and not isinstance(x, str) for x in tree_leaves(result)):
             raise TypeError(f"export takes a function that gives numbers; {self.label} gives {_short(result)}")
         self.is_one = leaves[0] is result
-        self.roots = [self.trace.operand(x) for x in leaves]
+        self.roots = self._operands(leaves)
         self._check(self.roots, language)
         if hvp and not self.is_one:
             raise TypeError(f"export: hvp needs a function that gives one number; {self.label} gives {len(leaves)}")
@@ -168,7 +167,7 @@ class Exported:
     def gradients(self) -> list[Output]:
         """The derivatives of the results by each parameter: the Jacobian, row after row, where there are several."""
         with recording_with(self.trace):
-            rows = [[self.trace.operand(x) for x in pull_back([y], [1.0], self.inputs)] for y in self.roots]
+            rows = [self._operands(pull_back([y], [1.0], self.inputs)) for y in self.roots]
         found, at = [], 0
         for parameter in self.parameters:
             count = len(parameter.symbols)
@@ -177,6 +176,49 @@ class Exported:
             size = None if self.is_one and parameter.size is None else len(roots)
             found.append(Output(f"d_{parameter.name}", size, roots))
         return found
+
+    @property
+    def needs_sweeps(self) -> bool:
+        """Whether a Jacobian would have one loop for each of several results."""
+        order = topological_order(*[x for x in self.roots if type(x) is not float])
+        return len(self.roots) > 1 and any(isinstance(x.op, Loop) for x in order)
+
+    def sweeps(self) -> tuple[list[Output], list[Sweep]]:
+        """The values and the Jacobian, as `gradients` has it, and the sweeps that compute them.
+
+        A parameter of fewer numbers than there are results is swept in forward mode, a column of the Jacobian in each
+        sweep; all others together in reverse mode, a row in each.
+        """
+        m = len(self.roots)
+        outputs = [*self.outputs(), *[Output(f"d_{p.name}", m * len(p.symbols), []) for p in self.parameters]]
+        forward = [len(p.symbols) < m for p in self.parameters]
+        jobs: list[tuple[int, list[Any], list[Any], list[Part]]] = []
+        columns = [n for n, ahead in enumerate(forward) if not ahead]
+        with recording_with(self.trace):
+            if columns:
+                seeds = [Symbol(self.trace, row=True) for _ in range(m)]
+                xs = [x for n in columns for x in self.parameters[n].symbols]
+                parts, at = [], 0
+                for n in columns:
+                    count = len(self.parameters[n].symbols)
+                    parts.append(Part(n + 1, at, count, count, 1))
+                    at += count
+                jobs.append((m, seeds, self._operands(pull_back(self.roots, seeds, xs)), parts))
+            for n in [n for n, ahead in enumerate(forward) if ahead]:
+                xs = self.parameters[n].symbols
+                seeds = [Symbol(self.trace, row=True) for _ in xs]
+                found = self._operands(push_forward(self.roots, xs, seeds))
+                jobs.append((len(xs), seeds, found, [Part(n + 1, 0, m, 1, len(xs))]))
+        sweeps: list[Sweep] = []
+        for count, seeds, roots, parts in jobs:
+            if not sweeps:  # the first computes the values, too, which are the same in every sweep
+                parts = [*[part._replace(first=part.first + m) for part in parts], Part(0, 0, m, 0, 1)]
+                roots = [*self.roots, *roots]
+            sweeps.append(Sweep(self._planned(roots, seeds), count, parts))
+        return outputs, sweeps
+
+    def _operands(self, xs: Sequence[Any]) -> list[Any]:
+        return [self.trace.operand(x) for x in xs]
 
     def products(self) -> tuple[list[Parameter], list[Output]]:
         """The parameters for a direction, and the product of the Hessian with it."""
@@ -191,7 +233,7 @@ class Exported:
         with recording_with(self.trace):
             gradient = pull_back(self.roots, [1.0], self.inputs)
             tangents = [x for direction in directions for x in direction.symbols]
-            found = [self.trace.operand(x) for x in push_forward(gradient, self.inputs, tangents)]
+            found = self._operands(push_forward(gradient, self.inputs, tangents))
         products, at = [], 0
         for parameter in self.parameters:
             count = len(parameter.symbols)
@@ -201,9 +243,12 @@ class Exported:
 
     def program(self, outputs: Sequence[Output], directions: Sequence[Parameter] = ()) -> Program | Pipeline:
         """The program that computes `outputs` from the parameters and `directions`."""
-        roots = simplify(self.trace, [x for output in outputs for x in output.roots])
-        inputs = [*self.inputs, *[x for direction in directions for x in direction.symbols]]
-        return planned(self.trace, roots, [], inputs, self.captured)
+        return self._planned(
+            [x for output in outputs for x in output.roots], [x for direction in directions for x in direction.symbols]
+        )
+
+    def _planned(self, roots: Sequence[Any], more_inputs: Sequence[Symbol]) -> Program | Pipeline:
+        return planned(self.trace, simplify(self.trace, roots), [], [*self.inputs, *more_inputs], self.captured)
 
     # --- As a listing -----------------------------------------------------------------------------------------------
 
@@ -217,17 +262,19 @@ class Exported:
         captured = self._constants(listing, taken)
         listing.about += self._layout()
         value = "the value" if self.is_one else f"the {len(self.roots)} values"
-        jobs: list[tuple[str, str, list[Output], list[Parameter]]] = [
-            (name, f"{value[0].upper()}{value[1:]} of {name}.", self.outputs(), [])
+        jobs: list[tuple[str, str, list[Output], list[Parameter], list[Sweep]]] = [
+            (name, f"{value[0].upper()}{value[1:]} of {name}.", self.outputs(), [], [])
         ]
         if self.gradient and self.inputs:
             derivatives = "the derivatives by" if self.is_one else "the Jacobian, row after row, by"
             about = f"{value[0].upper()}{value[1:]} of {name}, and {derivatives} each argument."
-            jobs.append((names[kind], about, [*self.outputs(), *self.gradients()], []))
+            results, sweeps = self.sweeps() if self.needs_sweeps else ([*self.outputs(), *self.gradients()], [])
+            jobs.append((names[kind], about, results, [], sweeps))
         if self.hvp and self.inputs:
             directions, products = self.products()
             arguments = ", ".join([x.name for x in directions])
-            jobs.append((names["hvp"], f"The Hessian of {name} times the direction {arguments}.", products, directions))
+            about = f"The Hessian of {name} times the direction {arguments}."
+            jobs.append((names["hvp"], about, products, directions, []))
         for job in jobs:
             listing.functions.append(self._function(listing, set(taken), captured, *job))
         listing.leave_out_unused()
@@ -267,21 +314,20 @@ class Exported:
         about: str,
         outputs: list[Output],
         directions: list[Parameter],
+        sweeps: list[Sweep],
     ) -> Function:
         """One function of the listing, with its body and its cases."""
-        program = self.program(outputs, directions)
         parameters = [*self.parameters, *directions]
         arguments = [Variable(identifier(x.name, taken), x.size) for x in parameters]
         results = [Variable(identifier(x.name, taken), x.size) for x in outputs]
         function = Function(name, about, arguments, results)
-        run = PYTHON.executor(program)
+        sweeps = sweeps or [whole(self.program(outputs, directions), results)]
         example = [x for parameter in parameters for x in parameter.example]
-        scales = CASES if example and len(example) + len(program.results) < LARGE else CASES[:1]
-        numbers = array("d", self.numbers)
-        for scale in scales:
+        small = example and len(example) + sum([x.width for x in results]) < LARGE
+        for scale in CASES if small else CASES[:1]:
             inputs = [scale * x for x in example]
-            function.cases.append((inputs, list(run(1, array("d", inputs), numbers)[0])))
-        write(listing, function, program, taken, captured, self.numbers)
+            function.cases.append((inputs, expected(sweeps, results, inputs, self.numbers)))
+        write(listing, function, sweeps, taken, captured, self.numbers)
         return function
 
 

@@ -14,8 +14,8 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import groupby
-from typing import TypeAlias
+from itertools import accumulate, groupby
+from typing import NamedTuple, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.backends import Backend
@@ -63,20 +63,69 @@ PYTHON = Backend("python", {})
 Axis: TypeAlias = tuple[str, int]  # the counter of a loop, and how many steps it has
 
 
+class Part(NamedTuple):
+    """Where numbers of a sweep go: `size` of them, from `first` on, to the result number `result`.
+
+    Those of run n are its elements n * `step`, n * `step` + `stride`, and so on.
+    """
+
+    result: int
+    first: int
+    size: int
+    step: int
+    stride: int
+
+
+class Sweep(NamedTuple):
+    """A program that is run several times, and what becomes of its results.
+
+    Its last inputs are seeds, one for each run: that of the run is 1.0, the others 0.0. A `single` run has none.
+    """
+
+    program: Program | Pipeline
+    runs: int
+    parts: list[Part]
+    single: bool = False
+
+
+def whole(program: Program | Pipeline, results: Sequence[Variable]) -> Sweep:
+    """The only run of a program that computes all `results`, one after the other."""
+    firsts = accumulate([x.width for x in results], initial=0)
+    places = [Part(n, first, x.width, 0, 1) for n, (x, first) in enumerate(zip(results, firsts, strict=False))]
+    return Sweep(program, 1, places, True)
+
+
+def expected(
+    sweeps: Sequence[Sweep], results: Sequence[Variable], inputs: Sequence[float], captured: Sequence[float]
+) -> list[float]:
+    """The numbers of `results`, one after the other, computed by the executor in Python."""
+    found = [[0.0] * x.width for x in results]
+    for program, runs, places, single in sweeps:
+        seeds = [[float(n == k) for k in range(runs)] if not single else [] for n in range(runs)]
+        rows = array("d", [x for row in seeds for x in (*inputs, *row)])
+        numbers, _ = PYTHON.executor(program)(runs, rows, array("d", captured))
+        width = len(numbers) // runs
+        for n in range(runs):
+            for result, first, size, step, stride in places:
+                for k in range(size):
+                    found[result][n * step + k * stride] = numbers[n * width + first + k]
+    return [x for numbers in found for x in numbers]
+
+
 def write(
     listing: Listing,
     function: Function,
-    program: Program | Pipeline,
+    sweeps: Sequence[Sweep],
     taken: set[str],
     captured: Sequence[Expression],
     numbers: Sequence[float],
 ) -> None:
-    """Fill the body of `function`, which computes what `program` does.
+    """Fill the body of `function`, which runs `sweeps`.
 
     `captured` says how to read each captured number, and `numbers` what they are. `taken` are the names that are in
     use; those of local variables are added.
     """
-    _Writer(listing, function, taken, captured, numbers).write(program)
+    _Writer(listing, function, taken, captured, numbers).write(sweeps)
 
 
 def shared_numbers(program: Program, captured: Sequence[float]) -> list[float]:
@@ -115,26 +164,53 @@ class _Writer:
         self.fixed = {*listing.constants, *listing.arrays, *[x.name for x in function.arguments]}
         self.known: dict[Expression, Name] = {}  # variables that were computed, outside of loops, from what is fixed
 
-    def write(self, program: Program | Pipeline) -> None:
+    def write(self, sweeps: Sequence[Sweep]) -> None:
         """Write everything."""
         function = self.function
         inputs = [x for argument in function.arguments for x in elements(argument)]
-        found = self.run(program, inputs, self.captured, self.numbers, {})
-        place, in_place = 0, {}
-        for result in function.results:
-            xs = found[place : place + result.width]
-            place += result.width
-            if result.size is None:
-                function.scalars[result.name] = xs[0]
-            elif (name := self.local_array(xs)) and name not in in_place:
-                in_place[name] = result.name
-            else:
-                self.copy(Item(result.name, Index(0)), xs)
+        in_place: dict[str, str] = {}
+        for sweep in sweeps:
+            if not sweep.single:
+                self.sweep(sweep, inputs)
+                continue
+            found = self.run(sweep.program, inputs, self.captured, self.numbers, {})
+            for part in sweep.parts:
+                xs, result = found[part.first : part.first + part.size], function.results[part.result]
+                if result.size is None:
+                    function.scalars[result.name] = xs[0]
+                elif (name := self.local_array(xs)) and name not in in_place:
+                    in_place[name] = result.name
+                else:
+                    self.copy(Item(result.name, Index(0)), xs)
         wanted = {*in_place, *[x.name for x in function.results], *names_in(list(function.scalars.values()))}
         function.body = [renamed(x, in_place) for x in without_dead(self.body, wanted)]
         function.scalars = {name: renamed(x, in_place) for name, x in function.scalars.items()}
         used = {x.array for x in parts(function.body) if isinstance(x, Item)}
         function.arrays = {name: size for name, size in function.arrays.items() if name in used}
+
+    def sweep(self, sweep: Sweep, inputs: Sequence[Expression]) -> None:
+        """Write the runs of a program as a loop. What is the same in all of them is computed before it."""
+        if sweep.runs == 1:
+            self.sweep_results(sweep, [*inputs, ONE], "")
+            return
+        counter, seed = self.counter(), self.array("seed", sweep.runs)
+        outer, self.body, self.depth = self.body, [], self.depth + 1
+        self.copy(Item(seed, Index(0)), [ZERO] * sweep.runs)
+        self.add(Store(Item(seed, Index(0, ((1, counter),))), ONE))
+        self.sweep_results(sweep, [*inputs, *[Item(seed, Index(k)) for k in range(sweep.runs)]], counter)
+        before, inside = _invariant(self.body, {counter, seed})
+        self.body, self.depth = [*outer, *before], self.depth - 1
+        names = ", ".join([self.function.results[x.result].name for x in sweep.parts if x.step])
+        self.add(Comment(f"{names}: {'row by row' if any(x.step > 1 for x in sweep.parts) else 'column by column'}"))
+        self.add(Loop(counter, sweep.runs, tuple(inside)))
+
+    def sweep_results(self, sweep: Sweep, inputs: Sequence[Expression], counter: str) -> None:
+        """Write one run, and the assignments to the results."""
+        found = self.run(sweep.program, inputs, self.captured, self.numbers, {})
+        for result, first, size, step, stride in sweep.parts:
+            terms = ((step, counter),) if step and counter else ()
+            target = Item(self.function.results[result].name, Index(0, terms))
+            self.copy(target, found[first : first + size], stride)
 
     def local_array(self, xs: Sequence[Expression]) -> str:
         """The name of the local array whose elements are `xs`; "" if there is none."""
@@ -322,18 +398,18 @@ class _Writer:
 
     # --- Arrays -----------------------------------------------------------------------------------------------------
 
-    def copy(self, target: Item, xs: Sequence[Expression]) -> None:
-        """Assign `xs` to as many elements of an array, from `target` on: in loops where that is shorter."""
+    def copy(self, target: Item, xs: Sequence[Expression], stride: int = 1) -> None:
+        """Assign `xs` to every `stride`-th element of an array, from `target` on: in loops where that is shorter."""
         at = 0
         while at < len(xs):
             end = len(xs) if len(xs) > 2 * COPIES and _alike(xs) else _run_end(xs, at)
-            place = target.place._replace(start=target.place.start + at)
+            place = target.place._replace(start=target.place.start + at * stride)
             if end - at < COPIES:
                 self.add(Store(Item(target.array, place), xs[at]))
                 at += 1
                 continue
             read = self.at(xs[at:end], [("i", end - at)])
-            place = place._replace(terms=(*place.terms, (1, "i")))
+            place = place._replace(terms=(*place.terms, (stride, "i")))
             self.add(Loop("i", end - at, (Store(Item(target.array, place), read),)))
             at = end
 
@@ -636,6 +712,27 @@ def _regular(starts: Sequence[int], axes: Sequence[Axis]) -> tuple[tuple[tuple[i
         expected = [x + n * stride for n in range(count) for x in expected]
         size *= count
     return tuple(terms), list(starts) == expected
+
+
+def _invariant(body: Sequence[Statement], varying: set[str]) -> tuple[list[Statement], list[Statement]]:
+    """The statements that depend on none of the variables `varying`, and the others."""
+    simple = [x for x in body if not isinstance(x, Comment)]
+    while True:
+        depend = [x for x in simple if not varying.isdisjoint({*names_in(x), *[y for y in parts(x) if type(y) is str]})]
+        more = {name for x in depend for name in assigned_in(x)}
+        if more <= varying:
+            break
+        varying = varying | more
+    before: list[Statement] = []
+    inside: list[Statement] = []
+    comments: list[Statement] = []
+    for x in body:
+        if isinstance(x, Comment):
+            comments.append(x)
+            continue
+        (inside if not varying.isdisjoint(assigned_in(x)) else before).extend([*comments, x])
+        comments = []
+    return before, inside
 
 
 def _stems(labels: Sequence[str]) -> Iterator[tuple[str, int]]:
