@@ -40,7 +40,7 @@ def rosenbrock(x: Any) -> Any:
 
 SMOOTH = "exp log log1p expm1 sqrt sin cos tan asin acos atan sinh cosh tanh sigmoid softplus".split()
 SMOOTH += "exp2 log2 log10 cbrt asinh atanh erf".split()
-# On a curve through the point: what a mixed derivative adds shows in some direction.
+# Along a curve through the point, so that a wrong mixed derivative changes the result.
 CURVES = {
     "add": lambda op, t: op(0.3 + 0.5 * t, 0.8 * t * t),
     "sub": lambda op, t: op(0.3 + 0.5 * t, 0.8 * t * t),
@@ -178,7 +178,7 @@ def test_backward_and_both_sweeps_agree_on_random_graphs(steps: list[tuple[int, 
 # ---- gradients of a recorded graph
 
 
-def test_gradients_of_nodes_in_between_and_of_leaves() -> None:
+def test_gradients_by_interior_nodes_and_by_leaves() -> None:
     a, b = Value(2.0), Value(3.0)
     c = a * b
     y = c * c + a
@@ -193,7 +193,7 @@ def test_gradients_are_graphs() -> None:
 
 
 @pytest.mark.parametrize("shape", ["diamond", "square", "fan-out", "unused"])
-def test_gradients_of_awkward_shapes(shape: str) -> None:
+def test_gradients_of_graphs_with_shared_and_unused_nodes(shape: str) -> None:
     x, unused = Value(3.0), Value(1.0)
     y = {
         "diamond": lambda: (x * 2) * (x + 1),
@@ -235,7 +235,7 @@ def test_no_gradient_passes_a_blocked_selection_in_any_mode() -> None:
 
 
 class Symbol(Value):
-    """A Value without a number, as a tracer has them."""
+    """A Value without a number, as a trace has them."""
 
     def __new__(cls, op: Any = None, args: tuple[Any, ...] = ()) -> "Symbol":
         return node_of(op, args, None, cls)
@@ -387,7 +387,7 @@ def test_modes_inside_one_another() -> None:
     assert [reverse_of_forward, forward_of_reverse, of_pullback] == pytest.approx([expected] * 3, rel=1e-14)
 
 
-def test_tangents_and_cotangents_are_differentiable_too() -> None:
+def test_results_can_be_differentiated_by_tangents_and_cotangents() -> None:
     assert grad(lambda t: jvp(lambda x: x**3, (2.0,), (t,))[1])(5.0) == 12.0
     assert grad(lambda t: vjp(lambda x: x**3, 2.0)[1](t)[0] ** 2)(5.0) == 2 * 60.0 * 12.0
 
@@ -395,7 +395,7 @@ def test_tangents_and_cotangents_are_differentiable_too() -> None:
 # ---- numbers in, numbers out
 
 
-def test_numbers_in_numbers_out() -> None:
+def test_plain_numbers_give_plain_numbers() -> None:
     x = 1.0
     for _ in range(3):
         x -= 0.1 * grad(lambda x: al.logsumexp([x, 2 * x]))(x)
@@ -412,7 +412,7 @@ def test_numbers_in_numbers_out() -> None:
     assert {type(y) for y in everything} == {float}
 
 
-def test_values_in_values_out() -> None:
+def test_values_give_values() -> None:
     x = Value(2.0)
     dy = grad(lambda x: x**3)(x)
     dy.backward()
@@ -524,7 +524,7 @@ BAD = {
     "argnums too small": (lambda: jacobian(square, -2)(1.0), ValueError, "jacobian of square: argnums -2 is out of"),
     "argnums twice": (lambda: grad(pow, (0, -2))(1.0, 2.0), ValueError, "argnums .* picks an argument twice"),
     "no arguments": (lambda: value_and_grad(square)(), ValueError, "argnums 0 is out of range, the call has 0"),
-    "argnums that are no number": (lambda: grad(square, "a"), TypeError, "grad of square: argnums takes an int .*'a'"),
+    "argnums that are not ints": (lambda: grad(square, "a"), TypeError, "grad of square: argnums takes an int .*'a'"),
     "argnums of a fraction": (lambda: jacobian(square, 1.5), TypeError, "jacobian of square: argnums .* got 1.5"),
     "argnums None": (lambda: hessian(square, None), TypeError, "hessian of square: argnums takes an int .* got None"),
     "argnums with a fraction": (lambda: value_and_grad(square, (0, 1.0)), TypeError, r"argnums .* got \(0, 1.0\)"),
@@ -534,7 +534,7 @@ BAD = {
     "vjp of no function": (lambda: vjp(3, 1.0), TypeError, "vjp takes a function, got int"),
     "hvp of no function": (lambda: hvp(None, (1.0,), (1.0,)), TypeError, "hvp takes a function, got NoneType"),
     "gradients by None": (lambda: gradients(Value(1.0), None), TypeError, "takes a list of Values .* got NoneType"),
-    "primals that are no tuple": (lambda: jvp(square, 1.0, (1.0,)), TypeError, "primals must be a tuple, .* got float"),
+    "primals not in a tuple": (lambda: jvp(square, 1.0, (1.0,)), TypeError, "primals must be a tuple, .* got float"),
     "hvp of no tuple": (lambda: hvp(square, 1.0, 1.0), TypeError, "hvp of square: primals must be a tuple"),
     "too few tangents": (lambda: jvp(pow, (1.0, 2.0), (1.0,)), ValueError, "jvp of pow: tangents: expected 2 items"),
     "a list for a number": (lambda: jvp(square, (1.0,), ([1.0],)), TypeError, r"square: tangents\[0\] takes real"),
@@ -562,7 +562,7 @@ def total(x: Any, weights: Any) -> Any:
     return al.sum([a * al.sin(b) for row in weights for a, b in zip(row, x, strict=True)])
 
 
-def test_arrays_in_arrays_out() -> None:
+def test_arrays_give_arrays() -> None:
     np = pytest.importorskip("numpy")
     x, w = np.array([0.5, -1.0]), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     lists = x.tolist(), w.tolist()
@@ -578,7 +578,7 @@ def test_arrays_in_arrays_out() -> None:
         assert hvp(f, (x, w), (x, w))[1].shape == (3, 2)
         assert jvp(f, (x, w), (x, w))[1] == pytest.approx(float(g @ x + (gw * w).sum()))
         _, pullback = vjp(f, x, w)
-        x_now, x[0] = x.copy(), 7.0  # the pullback is at the primals as they were
+        x_now, x[0] = x.copy(), 7.0  # the pullback uses the primals of the call, not those written into the array since
         np.testing.assert_allclose(pullback(2.0)[1], 2.0 * gw, rtol=1e-14)
         x[:] = x_now
     assert jacobian(lambda x: [x[0] * x[1], x[0], 1.0])(x).tolist() == [[-1.0, 0.5], [1.0, 0.0], [0.0, 0.0]]

@@ -33,7 +33,7 @@ POINTS = [
     -math.inf,
     math.nan,
 ]
-LENGTHS = {"sum": 3, "dot": 4}  # of the rows that take any number of arguments
+LENGTHS = {"sum": 3, "dot": 4}  # the number of arguments for primitives that take any number
 TABLE = [op for op in PRIMITIVES.values() if op.compute.__module__ in ("_operator", "math", "autograd_lite.ieee")]
 
 
@@ -132,7 +132,7 @@ def graphs(draw: st.DrawFn) -> tuple[list[float], list[float], list[tuple[str, t
 
 
 def terms(z: Value) -> list[float]:
-    """What `z` adds to the gradients of its arguments: the sums are as exact as the largest of these."""
+    """The terms that `z` adds to the gradients of its arguments. A sum is as exact as its largest term."""
     if z.op is None:
         return [0.0]
     numbers = [x.data if isinstance(x, Value) else x for x in z.args]
@@ -156,7 +156,7 @@ def test_random_graphs(backend: str, graph: tuple[list[float], list[float], list
     want.backward()
     interior = ag.topological_order(want)
     if not all(math.isfinite(z.data) and math.isfinite(z.grad) for z in interior):
-        return  # what becomes of an infinity depends on the order of sums; the table has those
+        return  # the result depends on the order of the sums; infinities are tested with the table
     scale = max(max(abs(z.data), abs(z.grad), *map(abs, terms(z))) for z in interior)
     compiled = jit(lambda xs: f(values, xs), backend=backend)
     gradients_wanted = [x.grad for x in (*values, *xs)]

@@ -65,7 +65,7 @@ def flat(tree: Any) -> list[Any]:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_numbers_give_numbers_of_the_same_structure(backend: str) -> None:
     f = jit(lambda x, p: {"a": [x * p[0], 2.0], "b": (x + p[1], "name", None)}, backend=backend)
-    for _ in range(2):  # the second call is the fast way
+    for _ in range(2):  # the second call takes the fast path
         assert f(3.0, [2, True]) == {"a": [6.0, 2.0], "b": (4.0, "name", None)}
     assert f(x=3.0, p=[2.0, 1.0]) == f(3.0, p=[2.0, 1.0]) == f(3.0, [2.0, 1.0])
     assert f(Value(3.0), [2.0, 1.0])["a"][0].data == 6.0
@@ -83,7 +83,7 @@ def test_arrays_give_arrays(backend: str) -> None:
         assert (type(total), total) == (float, 6.0)
         assert (scaled.dtype, scaled.tolist()) == (np.dtype(float), [2.0, 4.0, 6.0])
         np.testing.assert_array_equal(outer, np.outer(x, x))
-    scaled[:] = 0.0  # the caller's own
+    scaled[:] = 0.0  # the array belongs to the caller
     assert f(x, 2.0)[1].tolist() == [2.0, 4.0, 6.0]
     assert f([1.0, 2.0, 3.0], 2.0)[1] == [2.0, 4.0, 6.0]
     for other in (x.astype("f4"), x.astype(int), x[::-1][::-1], x.astype(">f8")):
@@ -102,7 +102,7 @@ def test_map_of_arrays_gives_arrays_and_of_lists_a_list(backend: str) -> None:
     assert f.map(x, y.tolist())[1]["v"] == [3.0, 2.0]
 
 
-def test_structures_in_turn_keep_their_own_programs() -> None:
+def test_alternating_structures_keep_their_own_programs() -> None:
     f = jit(lambda x, kind="sum": ag.sum(x) if kind == "sum" else x[0])
     for _ in range(3):
         assert [f([1.0, 2.0]), f([1.0, 2.0, 3.0]), f((1.0, 2.0)), f([4.0, 2.0], "first")] == [3.0, 6.0, 3.0, 4.0]
@@ -136,7 +136,7 @@ def test_the_results_of_a_call_share_their_runs_and_their_arguments(monkeypatch:
     ag.sum(results).backward()
     assert runs == ["forward", "backward"]
     assert (x.grad, y.grad) == (pytest.approx(2.0 + 1.0 + math.cos(0.5) + 1.0), 1.5)
-    x.data = 1.0  # numbers are read when they are needed
+    x.data = 1.0  # numbers are read when a derivative needs them
     x.grad = y.grad = 0.0
     results[2].backward()
     assert (x.grad, y.grad) == (math.cos(1.0), 0.0)

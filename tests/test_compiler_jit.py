@@ -35,7 +35,7 @@ def sq2(x: float) -> float:
     return x * x
 
 
-abs_ = ag.primitives.Primitive("abs", abs, lambda z, x: (ag.sign(x),))  # not the table's
+abs_ = ag.primitives.Primitive("abs", abs, lambda z, x: (ag.sign(x),))  # not a row of the table
 X, Y = [[0.3, -1.0], [2.0, 0.7], [-0.4, 0.1]], [1.0, -1.0, 0.5]
 
 
@@ -137,7 +137,7 @@ def test_a_batch_in_the_other_byte_order(backend: str) -> None:
     assert f.map(x).tolist() == [1.0, 2.0, 3.0]
 
 
-def test_a_mean_is_of_what_an_array_held_when_it_was_made() -> None:
+def test_a_mean_uses_the_numbers_that_the_array_held_at_the_call() -> None:
     np = pytest.importorskip("numpy")
     w, arrays = Value(3.0), [np.array([1.0, 2.0, 3.0]), memoryview(np.array([1.0, 2.0, 3.0]))]
     for x in arrays:
@@ -240,7 +240,7 @@ def test_a_function_first_called_inside_no_grad_keeps_the_gradient_of_its_deriva
     assert gradient_of(slope(3.0), [w]) == [6.0]
 
 
-def test_a_primitive_of_the_user() -> None:
+def test_a_user_defined_primitive() -> None:
     @ag.primitive(partials=lambda z, x: (3.0 * x * x,))
     def jit_cube(x: float) -> float:
         return x * x * x
@@ -287,7 +287,7 @@ def test_inputs_are_named_after_the_parameters_of_the_function() -> None:
     assert jit(ag.relu)(Value(1.0)).op.name == "jit(relu)"
 
 
-def test_attributes_of_the_function_do_not_hide_those_of_jit() -> None:
+def test_attributes_of_the_function_do_not_replace_those_of_the_jitted_function() -> None:
     class Model:
         """Of the data."""
 
@@ -516,7 +516,7 @@ def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("backend", ["auto", "python"])
-def test_several_threads_make_the_same_numbers(backend: str) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(backend: str) -> None:
     f, parameters = model()
     rows = [[0.01 * i, 1.0 - 0.02 * i] for i in range(300)]
     found = []
@@ -551,7 +551,7 @@ def test_gradients_by_captured_values_inside() -> None:
     )
 
 
-def test_a_gradient_through_a_graph_outside_is_refused() -> None:
+def test_a_gradient_through_a_graph_outside_the_jitted_function_is_refused() -> None:
     w = Value(2.0)
     square = w * w
     with pytest.raises(
@@ -609,7 +609,7 @@ def test_a_traced_value_that_left_its_function_says_so(use: Any) -> None:
     "f",
     [lambda x: x @ x, lambda x: x**2, lambda x: x.sum(), lambda x: 2.0 * x, lambda x: sum(x * x), lambda x: x + 1.0],
 )
-def test_array_code_on_an_array_is_told_that_it_gets_lists(f: Any) -> None:
+def test_an_error_of_array_code_has_a_note_that_jit_gives_it_lists(f: Any) -> None:
     np = pytest.importorskip("numpy")
     x, note = np.array([1.0, 2.0]), "jit gives f lists of numbers in place of arrays: write sum(v * v for v in x)"
     rows = np.array([[1.0, 2.0], [3.0, 4.0]])
@@ -635,11 +635,11 @@ def test_comparing_a_captured_value_is_an_error() -> None:
     for f in (lambda x: x * w if w > 0 else -x, lambda x: x * max(v, 0.0), lambda x: x * min(w, v)):
         with pytest.raises(TraceError, match="needs the number of a traced Value"):
             jit(f)(2.0)
-    assert jit(lambda x: x * w)(2.0).data == 2.0  # nothing of it stays
+    assert jit(lambda x: x * w)(2.0).data == 2.0  # no part of the failed trace is kept
     assert w > v
 
 
-def test_traced_values_are_the_same_or_not() -> None:
+def test_equality_of_traced_values_is_identity() -> None:
     assert jit(lambda x, y: 1.0 if x in [x, y] and y != x else 0.0)(2.0, 2.0) == 1.0
 
 
@@ -677,7 +677,7 @@ def test_the_error_about_a_count_or_a_flag_says_how_to_bind_it() -> None:
     assert jit(partial(power, n=3))(2.0) == 8.0
 
 
-def test_a_jitted_function_says_its_name() -> None:
+def test_the_repr_of_a_jitted_function_has_its_name() -> None:
     def area(x: Value) -> Value:
         return x * x
 

@@ -49,7 +49,7 @@ EXAMPLES = 40 if BUILT else 150
 def interpret(
     program: Program, n: int, rows: Sequence[float], captured: Sequence[float]
 ) -> tuple[list[float], list[float]]:
-    """The results and sums of the program by its docstrings, one number at a time."""
+    """The results and sums of a program, computed one number at a time as the docstrings of `Program` say."""
     shared = [*program.constants, *captured]
     for instruction in program.once:
         shared += run_one(instruction, shared)
@@ -89,7 +89,7 @@ def expect_same(found: Sequence[float], wanted: Sequence[float], what: Callable[
 
 
 def row_program(each: list[Instruction], inputs: int, captured: int = 0, total: bool = False) -> Program:
-    """Of instructions over rows, written with dst 0; results or sums are what the last one gives."""
+    """A program of instructions over rows, given with dst 0. Its last instruction gives the results, or sums."""
     constants = (-0.0,)
     dst, placed = len(constants) + captured + inputs, []
     for instruction in each:
@@ -120,7 +120,7 @@ TABLE = [op for name, op in PRIMITIVES.items() if name in native._kernel.OPCODES
 
 @cache
 def points(op: Primitive) -> list[tuple[float, ...]]:
-    """Hostile ones, then ordinary ones, 7 mod 8 of them."""
+    """Arguments of `op`: hostile ones, then ordinary ones. Their count is 7 modulo 8: the last block is ragged."""
     rng = random.Random(op.name)
     if op.arity == 1:
         spread = [rng.uniform(-9, 9) for _ in range(60)] + [rng.uniform(-800, 800) for _ in range(60)]
@@ -200,7 +200,7 @@ HOSTILE = [inf, -inf, nan, -0.0]
 
 @st.composite
 def operand(draw: st.DrawFn, low: int, high: int, points: tuple[int, ...]) -> Strided | Indexed:
-    """One that reads from low to high - 1."""
+    """An operand that reads addresses from low to high - 1."""
     if draw(st.integers(0, 3)) == 0:
         count = points[0] * points[1] * points[2]
         rng = random.Random(draw(st.integers(0, 99)))
@@ -219,7 +219,7 @@ def operand(draw: st.DrawFn, low: int, high: int, points: tuple[int, ...]) -> St
 
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
-    """Any that is correct, of exact arithmetic."""
+    """Correct programs of exact arithmetic."""
     constants = (-0.0, 0.0, 1.0, *draw(st.lists(st.sampled_from([-1.0, 2.0, -3.0]), max_size=4)))
     captured, inputs = draw(st.integers(0, 60)), draw(st.integers(0, 40))
     size = len(constants) + captured
@@ -289,7 +289,7 @@ def expect_exactly(found: Sequence[float], wanted: Sequence[float]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stage", ["each", "total"])
 @pytest.mark.parametrize(("J", "I", "K"), [(1, 1, 2), (3, 1, 9), (9, 1, 2), (1, 8, 3), (5, 6, 2), (16, 17, 2)])
-def test_an_infinite_product_is_not_lost_in_a_fused_one(J: int, I: int, K: int, stage: str, kind: str) -> None:  # noqa: E741
+def test_a_fused_multiply_add_keeps_an_infinite_product(J: int, I: int, K: int, stage: str, kind: str) -> None:  # noqa: E741
     x, y = Strided(1, outer=K, depth=1), Strided(1 + J * K, inner=K, depth=1)
     dot = Instruction(p.dot, 0, (J, I, K), (Strided(0), x, y))
     program = row_program([dot], (J + I) * K, total=stage == "total")
@@ -407,7 +407,7 @@ def layer(nin: int, nout: int) -> Program:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("widths", [(5,), (1, 4), (2, 0, 1, 2), (1, 1, 1, 1, 1)])
-def test_tables_side_by_side(widths: tuple[int, ...], kind: str) -> None:
+def test_rows_split_over_several_buffers(widths: tuple[int, ...], kind: str) -> None:
     program, rng = layer(5, 9), random.Random(2)
     kernel = native.load(program, kind=kind)
     captured = array("d", [rng.gauss(0, 1) for _ in range(45)])
@@ -428,7 +428,7 @@ def test_tables_side_by_side(widths: tuple[int, ...], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_results_in_place_of_rows(kind: str) -> None:
+def test_results_are_written_over_the_rows(kind: str) -> None:
     swap = row_program([Instruction(p.sub, 0, (1, 1, 1), (Strided(1), Strided(2)))], 2)
     kernel = native.load(dataclasses.replace(swap, results=array("i", [2, 3])), kind=kind)
     x, y = (array("d", [a * n for n in range(200)]) for a in (1.0, 10.0))
@@ -507,7 +507,7 @@ def test_calls_from_several_threads_are_independent() -> None:
     assert not wrong
 
 
-def test_python_runs_on_while_the_kernel_does() -> None:
+def test_other_python_threads_run_while_the_kernel_computes() -> None:
     program = row_program([Instruction(p.atan, 0, (1000, 10, 1), (Strided(1),))], 1, total=True)
     run = native.executor(program, kind="plain")
     thread = threading.Thread(target=run, args=(1000, array("d", [0.5]) * 1000, array("d")))
@@ -532,7 +532,7 @@ def test_a_program_outlives_its_buffers_and_many_are_freed() -> None:
 
 
 def test_a_primitive_that_is_not_in_the_table() -> None:
-    own = Primitive("exp", lambda x: x, lambda z, x: (1.0,))  # called as another
+    own = Primitive("exp", lambda x: x, lambda z, x: (1.0,))  # it has the name of another row
     cube = Primitive("cube", lambda x: x**3, lambda z, x: (3.0 * x * x,))
     for op in own, cube:
         with pytest.raises(ValueError, match=f"no primitive '{op.name}'"):
@@ -586,7 +586,7 @@ def test_invalid_thread_counts_and_kinds_are_refused() -> None:
 
 
 def example() -> Program:
-    """A bit of everything."""
+    """A function that uses every form of instruction."""
     once = [Instruction(p.exp, 8, (1, 4, 1), (Strided(2, inner=1),))]
     each = [
         Instruction(p.dot, 16, (3, 2, 2), (Strided(0), Strided(2, outer=2, depth=1), Strided(12, inner=2, depth=1))),
@@ -649,7 +649,7 @@ def record(n: int, field: int) -> int:
         *[("layout", n, x) for n in range(7) for x in (-1, 0, 3, 2**31 - 1)],
         *[("code", record(n, 0), x) for n in range(7) for x in (-1, len(native._kernel.OPCODES), 2**31 - 1)],
         *[("code", record(n, 1), x) for n in range(7) for x in (-1, 4, 2**31 - 1)],
-        *[("code", record(n, 1), x) for n, x in enumerate([1, 3, 1, 0, 1, 0, 3])],  # a form of other operands
+        *[("code", record(n, 1), x) for n, x in enumerate([1, 3, 1, 0, 1, 0, 3])],  # a form for other kinds of operands
         *[("code", record(n, 2), x) for n in range(7) for x in (-1, 2, 2**31 - 1)],
         *[("code", record(n, 2), 1) for n in (0, 2, 3, 4, 6)],  # only a product is transposed
         *[("code", record(n, 3 + axis), x) for n in range(7) for axis in range(3) for x in (0, -1)],
@@ -658,8 +658,8 @@ def record(n: int, field: int) -> int:
         *[("code", record(n, 7), x) for n in (0, 1, 3) for x in (-1, 60, 2**31 - 1, -(2**31))],
         *[("code", record(5, 12), x) for x in (-1, 60, 2**31 - 1, -(2**31))],
         *[("code", record(1, 13 + axis), x) for axis in (0, 2) for x in (99, 2**31 - 1, -(2**31))],
-        ("code", record(0, 7), 5),  # reads what it writes
-        ("code", record(0, 7), 12),  # reads inputs, and is run once
+        ("code", record(0, 7), 5),  # reads an address that it writes
+        ("code", record(0, 7), 12),  # runs once for all rows, and reads inputs of a row
         ("code", record(1, 14), 1),  # x of a product depends on i
         ("code", record(1, 18), 1),  # y of a product depends on j
         ("code", record(5, 14), 5),  # reads shared numbers and those of a row

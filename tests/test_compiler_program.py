@@ -1,4 +1,4 @@
-"""What the compiler makes of a graph: the same program of the same mathematics, wide and regular; and what is none."""
+"""The programs that the compiler makes: few, wide, regular instructions; and the rewrites that it must not make."""
 
 import builtins
 import math
@@ -148,7 +148,7 @@ def test_compile_time_is_linear(lines_run: Callable[[Callable[[], object]], int]
     assert lines(4_000) < 11 * lines(400)
 
 
-def test_depth_does_not_matter() -> None:
+def test_a_deep_graph_compiles() -> None:
     def chain(x: Any) -> Any:
         for _ in range(30_000):
             x = x * 1.0001 + 0.5

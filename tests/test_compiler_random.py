@@ -56,7 +56,7 @@ REDUCTIONS = ["sum", "sum from", "dot", "dot from"]
 
 
 def ordered(order: str, xs: Vector, rng: random.Random) -> Vector:
-    """`xs` in another order, or some of them, or some twice."""
+    """A selection of `xs`, in any order and with repetitions."""
     return {
         "plain": xs,
         "reversed": xs[::-1],
@@ -73,12 +73,12 @@ class Model:
     def __init__(self, steps: list[Step], inputs: int, hostile: int, seed: int) -> None:
         self.steps, self.seed, self.hostile, self.rng = steps, seed, hostile, random.Random(seed)
         self.weights: list[Value] = []
-        self([0.5] * inputs)  # makes the weights
+        self([0.5] * inputs)  # the first call makes the weights
         for _ in range(hostile):
             self.rng.choice(self.weights).data = self.rng.choice(HOSTILE)
 
     def number(self) -> float:
-        """One that sums of few such have without rounding."""
+        """A number such that sums of a few of them are exact."""
         return self.rng.randint(-24, 24) / 16
 
     def __call__(self, x: Vector) -> Vector:
@@ -113,7 +113,7 @@ class Model:
                 z = [(ag.sum(xs) if "sum" in what else ag.dot(*zip(*pairs(xs, ys), strict=True)))]
                 z = [ys[0] + a for a in z] if "from" in what else z
             vectors.append(z)
-        results = [x[rng.randrange(len(x))] for x in vectors]  # of the row, of what is captured, a constant, ...
+        results = [x[rng.randrange(len(x))] for x in vectors]  # from the row, from captured Values, a constant, ...
         return [*results, *vectors[-1], results[0]]
 
     def _weights(self) -> Iterator[Value]:
@@ -131,12 +131,12 @@ class Model:
 
 
 def pairs(xs: Vector, ys: Vector) -> list[tuple[Any, Any]]:
-    """As many as the longer has, up to 30; the shorter comes again."""
+    """Pairs of the items of two lists, at most 30; the shorter list is repeated."""
     return [(xs[n % len(xs)], ys[n % len(ys)]) for n in range(min(max(len(xs), len(ys)), 30))]
 
 
 def loss(results: Vector) -> Any:
-    """One number of all of `results`."""
+    """One number that depends on all of `results`."""
     return ag.dot([(n % 5 - 2.5) / 4 for n in range(len(results))], results)
 
 
@@ -200,7 +200,7 @@ def test_random_models(steps: list[Step], n: int, inputs: int, hostile: int, see
     if not exact:
         return
     gradient = [w.grad for w in model.weights] + gradients[-1]
-    for backend in reversed(BACKENDS):  # the first is python
+    for backend in reversed(BACKENDS):  # the first backend is python
         f = jit(model, backend=backend)
         for i, (zs, numbers) in enumerate(zip(f.map(rows), results, strict=True)):
             for k, (z, wanted) in enumerate(zip(zs, numbers, strict=True)):

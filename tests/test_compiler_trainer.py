@@ -141,7 +141,7 @@ def test_settings_may_change_from_step_to_step() -> None:
 
 
 class Lion(nn.Optimizer):
-    """A rule with a function in it, and one part of its memory that does not change."""
+    """An update rule that calls a function, and remembers a number that does not change."""
 
     remembers = ("exp_avg", "nothing")
 
@@ -216,7 +216,7 @@ def test_a_value_computed_from_a_parameter_outside_the_loss() -> None:
         trainer(jit(lambda x: made * x), nn.SGD([w]))([2.0])
 
 
-def test_the_optimizer_is_of_one_step_until_it_is_written() -> None:
+def test_the_optimizer_keeps_its_state_until_write() -> None:
     w = Value(3.0)
     optimizer = nn.SGD([w], lr=0.1, momentum=0.9)
     step = trainer(jit(lambda x: w * x), optimizer)
@@ -251,7 +251,7 @@ def test_values_in_a_row_and_a_loss_of_two_numbers() -> None:
         trainer(jit(lambda x: (w * x, w)), nn.SGD([w]))([1.0])
 
 
-def test_a_loss_that_is_not_jitted() -> None:
+def test_a_loss_that_is_not_jitted_is_refused() -> None:
     loss, parameters = network()
     with pytest.raises(TypeError, match=r"trainer\(jit\(loss\), optimizer\)"):
         trainer(loss, nn.SGD(parameters))

@@ -349,7 +349,7 @@ def expected_comparisons(x: float, y: float) -> list[float]:
 
 
 def bits(x: float) -> str:
-    """`x` as text that tells the zeros apart, and takes every nan for the same."""
+    """`x` as text: 0.0 and -0.0 differ, and every nan is the same."""
     return repr(float(x))
 
 
@@ -363,7 +363,7 @@ def test_comparisons_are_those_of_python(x: float, y: float) -> None:
 @pytest.mark.parametrize("way", [*WAYS[1:], "jax.numpy", "torch"])
 def test_rows_of_comparisons(way: str) -> None:
     module = {"jax.numpy": jnp, "torch": torch}.get(way, way)
-    edges = [x for x in EDGES if way != "jax.numpy" or abs(x) != 5e-324]  # XLA takes subnormal numbers for 0
+    edges = [x for x in EDGES if way != "jax.numpy" or abs(x) != 5e-324]  # XLA rounds subnormal numbers to 0
     xs, ys = [x for x in edges for _ in edges], edges * len(edges)
     f = jit(lambda x, y: [c(x, y) for c in COMPARISONS] + [c(x, 1.0) for c in COMPARISONS], backend=module)
     for x, y, row in zip(xs, ys, f.map(xs, ys), strict=True):
@@ -534,7 +534,7 @@ def test_a_compiled_while_loop_has_no_reverse_mode() -> None:
 
 @pytest.mark.parametrize("condition", [lambda x: x > 0.0, lambda x: 0 < x, al.step])  # noqa: SIM300
 @pytest.mark.parametrize("x", [-0.5, 0.0, 0.5])
-def test_cond_takes_one_side(x: float, condition: Any) -> None:
+def test_cond_gives_the_side_that_its_condition_selects(x: float, condition: Any) -> None:
     def ours(x: Any, y: Any) -> Any:
         return cond(condition(x), lambda a, b: (a * b, al.sin(b)), lambda a, b: (a - b, b * b), x, y)[0] * y
 
@@ -575,7 +575,7 @@ def test_cond_of_numbers_runs_one_function() -> None:
 
 
 def our_circle(p: Any) -> Any:
-    """Where the circle of radius p[0] meets the parabola y = p[1] x**2, to the right."""
+    """The point with x > 0 where the circle of radius p[0] meets the parabola y = p[1] x**2."""
     return root(lambda z: [z[0] ** 2 + z[1] ** 2 - p[0] ** 2, z[1] - p[1] * z[0] ** 2], [1.0, 1.0])
 
 
@@ -668,7 +668,7 @@ def test_equations_compile(way: str) -> None:
     assert math.isnan(floats(compiled(lambda a: fixed_point(lambda x: a - x, 0.0, max_steps=10), way)(1.0))[0])
 
 
-def test_newton_needs_its_pivots() -> None:
+def test_newton_pivots_where_the_first_entry_of_the_jacobian_is_0() -> None:
     def f(x: Any) -> Any:  # the first entry of the Jacobian is 0
         return [x[1] - 2.0, x[0] + x[1] - 5.0, x[2] * x[0] - 6.0]
 

@@ -1,4 +1,4 @@
-"""The engine in C does what the engine in Python does, to the last bit; it leaks no memory and cannot be crashed."""
+"""The engine in C gives the bits of the engine in Python, leaks no memory, and no input crashes it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from autograd_lite.value import sweep_by_flows
 
 ROOT = Path(__file__).parents[1]
 SANITIZED = os.environ.get("AUTOGRAD_LITE_TESTED_CORE")  # set where test_under_sanitizers runs this file
-needs_core = pytest.mark.skipif(core is None, reason="the extension is not built, or not wanted")
+needs_core = pytest.mark.skipif(core is None, reason="the extension is not built, or AUTOGRAD_LITE_PURE is set")
 
 
 # ---- Both engines side by side
@@ -67,7 +67,7 @@ def pure_engine() -> ModuleType:
 
 
 def bits(x: float) -> bytes:
-    """The bits of a float; all nans are one."""
+    """The bits of a float; every nan gives the same."""
     return b"nan" if x != x else struct.pack("d", x)
 
 
@@ -120,7 +120,7 @@ def build(engine: ModuleType, program: Program) -> list[Any]:
 
 
 def run(engine: ModuleType, program: Program) -> Any:
-    """Everything that can be seen of a program: numbers, the order, gradients, and those of a second backward."""
+    """All that a program gives: numbers, the order of the nodes, gradients, and those after a second backward."""
     nodes = build(engine, program)
     index = {node: i for i, node in enumerate(nodes)}
     order = [index[node] for node in engine.topological_order(nodes[-1])]
@@ -203,7 +203,7 @@ def test_both_engines_raise_the_same_error(bad: Callable[[ModuleType, Any], Any]
         with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
             bad(engine, engine.Value(2.0))
         message = str(caught.value)
-        if isinstance(caught.value, AttributeError):  # Python words it differently for each kind of attribute
+        if isinstance(caught.value, AttributeError):  # Python has another message for each kind of attribute
             message = ""
         errors.append((caught.type, message.replace("_method.<locals>.", "Value.")))
     assert errors[0] == errors[1]
@@ -307,7 +307,7 @@ def blocks(work: Callable[[], object], times: int) -> int:
     return sys.getallocatedblocks() - before
 
 
-def test_a_million_operations_leave_nothing_behind() -> None:
+def test_a_million_operations_leak_no_memory() -> None:
     x, w, b = Value(0.3, label="x"), Value(-1.5), Value(0.25)
     row = [x, w, 2.0, b]
     op = (x * w).op
@@ -384,7 +384,7 @@ def test_backward_in_two_threads_over_shared_leaves_loses_no_gradient() -> None:
     assert [x.grad for x in shared] == [7.0 * rounds * threads] * len(shared)
 
 
-def test_a_rule_that_calls_backward_itself() -> None:
+def test_a_rule_may_call_backward() -> None:
     a = Value(2.0)
     inside = Value(3.0)
 

@@ -82,7 +82,7 @@ def test_a_long_path_from_the_loss_is_shortened() -> None:
     assert "-> ... 91 more ... ->" in message(run)
 
 
-def test_grad_is_watched() -> None:
+def test_anomalies_in_grad_are_found() -> None:
     with detect_anomaly():
         assert grad(lambda x: x * x)(3.0) == 6.0
     text = message(lambda: detect_anomaly()(grad(al.sqrt))(0.0))
@@ -148,7 +148,7 @@ def test_infinite_partials_without_gradient_flow_are_ignored() -> None:
         assert grad(lambda x: al.relu(al.sqrt(x) - 3.0))(4.0) == 0.0
 
 
-def test_the_path_goes_on_through_a_where() -> None:
+def test_the_path_from_the_loss_leads_through_a_where() -> None:
     def run() -> None:
         with detect_anomaly():
             w = Value(0.0)

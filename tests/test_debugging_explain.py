@@ -1,4 +1,4 @@
-"""`explain`: the paths that a derivative is the sum of."""
+"""`explain`: the paths whose products add up to a derivative."""
 
 import math
 import random
@@ -71,7 +71,7 @@ def ladder(rungs: int) -> tuple[Value, Value]:
     return y, x
 
 
-def test_its_time_is_linear_in_the_graph(lines_run: Callable[[Callable[[], object]], int]) -> None:
+def test_explaining_takes_time_linear_in_the_graph(lines_run: Callable[[Callable[[], object]], int]) -> None:
     assert lines_run(lambda: explain(*ladder(4_000), k=3)) < 11 * lines_run(lambda: explain(*ladder(400), k=3))
 
 

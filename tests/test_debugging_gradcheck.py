@@ -222,7 +222,7 @@ def rosenbrock(x: Any) -> Any:
         (lambda x: x * al.sin(x), [0.0]),
         (lambda x: al.sin(x) ** 3, [0.0]),
         (lambda x: (al.tanh(x) - math.tanh(0.5)) ** 2, [0.5]),
-        (lambda x: x - al.sin(x), [0.0]),  # far less than its own terms, and their rounding
+        (lambda x: x - al.sin(x), [0.0]),  # the result is far smaller than its terms, and than their rounding
         (lambda x: x - al.sin(x), [1e-3]),
         (lambda x, y: x * y * y, [2.0, 0.0]),
         (lambda v: al.dot(v, v), [[0.0, 0.0]]),
@@ -257,7 +257,7 @@ def wrong_square() -> p.Primitive:
 def test_a_large_result_does_not_hide_an_error_in_another(wrong_square: p.Primitive) -> None:
     with pytest.raises(AssertionError, match=r"result 1 by args\[0\] = 1.0 .*the rule of wrong_square is wrong"):
         check_grads(lambda x: [1e13 * x, wrong_square(x)], 1.0)
-    for large in (1e12, 1e13, 1e15, 1e17):  # beside which the rest of the sum is rounding
+    for large in (1e12, 1e13, 1e15, 1e17):  # so large that the rest of the sum is lost in its rounding
         with pytest.raises(ValueError, match="too uncertain to check"):
             check_grads(lambda x, large=large: large + wrong_square(x), 1.0)
 
@@ -270,7 +270,7 @@ def test_a_wrong_rule_of_a_fast_oscillation_is_caught(k: float) -> None:
     check_grads(lambda x: al.sin(k * x), 0.5)
 
 
-def test_an_oscillation_with_the_period_of_a_step_is_not_taken_for_a_constant() -> None:
+def test_an_oscillation_whose_period_is_a_step_is_not_mistaken_for_a_constant() -> None:
     for k in (10, 12):
         check_grads(lambda x, k=k: al.sin(2 * math.pi * 2**k * x), 0.3)
     with pytest.raises(ValueError, match="too uncertain to check"):

@@ -132,12 +132,12 @@ def test_a_dot_product_shows_its_factors_in_pairs():
     assert [line.split()[-1] for line in to_text(dot(w, x)).splitlines()[2::2]] == ["3", "4"]
 
 
-def test_several_roots_share_what_they_share():
+def test_a_node_under_several_roots_is_drawn_once():
     a = Value(1.0)
     assert draw(a + 1, a + 2).source.count("<TABLE") == 3
 
 
-def test_a_primitive_of_the_user_is_called_by_its_name():
+def test_a_user_defined_primitive_is_drawn_with_its_name():
     @primitive(partials=lambda z, x: (3 * x**2,))
     def cube_for_drawing(x):
         return x * x * x
@@ -287,7 +287,7 @@ def test_a_long_path_keeps_its_end():
     assert "a_part_with" in to_text(w[0] * w[1])
 
 
-def test_many_long_rows_are_too_much_to_read_and_are_collapsed(in_process):
+def test_a_graph_of_many_long_rows_is_collapsed(in_process):
     model, loss = model_and_loss(40, (8, 8, 1))
     loss.backward()
     picture = draw(loss)
@@ -298,7 +298,7 @@ def test_many_long_rows_are_too_much_to_read_and_are_collapsed(in_process):
     del model
 
 
-def test_only_the_border_of_a_box_that_is_off_is_dashed(in_process):
+def test_a_dashed_border_marks_a_neuron_that_is_off(in_process):
     model, _ = model_and_loss(4, (8, 1))
     for neuron in model.layers[0].neurons[::2]:
         neuron.b.data = -50.0
@@ -598,7 +598,7 @@ def test_only_values_can_be_drawn(drawing, roots, message):
     ("root", "message"),
     [(3.0, "to_html takes one Value, got float '3.0'"), ([1], r"to_html takes one Value, got list .*: choose one of")],
 )
-def test_the_page_is_of_one_value(root, message):
+def test_the_page_takes_one_value(root, message):
     with pytest.raises(TypeError, match=message):
         to_html(root)
 
@@ -642,7 +642,7 @@ def test_text_tells_two_nodes_of_one_name_apart():
     assert [line.split()[1] for line in to_text(a * a, b * b).splitlines()] == ["1", "x#1", "↑", "4", "x#2", "↑"]
 
 
-def test_text_of_several_roots_refers_back():
+def test_text_of_several_roots_refers_to_lines_above():
     a = Value(1.0, label="a")
     assert to_text(a, a + 1, a) == "a       1  grad 0\n+       2  grad 0\n├─ ↑ a\n└─ 1\n↑ a"
 
@@ -846,7 +846,7 @@ def test_every_rule_of_the_table_can_be_written():
         assert [text is not None for text in derivatives(op, args)] == flowing, name
 
 
-def test_a_rule_of_the_user_is_written_too_unless_it_needs_numbers():
+def test_the_rule_of_a_user_defined_primitive_is_written_unless_it_needs_numbers():
     @primitive(partials=lambda z, x: (3 * x**2 * x.exp(),))
     def written_by_the_user(x):
         return x

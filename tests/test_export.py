@@ -472,7 +472,7 @@ def test_a_recurrent_network_has_loop_nests_in_its_loop(suffix: str, tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", LANGUAGES)
-def test_states_change_all_at_once(suffix: str, tmp_path: Path) -> None:
+def test_all_states_of_a_loop_are_updated_together(suffix: str, tmp_path: Path) -> None:
     def fibonacci(x: Any, y: Any) -> Any:
         last, _ = scan(lambda s, _: ((s[1], 0.5 * s[0] + s[1]), None), (x, y), length=7)
         return fori_loop(0, 3, lambda _, s: (s[1], s[0]), last)[0] * last[1]
@@ -646,7 +646,7 @@ def test_labels_that_are_not_identifiers(suffix: str, tmp_path: Path) -> None:
     assert re.search("0 of [0-9]+ numbers differ", self_test(path))
 
 
-def test_a_self_test_notices_a_wrong_number(tmp_path: Path) -> None:
+def test_the_self_test_fails_on_a_wrong_number(tmp_path: Path) -> None:
     path = jit(lambda x: sqrt(x)).export(tmp_path / "root.py", 2.0)
     path.write_text(path.read_text().replace("math.sqrt(x)", "1.0000001 * math.sqrt(x)"))
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True)

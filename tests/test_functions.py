@@ -93,7 +93,7 @@ def test_matvec_with_biases_and_an_activation_is_a_layer_of_neurons() -> None:
 
 def test_bad_input_to_matvec_with_and_without_history() -> None:
     class Number:
-        data = 2.0  # another library's
+        data = 2.0  # a number type of another library
 
     a = Value(1.0)
     for mode in (nullcontext(), no_grad()):

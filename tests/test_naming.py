@@ -60,7 +60,7 @@ def test_paths_go_through_dicts_and_lists_of_modules():
     assert names_under(y) == set()
 
 
-def test_a_label_of_the_user_wins():
+def test_a_label_takes_precedence_over_the_path():
     neuron = nn.Neuron(2, seed=1)
     neuron.w[0].label = "slope"
     assert names_under(neuron([1.0, 2.0])) == {"slope", "w.1", "b"}
@@ -135,7 +135,7 @@ def test_assigned_names_become_labels():
         name_values(a)
 
 
-def test_every_text_knows_parameters_by_their_path():
+def test_texts_and_messages_name_parameters_by_their_path():
     model, x = nn.MLP(2, [2, 1], seed=1), [Value(1.0), Value(-1.0)]
     y = model(x)
     y.backward()
@@ -211,7 +211,7 @@ def test_a_picture_groups_by_scope():
 
 
 @pytest.mark.parametrize(("name", "error"), [(3, TypeError), ("", ValueError), ("a.b", ValueError)])
-def test_a_scope_has_a_name(name, error):
+def test_a_scope_without_a_name_is_refused(name, error):
     with pytest.raises(error, match=r"scope takes a name"):
         scope(name)
 

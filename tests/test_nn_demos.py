@@ -44,12 +44,12 @@ def test_moons_reaches_every_point_and_writes_its_pictures(tmp_path):
     for name in ("moons_boundary.png", "moons_neuron.svg", "moons_network.svg"):
         assert (tmp_path / name).stat().st_size > 3_000
         assert f"wrote {tmp_path / name}" in printed
-    assert structure(tmp_path / "moons_network.svg") == structure(DEMOS / "network.svg")  # the README shows that one
+    assert structure(tmp_path / "moons_network.svg") == structure(DEMOS / "network.svg")  # as in the README
     assert ">output<" in (tmp_path / "moons_neuron.svg").read_text().replace("</b>", "<")
 
 
 def structure(svg):
-    """What a picture shows, without its numbers and places: the texts, and how many boxes, frames and arrows."""
+    """The texts of a picture without numbers, and its counts of boxes, frames and arrows."""
     text = svg.read_text()
     words = [re.sub(r"[\N{MINUS SIGN}\d].*", "#", word) for word in re.findall(r"<text[^>]*>([^<]*)</text>", text)]
     return words, [text.count(f'class="{kind}"') for kind in ("node", "cluster", "edge")]

@@ -1,4 +1,4 @@
-"""diagnose: networks broken on purpose are each found, healthy ones are not accused, and nothing is changed."""
+"""diagnose: it finds each network that is broken on purpose, reports no healthy one, and changes nothing."""
 
 import math
 import random
@@ -275,7 +275,7 @@ def test_it_is_a_table_in_a_notebook_and_a_picture(tmp_path):
     assert found._repr_html_() is None
 
 
-def test_a_flag_of_fit():
+def test_fit_with_diagnose_warns_of_the_findings():
     model = mlp(4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

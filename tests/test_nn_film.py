@@ -188,7 +188,7 @@ def picture(page, canvas):
     return page.eval_on_selector(canvas, "c => c.toDataURL()")
 
 
-def test_the_slider_and_the_keys_move_everything(show):
+def test_the_slider_and_the_keys_change_every_picture(show):
     _, history = trained([nn.Recording()], metrics=[nn.accuracy])
     page = show(history)
     assert page.text_content("#now").startswith("epoch 0 of 6 · loss ")
@@ -227,7 +227,7 @@ def test_it_plays_to_the_end_and_stops(show):
     assert page.text_content("#play") == "Play"
 
 
-def test_a_square_says_its_number(show):
+def test_hovering_a_square_shows_its_number(show):
     model, history = trained([nn.Recording()])
     page = show(history)
     page.keyboard.press("End")

@@ -1,4 +1,4 @@
-"""Modules: what they compute, what their parameters are called, where these start, and what bad input gets."""
+"""Modules: their results, the names and initial values of their parameters, and the errors for bad input."""
 
 import copy
 import gc
@@ -36,7 +36,7 @@ def test_a_layer_gives_a_list_and_one_neuron_gives_its_number():
     assert nn.Linear is nn.Layer
 
 
-def test_an_mlp_is_what_micrograd_calls_so():
+def test_an_mlp_has_micrograds_layers_and_parameters():
     model = nn.MLP(2, [16, 16, 1], seed=1)
     assert len(model.parameters()) == 337
     assert isinstance(model([1.0, -2.0]), Value)
@@ -105,7 +105,7 @@ def test_parameters_are_found_wherever_a_module_keeps_them():
             self.scale = Value(2.0)
             self.tied = self.scale
             self.by_name = {"shift": Value(1.0)}
-            self.last = self.scale * 3  # no leaf, so no parameter
+            self.last = self.scale * 3  # not a leaf, so not a parameter
 
         def __call__(self, word):
             x = self.parts_of_speech(word)
@@ -117,7 +117,7 @@ def test_parameters_are_found_wherever_a_module_keeps_them():
         "parts_of_speech.weight", "experts.0.weight", "experts.0.bias", "experts.1.weight", "experts.1.bias",
         "scale", "tied", "by_name.shift",
     ]  # fmt: skip
-    assert len(model.parameters()) == 6 + 3 + 3 + 1 + 1  # what is tied counts once
+    assert len(model.parameters()) == 6 + 3 + 3 + 1 + 1  # a tied parameter counts once
     before = model(1).data
     model.load_state_dict(model.state_dict())
     assert model(1).data == before
@@ -180,7 +180,7 @@ def test_uniform_initialisers_fill_their_range(initializer, bound):
         (nn.init.kaiming_normal(), math.sqrt(2 / 50)),
     ],
 )
-def test_normal_initialisers_have_their_deviation(initializer, deviation):
+def test_normal_initialisers_have_their_standard_deviation(initializer, deviation):
     assert statistics.pstdev(drawn(initializer)) == pytest.approx(deviation, rel=0.02)
 
 
@@ -193,7 +193,7 @@ def test_initialisers_have_the_bounds_of_torch():
         assert statistics.pstdev(drawn(getattr(nn.init, name)())) == pytest.approx(theirs.std().item(), rel=0.03)
 
 
-def test_numbers_may_be_given():
+def test_weights_may_be_given_as_numbers():
     layer = nn.Layer(2, 2, weight=[[1, 2], [3, 4]], bias=nn.init.constant(0.5))
     assert layer.state_dict() == {"weight": [[1, 2], [3, 4]], "bias": [0.5, 0.5]}
 
@@ -360,7 +360,7 @@ def test_parameters_are_those_of_the_tree_after_every_change(change):
         assert net.parameters() == fresh(net)
 
 
-def test_parts_of_a_users_module_are_read_every_time():
+def test_parts_of_a_user_defined_module_are_read_at_every_call():
     class Chosen(nn.Module):
         chosen = 0
 
@@ -378,7 +378,7 @@ def test_parts_of_a_users_module_are_read_every_time():
     assert outer.parameters()[2:] == weights[1]
 
 
-def test_the_list_of_parameters_is_the_callers():
+def test_each_call_of_parameters_gives_a_new_list():
     model = nn.MLP(2, [1], seed=0)
     model.parameters().clear()
     assert len(model.parameters()) == 3

@@ -30,7 +30,7 @@ def test_elementwise_losses_agree_with_pytorch(loss):
     found.backward()
     assert found.data == pytest.approx(expected.item(), rel=1e-14)
     assert [p.grad for p in ours] == pytest.approx(theirs.grad.tolist(), rel=1e-12)
-    # One example, many with one number each, and many with several are the same numbers in another shape.
+    # One example, many with one number each, and many with several: the same numbers in three shapes.
     one_by_one = [loss(p, t) for p, t in zip(predictions, targets, strict=True)]
     assert sum(one_by_one) / len(one_by_one) == pytest.approx(found.data, rel=1e-14)
     assert loss([[p] for p in predictions], [[t] for t in targets]) == pytest.approx(found.data, rel=1e-14)
@@ -83,7 +83,7 @@ def test_losses_take_arrays():
     assert nn.cross_entropy(np.zeros((2, 4)), np.array([0, 3])) == pytest.approx(math.log(4))
 
 
-def test_accuracy_counts_what_is_right():
+def test_accuracy_is_the_share_of_right_predictions():
     assert nn.accuracy(0.3, 1.0) == 1.0
     assert nn.accuracy([0.3, -0.2, 0.1], [1.0, -1.0, 0]) == pytest.approx(2 / 3)
     assert nn.accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]) == 0.5
@@ -137,5 +137,5 @@ def test_a_loss_is_compiled_for_any_number(loss):
     assert jit(loss)(0.25, 1.0) == loss(0.25, 1.0)
 
 
-def test_the_loss_of_a_nan_is_nan():  # so that fit can tell of a divergence
+def test_the_loss_of_a_nan_is_nan():  # fit detects divergence by it
     assert math.isnan(nn.binary_cross_entropy(math.nan, 1.0))

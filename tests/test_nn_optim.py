@@ -61,7 +61,7 @@ def test_one_rule_serves_floats_and_arrays(name, settings):
 
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS)
-def test_a_saved_state_continues(name, settings):
+def test_training_continues_from_a_saved_state(name, settings):
     def run(break_at):
         parameters = [Value(1.0), Value(-2.0)]
         optimizer = getattr(nn, name)(parameters, **settings)
@@ -205,7 +205,7 @@ def test_the_compiled_rule_makes_the_steps_of_the_loop(name, settings, in_python
     assert compiled._rule
 
 
-def test_changed_hyperparameters_count_in_the_next_step(in_python):
+def test_changed_hyperparameters_are_used_in_the_next_step(in_python):
     def change(optimizer, step):
         if step == 3:
             optimizer.lr = 0.5
@@ -278,7 +278,7 @@ def test_a_users_update_and_step_are_called():
     assert [p.data for p in clipped.parameters] == [0.99] * 40
 
 
-def test_an_attribute_that_is_not_declared_is_never_compiled_in():
+def test_an_undeclared_attribute_never_becomes_a_constant_of_the_compiled_rule():
     class Scaled(nn.SGD):
         compiles = True
         scale = 1.0

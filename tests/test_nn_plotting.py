@@ -1,4 +1,4 @@
-"""Pictures: what they show, on which axes, and what bad input gets."""
+"""Plots: their content, their axes, and the errors for bad input."""
 
 import sys
 

@@ -55,7 +55,7 @@ def test_pytorch_loads_the_same_file(tmp_path):
     theirs = torch.nn.Sequential(
         torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1), torch.nn.Sigmoid()
     ).double()
-    theirs.load_state_dict(safetensors.load_file(tmp_path / "model.safetensors"))  # strict: no key more, none less
+    theirs.load_state_dict(safetensors.load_file(tmp_path / "model.safetensors"))  # strict: the keys must agree
     assert theirs(torch.tensor(X, dtype=torch.float64))[:, 0].tolist() == pytest.approx(nn.predict(model, X), rel=1e-12)
 
 
@@ -167,7 +167,7 @@ def test_another_format_is_refused(tmp_path, content):
         nn.load(path)
 
 
-def test_a_safetensors_file_of_others_is_refused(tmp_path):
+def test_a_safetensors_file_that_nn_did_not_write_is_refused(tmp_path):
     pytest.importorskip("safetensors")
     import numpy as np
     from safetensors.numpy import save_file
@@ -229,7 +229,7 @@ def trained():
 
 
 def mutated_tree(tree, rng):
-    """A copy of a JSON document in which one place is changed: something else, nothing, a twin, or another part."""
+    """A copy of a JSON document with one change: a part replaced, removed, repeated, or swapped for another part."""
     tree = copy.deepcopy(tree)
     places, stack = [], [tree]
     while stack:
@@ -275,7 +275,7 @@ def numbers_of(model, optimizer, history):
 
 
 def is_loaded(path, started):
-    """True if the file is loaded into something; where it is refused, one ValueError says so and nothing changes."""
+    """True if the file loads. A file that does not load raises one ValueError and changes nothing."""
     before, results = numbers_of(*started), []
     for given in (), started:
         try:

@@ -1,4 +1,4 @@
-"""fit, predict, evaluate: they learn, report, and keep what there was; a compiled training is the eager one."""
+"""fit, predict, evaluate: learning, reports, interruptions; compiled training gives the numbers of eager training."""
 
 import math
 import warnings
@@ -28,7 +28,7 @@ def losses(history):
     return [{name: x for name, x in row.items() if name != "seconds"} for row in history.rows]
 
 
-def test_it_learns():
+def test_fit_learns():
     model, history = train(epochs=60, metrics=[nn.accuracy])
     assert history["accuracy"][-1] == 1.0
     assert history["loss"][-1] < 0.1 * history["loss"][0]
@@ -47,7 +47,7 @@ def test_it_learns():
     ids=["hinge", "cross_entropy", "binary_cross_entropy", "huber"],
 )
 @pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.1, "clip_value": 0.05}], ids=["", "clipped"])
-def test_a_compiled_training_is_the_eager_one(model, loss, y, settings):
+def test_compiled_and_eager_training_give_the_same_numbers(model, loss, y, settings):
     runs = []
     for jit in (True, False):
         trained = model()
@@ -180,7 +180,7 @@ def test_divergence_is_reported_and_the_last_finite_parameters_are_kept(jit):
     assert all(math.isfinite(number) for number in [*history["loss"], *optimizer.state["momentum_buffer"]])
 
 
-def test_training_goes_on_behind_a_history():
+def test_training_continues_a_history():
     model, optimizer = moons_model(), None
     optimizer = nn.Adam(model.parameters())
     _, history = train(model, optimizer, epochs=2)
@@ -305,7 +305,7 @@ def test_a_refused_input_changes_nothing():
 
 
 def both_ways(model, loss, optimizer, y):
-    """The losses of three epochs, compiled as far as it goes and eagerly."""
+    """The losses of three epochs, compiled where possible, and eagerly."""
     losses = []
     for jit in True, False:
         m = model()
@@ -350,7 +350,7 @@ def test_a_rule_that_cannot_be_compiled_still_has_a_compiled_loss():
     assert compiled == pytest.approx(eager, rel=1e-12)
 
 
-def test_a_users_step_is_taken():
+def test_a_step_method_of_the_user_is_called():
     class Clipped(nn.SGD):
         def step(self):
             nn.clip_grad_value_(self.parameters, 0.01)
@@ -404,7 +404,7 @@ def test_an_error_in_the_loss_is_raised_as_it_is():
             train(loss=failing, jit=jit)
 
 
-def test_an_error_in_a_metric_is_not_taken_for_a_model_that_cannot_be_compiled():
+def test_an_error_in_a_metric_is_raised_and_not_reported_as_a_compile_error():
     def metric(p, t):
         raise RuntimeError("a mistake")
 
@@ -457,7 +457,7 @@ def test_a_callback_follows_the_training():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, nn.DivergenceError, RuntimeError])
-def test_a_callback_hears_of_the_end_of_every_training(error):
+def test_a_callback_is_called_at_the_end_of_every_training(error):
     def fail(history):
         if error is not nn.DivergenceError:
             raise error
@@ -542,7 +542,7 @@ def test_an_object_that_cannot_be_called_is_named(call, message):
         call(model, nn.SGD(model.parameters()))
 
 
-def test_names_of_pytorch_say_their_counterpart():
+def test_the_error_about_a_pytorch_name_gives_its_counterpart_here():
     with pytest.raises(
         AttributeError, match=r"module 'nn' has no attribute 'ReLU': its place is taken by autograd_lite.relu"
     ):

@@ -37,7 +37,7 @@ def show(open_page, tmp_path):
     return opened
 
 
-KEPT = []  # models, which the names on a page are taken from
+KEPT = []  # models, kept alive because the page takes names from them
 
 
 def expression():
@@ -192,7 +192,7 @@ def test_a_click_on_a_value_lists_the_paths_of_explain(show, make):
     assert f"{typeset(number(why.total))}, the sum over {why.count}" in text(page, "#picked p")
 
 
-def test_a_click_on_a_box_picks_its_value_and_a_second_click_drops_it(show):
+def test_a_click_on_a_box_selects_its_value_and_a_second_click_deselects_it(show):
     page = show(expression())
     box = page.locator("g.box", has_text="b").nth(0)
     box.click()

@@ -33,14 +33,14 @@ SOURCES = sorted(ROOT.glob("autograd_lite/**/*.c"))
 STRICT = ["-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
 HEADERS = ["-isystem", sysconfig.get_path("include")]
 ARM = ["-isystem", "/usr/aarch64-linux-gnu/include"]
-COMPILERS = {  # to machine code where the vectors are others than here, which takes seconds
+COMPILERS = {  # full compilation takes seconds: only where the vector instructions differ from those of this machine
     "ARM, gcc": ["aarch64-linux-gnu-gcc", "-c"],
     "ARM, clang": ["clang", "--target=aarch64-linux-gnu", *ARM, "-c"],
     "Windows, gcc": ["x86_64-w64-mingw32-gcc", "-fsyntax-only"],
     "x86, clang": ["clang", "-fsyntax-only"],
 }
 
-# What the headers of Python ask of pyconfig.h on 64-bit Windows, where it is another file than here.
+# The definitions that Python's headers need from the pyconfig.h of 64-bit Windows, which differs from that of Linux.
 PYCONFIG_OF_WINDOWS = """
 #ifndef Py_PYCONFIG_H
 #define Py_PYCONFIG_H

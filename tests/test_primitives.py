@@ -18,7 +18,7 @@ SMOOTH = [0.3, -0.7, 0.8, 1.7]  # away from every kink
 BUILT_IN = [op for op in PRIMITIVES.values() if op.compute.__module__ in ("autograd_lite.ieee", "_operator", "math")]
 
 
-LENGTHS = {"sum": 3, "dot": 4}  # of the rows that take any number of arguments
+LENGTHS = {"sum": 3, "dot": 4}  # the number of arguments for primitives that take any number
 
 
 def points(op: Primitive, values: list[float]) -> list[tuple[float, ...]]:
@@ -49,7 +49,7 @@ def torch_functions() -> dict[str, Callable[..., Any]]:
     }
 
 
-# Where PyTorch takes another view than IEEE 754 or than a nan that stays visible, and what holds here instead.
+# Where PyTorch differs from IEEE 754, or drops a nan: the result here, with the reason.
 def excused(op: Primitive, xs: tuple[float, ...]) -> bool:
     if op.name in ("sign", "step") and xs[0] != xs[0]:
         return True  # PyTorch: sign(nan) = heaviside(nan) = 0. Here a nan is never dropped.
@@ -137,7 +137,7 @@ def test_arithmetic_gives_a_float_and_never_raises(op: Primitive) -> None:
 
 
 @pytest.mark.parametrize("op", BUILT_IN, ids=repr)
-def test_a_nan_stays_visible(op: Primitive) -> None:
+def test_a_nan_argument_gives_nan(op: Primitive) -> None:
     if op.name in ("share", "step"):
         return  # 1, as the derivatives of maximum and relu are in PyTorch
     for xs in points(op, HOSTILE):

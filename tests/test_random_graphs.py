@@ -54,7 +54,7 @@ def test_numbers_and_gradients_agree_with_pytorch(
     pairs = [[ours[i].data for i in args] for name, args in steps if name in ("maximum", "minimum")]
     assume(not any(x == y == 0.0 and str(x) != str(y) for x, y in pairs))  # IEEE 754 leaves the sign of this zero open
     turned = [ours[i].data for name, args in steps if name in ("sin", "cos", "tan") for i in args]
-    assume(not any(1e6 < abs(x) < math.inf for x in turned))  # its last digit decides what the next number is
+    assume(not any(1e6 < abs(x) < math.inf for x in turned))  # the next number depends on its last digit
     for x, y in zip(ours, theirs, strict=True):
         if not math.isclose(x.data, y.item(), rel_tol=1e-9, abs_tol=1e-12):
             assert math.isnan(x.data) == math.isnan(y.item())
@@ -65,7 +65,7 @@ def test_numbers_and_gradients_agree_with_pytorch(
     # Where an infinity or a nan lies on the way, 0 * inf depends on the order of the products: compare the finite ones.
     if not all(math.isfinite(x.data) and math.isfinite(x.grad) for x in ours):
         return
-    scale = max([1.0, *[abs(z.grad * dx) for z in ours for _, dx in flows(z)]])  # of what is added up, and may cancel
+    scale = max([1.0, *[abs(z.grad * dx) for z in ours for _, dx in flows(z)]])  # of terms, which may cancel
     for x, y in zip(ours[: len(numbers)], theirs, strict=False):
         expected = 0.0 if y.grad is None else y.grad.item()
         assert math.isclose(x.grad, expected, rel_tol=1e-9, abs_tol=1e-12 * scale), (x.grad, expected)

@@ -1,4 +1,4 @@
-"""SciPy's optimisers and integrators, fed by compiled functions as they are."""
+"""SciPy's optimisers and integrators take compiled functions without a wrapper."""
 
 from __future__ import annotations
 

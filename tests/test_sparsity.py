@@ -37,7 +37,7 @@ def point(n: int, seed: int = 0) -> list[float]:
 # --- Patterns and colourings ----------------------------------------------------------------------------------------
 
 
-def test_dependencies_are_those_that_a_derivative_flows_through() -> None:
+def test_dependencies_leave_out_arguments_without_a_derivative() -> None:
     x, y, z = xs = [Value(0.5), Value(2.0), Value(3.0)]
     ys = [x * y, z.detach() * x, ag.where(x, y, z), ag.step(x) + z, 1.0, z, x.floor()]
     assert dependencies(ys, xs) == [0b011, 0b001, 0b110, 0b100, 0, 0b100, 0]
@@ -72,7 +72,7 @@ def test_a_star_colouring_has_no_path_of_four_in_two_colors(drawn: tuple[int, se
             assert (colors[a], colors[b]) != (colors[c], colors[d])
 
 
-def test_few_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_sweeps_is_the_number_of_colors(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps: list[str] = []
     for name in ("push_forward", "pull_back"):
         sweep = getattr(calculus, name)

@@ -70,7 +70,7 @@ def test_shapes(f: Callable[..., Value], at: list[float], expected: list[float])
     assert gradient(f, *at) == pytest.approx(expected, rel=1e-15)
 
 
-def test_backward_adds_to_leaves_and_sets_what_is_between() -> None:
+def test_backward_adds_to_the_gradients_of_leaves_and_sets_those_of_interior_nodes() -> None:
     a, b = Value(0.1), Value(0.3)
     c = a * b
     y = c.exp() * c + a.sin() / 3
@@ -159,7 +159,7 @@ def test_graphs_pickle_and_copy_at_any_depth(duplicate: Callable[[Any], Any]) ->
     twin, (a2, _) = duplicate((y, [a, b]))
     assert [a2.label, twin.data, a2.data, a2.grad] == ["a", y.data, a.data, a.grad]
     assert a2 is not a
-    assert a2 in topological_order(twin)  # what was shared is shared still
+    assert a2 in topological_order(twin)  # shared nodes are still shared
     twin.backward()
     assert a2.grad == 2 * a.grad
     leaf = duplicate(Value(3.0, label="x"))
@@ -247,7 +247,7 @@ def test_conversions_that_would_drop_the_gradient_name_the_remedy() -> None:
         bool(v)
 
 
-def test_infinite_and_nan_numbers_are_values_too() -> None:
+def test_infinities_and_nan_may_be_values() -> None:
     assert gradient(lambda x: x * 2, math.inf) == [2.0]
     assert math.isnan((Value(math.nan) + 1).data)
     assert Value(10**300).data == 1e300
