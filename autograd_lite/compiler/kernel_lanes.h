@@ -131,13 +131,21 @@ INLINE V N(expm1_of_rest)(V x, V *k) {
 }
 
 /* 0 below -746 and infinite above 710. Multiplies by 2^k in two steps, so that neither end is reached too early. */
-INLINE V N(exp)(V x) {
+INLINE V N(exp_at_the_ends)(V x) {
     V k;
     x = SELECT(x < -746, SPLAT(-746.0), x);
     x = SELECT(x > 710, SPLAT(710.0), x);
     V p = N(expm1_of_rest)(x, &k);
     V half = FMA(k, SPLAT(0.5), SPLAT(ROUNDER)) - ROUNDER;
     return (1 + p) * N(power_of_2)(half) * N(power_of_2)(k - half);
+}
+
+INLINE V N(exp)(V x) {
+    V k, p = N(expm1_of_rest)(x, &k);
+    M far = ~(N(fabs)(x) <= 707);
+    if (ANY(far))
+        return N(exp_at_the_ends)(x);
+    return (1 + p) * N(power_of_2)(k);
 }
 
 /* exp(x) - 1 for x <= 700. */
@@ -1105,8 +1113,9 @@ ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, ptrdi
             bool shared = *result < program->shared;
             const double *x = shared ? numbers->shared + *result : numbers->rows + (*result - program->shared) * ROWS;
             double *to = table->numbers + first * table->width + a;
-            if (table->width == 1 && !shared)
-                memcpy(to, x, live * sizeof(double));
+            if (table->width == 1 && !shared && live == ROWS)
+                for (int w = 0; w < WIDE; w++)
+                    *(N(Unaligned) *)(to + w * LANES) = ((const V *)x)[w];
             else
                 for (int row = 0; row < live; row++, to += table->width)
                     *to = x[shared ? 0 : row];
