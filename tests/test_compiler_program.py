@@ -125,6 +125,18 @@ def test_numbers_shared_by_all_rows_are_computed_once() -> None:
         (lambda x: x**2, 1),
         (lambda x: -(3.0 * x), 1),
         (lambda x: -(0.0 * x), 1),
+        (lambda x: x + -x.exp(), 2),
+        (lambda x: -x.exp() + x, 2),
+        (lambda x: 3.0 * -x, 1),
+        (lambda x: -x * -x, 1),
+        (lambda x: 3.0 / -x, 1),
+        (lambda x: -x / 3.0, 1),
+        (lambda x: -x / -x.exp(), 2),
+        (lambda x: -x.sin() + x.sin(), 2),
+        (lambda x: 3.0 * x + 3.0 * x, 1),
+        (lambda x: 1e308 * x + 1e308 * x, 2),  # not inf * x, which is nan at 0
+        (lambda x: 3.0 * (x + x), 1),
+        (lambda x: 0.25 * (x + x), 2),  # x + x may be infinite
         (lambda x: ag.dot([3.0, 3.0], [x, x]), 1),
         (lambda x: ag.dot([1e308, 1e308], [x, x]), 1),  # not inf * x, which is nan at 0
         (lambda x: ag.dot([-0.0, 0.0], [x, x]), 1),  # not -0.0 * x
@@ -134,7 +146,7 @@ def test_identities_that_hold_for_every_number(f: Any, instructions: int) -> Non
     jitted = jit(f, backend="python")
     compiled = jitted.compiled(((1.0,), {}), None)
     assert len(compiled.program(compiled.roots).instructions) == instructions
-    for x in (0.0, -0.0, 2.0, -3.0, math.inf, -math.inf, math.nan):
+    for x in (0.0, -0.0, 2.0, -3.0, 1.5e308, -1.5e308, math.inf, -math.inf, math.nan):
         want, got = f(Value(x)), jitted(Value(x)).data
         assert repr(got) == repr(want.data) or (math.isnan(got) and math.isnan(want.data))
 

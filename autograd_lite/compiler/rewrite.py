@@ -33,13 +33,21 @@ def is_constant(x: Any, number: float) -> bool:
     return type(x) is float and x == number and math.copysign(1.0, x) == math.copysign(1.0, number)
 
 
+def _negated(x: Any) -> bool:
+    return type(x) is not float and x.op is p.neg
+
+
 def _add(x: Any, y: Any) -> Simpler:
     c, other = (x, y) if type(x) is float else (y, x)
-    return other if is_constant(c, -0.0) else None  # 0.0 is not neutral: -0.0 + 0.0 = 0.0
+    if is_constant(c, -0.0):  # 0.0 is not neutral: -0.0 + 0.0 = 0.0
+        return other
+    if x is y and x.op is p.mul and type(x.args[0]) is float and math.isfinite(2.0 * x.args[0]):
+        return p.mul, (2.0 * x.args[0], x.args[1])
+    return (p.sub, (x, y.args[0])) if _negated(y) else (p.sub, (y, x.args[0])) if _negated(x) else None
 
 
 def _sub(x: Any, y: Any) -> Simpler:
-    if type(y) is not float and y.op is p.neg:
+    if _negated(y):
         return p.add, (x, y.args[0])
     return x if is_constant(y, 0.0) else (p.neg, (y,)) if is_constant(x, -0.0) else None
 
@@ -47,7 +55,13 @@ def _sub(x: Any, y: Any) -> Simpler:
 def _mul(x: Any, y: Any) -> Simpler:
     if type(x) is float or type(y) is float:
         c, other = (x, y) if type(x) is float else (y, x)
+        if other.op is p.neg:
+            return p.mul, (-c, other.args[0])
+        if other.op is p.add and other.args[0] is other.args[1] and 1.0 <= abs(c) and math.isfinite(2.0 * c):
+            return p.mul, (2.0 * c, other.args[0])  # for a smaller c, x + x may be infinite where 2 c x is not
         return other if c == 1.0 else (p.neg, (other,)) if c == -1.0 else None  # 0 * x is nan where x is infinite
+    if x.op is p.neg and y.op is p.neg:
+        return p.mul, (x.args[0], y.args[0])
     for c, other in ((x, y), (y, x)):
         if other.op is p.where:
             condition, if_true, if_false = other.args
@@ -57,6 +71,10 @@ def _mul(x: Any, y: Any) -> Simpler:
 
 
 def _div(x: Any, y: Any) -> Simpler:
+    if _negated(y) and (type(x) is float or x.op is p.neg):
+        return p.div, (-x if type(x) is float else x.args[0], y.args[0])
+    if _negated(x) and type(y) is float:
+        return p.div, (x.args[0], -y)
     exact = type(y) is float and abs(math.frexp(y)[0]) == 0.5 and 2.0**-1000 < abs(y) < 2.0**1000  # a power of two
     return (p.mul, (x, 1.0 / y)) if exact else None
 
