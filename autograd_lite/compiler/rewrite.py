@@ -57,7 +57,7 @@ def _mul(x: Any, y: Any) -> Simpler:
         c, other = (x, y) if type(x) is float else (y, x)
         if other.op is p.neg:
             return p.mul, (-c, other.args[0])
-        if other.op is p.add and other.args[0] is other.args[1] and 1.0 <= abs(c) and math.isfinite(2.0 * c):
+        if other.op is p.add and other.args[0] is other.args[1] and abs(c) >= 1.0 and math.isfinite(2.0 * c):
             return p.mul, (2.0 * c, other.args[0])  # for a smaller c, x + x may be infinite where 2 c x is not
         return other if c == 1.0 else (p.neg, (other,)) if c == -1.0 else None  # 0 * x is nan where x is infinite
     if x.op is p.neg and y.op is p.neg:
