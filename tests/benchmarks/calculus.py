@@ -643,6 +643,27 @@ def lstm(layers: int, width: int, steps: int) -> Problem:
     return Problem(f"lstm {layers} layers of {width}, {steps} steps: gradient", draw, makers)
 
 
+# --- A condition with a cheap and a costly side ----------------------------------------------------------------------
+
+
+def condition(sines: int, costly: bool) -> Problem:
+    """The gradient of a cond, always on its cheap side, or always on the one with the sines."""
+    turns = np.linspace(0.5, 1.5, sines)
+
+    def ours(x: Any) -> Any:
+        return M.cond(x > 0.0, lambda x: M.sum([M.sin(k * x) for k in turns.tolist()]), lambda x: x * x, x)
+
+    makers: dict[str, Any] = {"ours": lambda: our_calls(jit(value_and_grad(ours)))}
+    if JAX:
+
+        def theirs(x: Any) -> Any:
+            return jax.lax.cond(x > 0.0, lambda x: jnp.sum(jnp.sin(turns * x)), lambda x: x * x, x)
+
+        makers["jax"] = lambda: jax_calls(jax.value_and_grad(theirs))
+    draw = lambda rng: (rng.uniform(0.1, 0.9) * (1.0 if costly else -1.0),)  # noqa: E731
+    return Problem(f"cond, {sines:,} sines: gradient, {'costly' if costly else 'cheap'} side", draw, makers)
+
+
 # --- What a call costs -----------------------------------------------------------------------------------------------
 
 
@@ -687,6 +708,7 @@ def problems(quick: bool) -> list[Problem]:
         gmm(10, 5, n),
         *([] if quick else [gmm(10, 25, n)]),
         lstm(2, 4 if quick else 14, 6 if quick else 32),
+        *[condition(100 if quick else 1000, costly) for costly in (False, True)],
     ]
 
 
