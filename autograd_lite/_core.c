@@ -7,8 +7,9 @@
  * There is no derivative in this file. The partials of a row of the table are traced once, by rules.py, into a few
  * instructions for the register machine below; where that cannot be done, the rule is called in Python.
  *
- * Contents:  nodes | numbers from numbers | primitives | recording | operators and attributes of a Value | the walk |
- *            rules | backward | methods of Value | the module
+ * Contents:  nodes | numbers from numbers | primitives | recording | traces (_core_trace.h) | operators and attributes
+ *            of a Value | the walk | compiling (_core_simplify.h, _core_outline.h) | rules | backward | methods of
+ *            Value | the module
  *
  * Everything runs with the GIL held. The cyclic garbage collector does not track nodes: a node's
  * arguments exist before it does and never change, so nodes alone cannot form a cycle.
@@ -70,7 +71,7 @@ static struct {
     PyObject *to_float, *operate, *reflect, *backward; /* value.py's functions for what is rare */
     PyObject *comparisons[6];                          /* value.py's methods, by Py_LT ... */
     PyObject *str_record, *str_data, *str_grad, *str_watch, *str_name, *empty;
-    Primitive *add, *sub, *mul, *div, *mod, *floordiv, *pow, *pow_const, *neg, *abs, *dot;
+    Primitive *add, *sub, *mul, *div, *mod, *floordiv, *pow, *pow_const, *neg, *abs, *sum, *dot, *detach;
     uint64_t clock;  /* no mark is this large: a walk marks with numbers from here on, so older marks mean nothing */
     Node *free;      /* nodes to be used again, linked by `mark` */
     Py_ssize_t n_free;
@@ -333,7 +334,10 @@ struct Primitive {
     int n_exponents;
     uint8_t *shapes; /* by the number of arguments */
     Py_ssize_t n_shapes;
+    struct Rewriting *rewriting; /* how a trace rewrites this operation: _core_trace.h; NULL: not at all */
 };
+
+static void free_rewriting(struct Rewriting *r);
 
 /* 0; or -1 and an error if `op` came from Primitive.__new__ and its __init__ was never called. */
 static int is_initialised(const Primitive *op)
@@ -574,6 +578,16 @@ done:
     return (PyObject *)z;
 }
 
+#include "_core_trace.h"
+
+/* `op` on `args` by a recorder other than EAGER and LEAVES. */
+static PyObject *record_by(PyObject *recorder, Primitive *op, PyObject *const *args, Py_ssize_t n)
+{
+    if (Py_TYPE(recorder) == T.trace)
+        return record_in((Operations *)recorder, op, args, n);
+    return record_with(recorder, op, args, n);
+}
+
 /* What Value.record does: `op` on `args`, Values and real numbers, by the active recorder. */
 static PyObject *record(Primitive *op, PyObject *const *args, Py_ssize_t n)
 {
@@ -582,7 +596,7 @@ static PyObject *record(Primitive *op, PyObject *const *args, Py_ssize_t n)
     if (active_recorder(&mode, &recorder) < 0)
         return NULL;
     if (mode == OTHER) {
-        PyObject *z = record_with(recorder, op, args, n);
+        PyObject *z = record_by(recorder, op, args, n);
         Py_DECREF(recorder);
         return z;
     }
@@ -704,6 +718,7 @@ static void free_primitive(PyObject *self)
     Py_CLEAR(op->selecting);
     PyMem_Free(op->exponents); /* rules are those of rows of the table, which live on */
     PyMem_Free(op->shapes);
+    free_rewriting(op->rewriting);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -816,8 +831,13 @@ static PyType_Spec primitive_spec = {
 
 /* ---- Operators and attributes of a Value ------------------------------------------------------------------------ */
 
-/* x op y, at least one of them a Value; `constant` records where only the left one is. Unusual operands, and any
- * recorder other than EAGER and LEAVES, are left to value.py's `operate` and `reflect`. */
+static inline int is_usual_operand(PyObject *x)
+{
+    return Py_TYPE(x) == NodeType || Py_TYPE(x) == T.symbol || PyFloat_CheckExact(x) || PyLong_CheckExact(x);
+}
+
+/* x op y, at least one of them a Value; `constant` records where only the left one is. Unusual operands, also Values
+ * of a subclass, are left to value.py's `operate` and `reflect`. */
 static PyObject *binary(Primitive *op, Primitive *constant, PyObject *left, PyObject *right)
 {
     Node *x = Py_TYPE(left) == NodeType ? (Node *)left : NULL, *y = Py_TYPE(right) == NodeType ? (Node *)right : NULL;
@@ -844,6 +864,11 @@ static PyObject *binary(Primitive *op, Primitive *constant, PyObject *left, PyOb
             number = op->number.f.two(x ? x->data : dx, y ? y->data : dy);
             return small_node(recorded, 2, x, dx, y, dy, number);
         }
+    }
+    if (PyList_GET_SIZE(S.opened) && is_usual_operand(left) && is_usual_operand(right) &&
+        !(op == S.add && PyLong_CheckExact(left))) { /* `reflect` knows the 0 of Python's sum() */
+        PyObject *args[] = {left, right};
+        return record(is_node(right) ? op : constant, args, 2);
     }
     if (is_node(left)) {
         PyObject *args[] = {(PyObject *)op, (PyObject *)constant, left, right};
@@ -1204,6 +1229,9 @@ static PyObject *dependents(PyObject *module, PyObject *const *args, Py_ssize_t 
     Py_XDECREF(xs);
     return set;
 }
+
+#include "_core_simplify.h"
+#include "_core_outline.h"
 
 /* ---- Rules: the partials of a row of the table, as instructions of a register machine ---------------------------- */
 
@@ -2107,7 +2135,7 @@ static PyObject *register_rows(PyObject *module, PyObject *table)
         Primitive **place;
     } operators[] = {
         {"add", &S.add}, {"sub", &S.sub}, {"mul", &S.mul},       {"div", &S.div}, {"mod", &S.mod}, {"floordiv", &S.floordiv},
-        {"pow", &S.pow}, {"neg", &S.neg}, {"pow_const", &S.pow_const}, {"abs", &S.abs}, {"dot", &S.dot},
+        {"pow", &S.pow}, {"neg", &S.neg}, {"pow_const", &S.pow_const}, {"abs", &S.abs}, {"sum", &S.sum}, {"dot", &S.dot}, {"detach", &S.detach},
     };
     PyObject *key, *row;
     Py_ssize_t at = 0;
@@ -2183,6 +2211,9 @@ static PyMethodDef functions[] = {
     {"method", new_method, METH_VARARGS, NULL},
     {"register", register_rows, METH_O, NULL},
     {"connect", connect, METH_VARARGS, NULL},
+    {"connect_trace", connect_trace, METH_VARARGS, NULL},
+    {"simplify", FAST(simplify), METH_FASTCALL, NULL},
+    {"outlined", FAST(outlined), METH_FASTCALL, NULL},
     {"claim", claim, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -2209,13 +2240,22 @@ PyMODINIT_FUNC PyInit__core(void)
     PrimitiveType = (PyTypeObject *)PyType_FromSpec(&primitive_spec);
     NodeType = (PyTypeObject *)PyType_FromSpec(&value_spec);
     MethodType = (PyTypeObject *)PyType_FromSpec(&method_spec);
+    T.str_operand = PyUnicode_InternFromString("operand");
+    T.str_constant = PyUnicode_InternFromString("constant");
+    T.str_settled = PyUnicode_InternFromString("settled");
+    OperationsType = (PyTypeObject *)PyType_FromSpec(&operations_spec);
+    NumberedType = NodeType ? (PyTypeObject *)PyType_FromSpecWithBases(&numbered_spec, (PyObject *)NodeType) : NULL;
+    if (!T.str_operand || !T.str_constant || !T.str_settled || !OperationsType || !NumberedType)
+        goto failed;
     if (!PrimitiveType || !NodeType || !MethodType || !S.str_record || !S.str_data || !S.str_grad || !S.str_watch ||
         !S.empty)
         goto failed;
     NodeType->tp_name = "Value", PrimitiveType->tp_name = "Primitive"; /* as errors name the type of a Python class */
     NodeType->tp_vectorcall = call_value_type;
     if (PyModule_AddObjectRef(module, "Value", (PyObject *)NodeType) < 0 ||
-        PyModule_AddObjectRef(module, "Primitive", (PyObject *)PrimitiveType) < 0)
+        PyModule_AddObjectRef(module, "Primitive", (PyObject *)PrimitiveType) < 0 ||
+        PyModule_AddObjectRef(module, "Numbered", (PyObject *)NumberedType) < 0 ||
+        PyModule_AddObjectRef(module, "Operations", (PyObject *)OperationsType) < 0)
         goto failed;
     return module;
 failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import itertools
 import os
 import signal
 import struct
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import inf, nan
@@ -25,10 +26,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import autograd_lite
-from autograd_lite import Value
+from autograd_lite import Value, jit
 from autograd_lite import primitives as p
+from autograd_lite.calls import Call
+from autograd_lite.compiler.rewrite import RULES, Rule
+from autograd_lite.compiler.trace import Symbol, Trace, TraceError
 from autograd_lite.extension import core
 from autograd_lite.graph import dependents
+from autograd_lite.recording import recording_with
 from autograd_lite.value import sweep_by_flows
 
 ROOT = Path(__file__).parents[1]
@@ -108,11 +113,15 @@ def programs(draw: st.DrawFn) -> Program:
 
 def build(engine: ModuleType, program: Program) -> list[Any]:
     """The leaves of a program, and the results of its steps."""
+    return follow(engine, program, [engine.Value(x) for x in program[0]])
+
+
+def follow(engine: ModuleType, program: Program, leaves: Sequence[Any]) -> list[Any]:
+    """`leaves`, and the results of the steps of a program on them."""
     table = p if engine is autograd_lite else engine.table
     user = table.Primitive("user", lambda x: 3.0 * x, lambda z, x: (3.0 if x > 0.0 else z,))
-    leaves, steps = program
-    nodes = [engine.Value(x) for x in leaves]
-    for name, args in steps:
+    nodes = [*leaves]
+    for name, args in program[1]:
         values = [nodes[x] if type(x) is int else x for x in args]
         f = OPERATORS.get(name) or (user if name == "user" else table.PRIMITIVES[name])
         nodes.append(f(*values))
@@ -515,6 +524,125 @@ def test_fields_are_copied_to_buffers_and_back() -> None:
     with pytest.raises(AttributeError):
         copy_fields([1.0], "data", array("d", [1.0]), False)
     copy_fields([], "data", array("d"), False)
+
+
+# ---- What the compiler makes of a graph
+
+
+TRACEABLE = {"user": "sin", "pow_const": "pow"}  # in place of steps whose rules need numbers
+
+
+def compiled_by(engine: ModuleType, program: Program, captured: int = 0) -> Any:
+    """The program that `engine` compiles, in full: the results of `program`, and the gradient of their sum.
+
+    The first `captured` leaves are Values that the function uses without being given them.
+    """
+    leaves, steps = program
+    program = leaves, [(TRACEABLE.get(name, name), args) for name, args in steps]
+    around = [engine.Value(x) for x in leaves[:captured]]
+
+    def f(*xs: Any) -> list[Any]:
+        results = follow(engine, program, [*around, *xs])
+        total = engine.sum([x for x in results if isinstance(x, engine.Value)])
+        return [total, *engine.gradients(total, [*around, *xs]), *results]
+
+    compiled = engine.jit(f, backend="python").compiled((tuple(leaves[captured:]), {}), None)
+    found = compiled.program(compiled.roots)
+    instructions = [(i.op.name, i.dst, i.shape, [tuple(x) for x in i.operands]) for i in found.instructions]
+    return [bits(x) for x in found.constants], found.captured, instructions, list(found.results)
+
+
+@needs_core
+@settings(max_examples=60 if SANITIZED else 300, deadline=None)
+@given(programs(), st.integers(0, 2))
+def test_both_engines_compile_the_same_program(program: Program, captured: int) -> None:
+    assert compiled_by(autograd_lite, program, captured) == compiled_by(pure_engine(), program, captured)
+
+
+@st.composite
+def sums_of_products(draw: st.DrawFn) -> Program:
+    """Additions and products of few numbers and of constants that cancel, double, overflow or are 0."""
+    leaves = [1.0, 2.0, 3.0]
+    steps: list[tuple[str, list[Any]]] = []
+    constants = st.sampled_from([1.0, -1.0, 2.0, 3.0, 0.0, -0.0, 1e308, nan, inf])
+    for _ in range(draw(st.integers(2, 14))):
+        name = draw(st.sampled_from(["x+y", "x*y", "x-y", "neg", "sum", "dot", "detach", "x**y"]))
+        arity = {"neg": 1, "detach": 1, "sum": draw(st.integers(1, 5)), "dot": 2 * draw(st.integers(1, 4))}.get(name, 2)
+        any_of = st.integers(0, len(leaves) + len(steps) - 1)
+        args: list[Any] = [draw(any_of | any_of | constants) for _ in range(arity)]
+        args[0] = draw(any_of)
+        if name == "x**y":
+            args[1] = draw(st.sampled_from([-1.0, 0.0, 1.0, 2.0, 3.0, 0.5]))
+        steps.append((name, args))
+    return leaves, steps
+
+
+@needs_core
+@settings(max_examples=60 if SANITIZED else 300, deadline=None)
+@given(sums_of_products(), st.integers(0, 3))
+def test_both_engines_compile_the_same_sums(program: Program, captured: int) -> None:
+    assert compiled_by(autograd_lite, program, captured) == compiled_by(pure_engine(), program, captured)
+
+
+def looks_for(rule: Rule, args: tuple[Any, ...]) -> bool:
+    """Whether `rule` says that it looks for one of `args`."""
+    if rule.numbers is None or rule.primitives is None:
+        return True
+    return any(x in rule.numbers if type(x) is float else x.op in rule.primitives for x in args)
+
+
+@pytest.mark.parametrize("op", RULES, ids=str)
+def test_a_rule_is_called_for_everything_that_it_rewrites(op: p.Primitive) -> None:
+    trace = Trace()
+    leaves = [Symbol(trace, row=True), Symbol(trace, row=False)]
+    with recording_with(trace):
+        results = [q(*[leaves[n % 2] for n in range(q.arity)]) for q in p.PRIMITIVES.values() if q.arity]
+    operands = [*leaves, *[x for x in results if type(x) is Symbol], *SPECIAL]
+    for args in itertools.product(operands, repeat=op.arity):
+        if any(type(x) is not float for x in args):
+            assert looks_for(RULES[op], args) or RULES[op].rewrite(*args) is None, args
+
+
+def test_a_trace_refuses_what_is_not_an_operand() -> None:
+    trace = Trace()
+    x = Symbol(trace, row=True)
+    assert trace.make(p.mul, (x, 3.0)) is trace.make(p.mul, (3.0, x))
+    assert trace.make(p.sum_, (x, nan)) is trace.make(p.sum_, (x, -nan))
+    assert trace.make(p.sum_, (x, 0.0)) is not trace.make(p.sum_, (x, -0.0))
+    if core is not None:
+        for bad in (Value(1.0), 1, None, "x"):
+            with pytest.raises(TypeError, match="operands in a trace are Symbols and floats"):
+                trace.make(p.mul, (x, bad))
+        with pytest.raises(TypeError, match="simplify takes Symbols and floats, got Value"):
+            core.simplify(trace, [Value(1.0)])
+        with pytest.raises(TypeError, match="connect_trace takes subclasses"):
+            core.connect_trace(Value, Trace, Call, {})
+        with pytest.raises(TypeError, match="primitive and the tuple"):
+            trace.make(p.mul, 3.0)
+
+
+def test_a_symbol_of_another_trace_is_an_error_in_both_engines() -> None:
+    kept: list[Any] = []
+
+    def f(x: Any) -> Any:
+        kept.append(x * 3.0)
+        return kept[0] * x
+
+    jit(f)(1.0)
+    with pytest.raises(TraceError, match="was kept from another trace"):
+        jit(lambda x: kept[0] * x + x)(2.0)
+
+
+def test_compiling_leaves_nothing_behind() -> None:
+    steps: list[tuple[str, list[Any]]] = [("x*y", [0, 1]), ("dot", [0, 2, 1.0, 1]), ("x+y", [3, 2]), ("x**y", [4, 2.0])]
+
+    def work() -> None:
+        compiled_by(autograd_lite, ([1.0, 2.0], [*steps, ("sum", [5, 3, 2, 0])]), 1)
+        for wrong in (lambda x: x * "x", lambda x: autograd_lite.sum([x, "x", 1.0])):
+            with pytest.raises(TypeError):
+                jit(wrong)(1.0)
+
+    assert blocks(work, 40) < 40
 
 
 # ---- Misuse that must not crash the engine

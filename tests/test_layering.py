@@ -27,7 +27,7 @@ ALLOWED = {
     "debugging": {"annotations", "primitives", "graph", "recording", "value", "trees", "calculus", "naming"},
     "drawing": {"graph", "naming", "files"},
     "compiler": {
-        *"calls ieee primitives graph recording value functions trees sparsity signatures".split(),
+        *"calls extension ieee primitives graph recording value functions trees sparsity signatures".split(),
         *"calculus debugging naming files".split(),
     },
 }

@@ -6,8 +6,8 @@ No rule changes an infinity, a nan or the sign of a zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.calls import Call
@@ -16,7 +16,7 @@ from autograd_lite.primitives import Primitive
 Simpler: TypeAlias = Any  # an operand; or (op, args), in which an argument may be such a pair again; or None
 
 
-def rewrite(op: Primitive, args: tuple[Any, ...]) -> Simpler:
+def rewrite(op: Primitive, args: Sequence[Any]) -> Simpler:
     """`op` on `args` as something simpler that gives the same for every number; None if no rule applies.
 
     With floats alone the result is the float that `op` computes.
@@ -24,7 +24,7 @@ def rewrite(op: Primitive, args: tuple[Any, ...]) -> Simpler:
     for x in args:
         if type(x) is not float:
             rule = RULES.get(op)
-            return rule(*args) if rule is not None else None
+            return rule.rewrite(*args) if rule is not None else None
     return None if isinstance(op, Call) else op.compute(*args)
 
 
@@ -107,12 +107,26 @@ def _where(c: Any, x: Any, y: Any) -> Simpler:
     return None
 
 
-RULES: dict[Primitive, Callable[..., Simpler]] = {
-    p.add: _add,
-    p.sub: _sub,
-    p.mul: _mul,
-    p.div: _div,
-    p.pow_const: _pow_const,
-    p.neg: _neg,
-    p.where: _where,
+class Rule(NamedTuple):
+    """How operations of one primitive are rewritten, and what `rewrite` looks for among the operands.
+
+    It gives None unless an operand is one of `numbers` (0.0 includes -0.0) or the result of one of `primitives`; None
+    for either of them means that it may look for anything. The C core calls `rewrite` only where that holds.
+    """
+
+    rewrite: Callable[..., Simpler]
+    numbers: tuple[float, ...] | None = None
+    primitives: tuple[Primitive, ...] | None = None
+
+
+# fmt: off
+RULES: dict[Primitive, Rule] = {
+    p.add:       Rule(_add,  numbers=(0.0,),       primitives=()),
+    p.sub:       Rule(_sub,  numbers=(0.0,),       primitives=(p.neg,)),
+    p.mul:       Rule(_mul,  numbers=(1.0, -1.0),  primitives=(p.where,)),
+    p.div:       Rule(_div),
+    p.pow_const: Rule(_pow_const, numbers=(-1.0, 0.0, 1.0, 2.0, 3.0), primitives=()),
+    p.neg:       Rule(_neg,  numbers=(),           primitives=(p.neg, p.mul)),
+    p.where:     Rule(_where),
 }
+# fmt: on

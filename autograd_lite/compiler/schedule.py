@@ -15,23 +15,37 @@ import operator
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.program import Guard, Indexed, Instruction, Operand, Program, Shape, Strided
 from autograd_lite.compiler.sides import Path, Runs
 from autograd_lite.compiler.trace import Symbol, TraceError
+from autograd_lite.extension import core
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 
+Number: TypeAlias = int  # of an operand: see `outlined`
 Point: TypeAlias = int
-Job: TypeAlias = tuple[Point, Any]  # a point, and the node that reads it
-Node: TypeAlias = tuple[Any, Primitive, tuple[Any, ...]]  # the node (or its key), its primitive and arguments
+Job: TypeAlias = tuple[Point, Number]  # a point, and the node that reads it
+Node: TypeAlias = tuple[Number, tuple[Number, ...]]  # a node and its arguments
+Found: TypeAlias = tuple[int, int, Primitive, list[Node]]  # stage, level, primitive and nodes of a group
 BITS = 40  # per address in a point: enough for differences, too
 LONG = 8  # from so many terms at constant strides on, a reduction of their own pays
 WIDE = 32  # from so many terms in a loop nest on, an instruction of its own pays
 GAIN = 4  # a number that is read so often is worth a copy
 ONCE, EACH, TOTAL = range(3)
+
+
+class Group(NamedTuple):
+    """Nodes that run together. `run` is the number of their run: see `Runs`."""
+
+    stage: int
+    run: int
+    level: int
+    op: Primitive
+    nodes: list[Node]
 
 
 def schedule(
@@ -41,154 +55,208 @@ def schedule(
 
     A TraceError if they depend on a Symbol that is neither an input nor captured.
     """
-    order = topological_order(*[x for x in (*results, *sums) if type(x) is not float])
+    roots = [x for x in (*results, *sums) if type(x) is not float]
+    order = topological_order(*roots, *captured, *inputs)
+    numbers = {node: n for n, node in enumerate(order)}
     known = {*inputs, *captured}
     for node in order:
         if node.op is None and node not in known:
             raise TraceError(f"{node!r} was kept from another trace: a traced Value lives in one call of its code")
-    numbers = [x for node in order for x in node.args if type(x) is float]
-    numbers += [x for x in (*results, *sums) if type(x) is float]
-    constants = {_key(x): x for x in (-0.0, *numbers)}
+    found = core.outlined(order, results, sums) if core is not None else None
+    constants, of_results, of_sums, found_groups = outlined(order, results, sums) if found is None else found
+    runs = Runs(order, roots)
+    groups = _in_order(found_groups, [runs.number.get(node, 0) for node in order] if runs.number else [])
 
-    layout = _Layout(sums)
-    layout.place(constants)
-    layout.place(captured)
-    runs = Runs(order, [*results, *sums])
-    once, each, total = _groups(order, results, sums, runs.number)
-    for group in once:
-        layout.emit_run(group, ONCE, runs)
-    layout.close(ONCE)
+    layout = _Layout(numbers, len(constants), of_sums)
+    layout.place(range(len(order), len(order) + len(constants)))
+    layout.place([numbers[x] for x in captured])
+    for group in groups:
+        if group.stage == ONCE:
+            layout.enter(runs.paths[group.run] if runs.paths else (), ONCE)
+            layout.emit(group.op, group.nodes, ONCE)
+    layout.enter((), ONCE)
     layout.shared = layout.size
-    layout.place(inputs)
-    for group in each:
-        layout.emit_run(group, EACH, runs)
-    layout.close(EACH)
-    for group in total:
-        layout.emit(group, TOTAL)
+    layout.place([numbers[x] for x in inputs])
+    for group in groups:
+        if group.stage == EACH:
+            layout.enter(runs.paths[group.run] if runs.paths else (), EACH)
+            layout.emit(group.op, group.nodes, EACH)
+    layout.enter((), EACH)
+    for copies in _copied(order, results, sums, of_sums):
+        layout.emit(p.detach, copies, TOTAL)
+    for group in groups:
+        if group.stage == TOTAL:
+            layout.emit(group.op, group.nodes, TOTAL)
     end = layout.size
     return Program(
-        constants=tuple(constants.values()),
+        constants=tuple(constants),
         captured=len(captured),
         inputs=len(inputs),
         once=tuple(layout.instructions[ONCE]),
         each=tuple(layout.instructions[EACH]),
         total=tuple([instruction._replace(dst=end + instruction.dst) for instruction in layout.instructions[TOTAL]]),
-        results=array("i", [layout.addresses[_key(x)] for x in results]),
-        sums=array("i", [end + layout.totals[_key(x)] for x in sums]),
+        results=array("i", [layout.addresses[n] for n in of_results]),
+        sums=array("i", [end + layout.totals[n] for n in of_sums]),
         guards=layout.all_guards(),
     )
 
 
-def _groups(
-    order: list[Symbol], results: Sequence[Any], sums: Sequence[Any], runs: dict[Any, int]
-) -> Iterator[list[list[Node]]]:
-    """The nodes that can run together, in order, for each stage: once, each, total. `runs`: see Runs.number."""
+def outlined(
+    order: Sequence[Symbol], results: Sequence[Any], sums: Sequence[Any]
+) -> tuple[list[float], list[Number], list[Number], list[Found]]:
+    """Number the operands of a graph, and group its nodes: (constants, results, sums, groups), as numbers.
+
+    Node n of `order` has the number n; the constants, -0.0 and then the floats of the graph, have the next ones. Nodes
+    of one group can run together. The C core (_core_outline.h) does the same faster, for a graph of one trace.
+    """
+    numbers: dict[Any, Number] = {node: n for n, node in enumerate(order)}
+    constants: list[float] = []
+
+    def number(x: Any) -> Number:
+        if type(x) is not float:
+            return numbers[x]
+        key = repr(x)  # because 0.0 == -0.0
+        if key not in numbers:
+            numbers[key] = len(order) + len(constants)
+            constants.append(x)
+        return numbers[key]
+
+    number(-0.0)
     read = {x for node in order for x in node.args}.union(results)
     summed = set(sums)
-    stages: tuple[dict[Any, list[Node]], ...] = ({}, {}, {})
-    levels: dict[Any, int] = {}
-    for node in order:
+    groups: dict[Any, Found] = {}
+    levels: list[int] = []
+    for n, node in enumerate(order):
         op, args = node.op, node.args
-        level = 0
-        for x in args:
-            if type(x) is not float and levels[x] >= level:
-                level = levels[x] + 1
-        levels[node] = level
+        places = tuple([number(x) for x in args])
+        level = 1 + max([levels[k] for k in places if k < n], default=-1)
+        levels.append(level)
         if op is not None:
             # In a reduction all terms are of one kind: the first term and the initial value represent them.
             kinds = (args[len(args) // 2], args[1], args[-1]) if op is p.dot else args[:2] if op is p.sum_ else args
             stage = ONCE if not node.row else TOTAL if node in summed and node not in read else EACH
-            key = (runs[node], level) if runs and stage != TOTAL else level, op, len(args), *map(_row, kinds)
-            stages[stage].setdefault(key, []).append((node, op, args))
-    for x in {_key(x): x for x in sums}.values():  # copied to the total region if read elsewhere, too
+            key = stage, level, op, len(args), *map(_row, kinds)
+            groups.setdefault(key, (stage, level, op, []))[3].append((n, places))
+    return constants, list(map(number, results)), list(map(number, sums)), list(groups.values())
+
+
+def _copied(
+    order: Sequence[Symbol], results: Sequence[Any], sums: Sequence[Any], of_sums: Sequence[Number]
+) -> list[list[Node]]:
+    """The copies of sums to the total region, in groups: of the sums that the stages before compute or read."""
+    if not sums:
+        return []
+    read = {x for node in order for x in node.args}.union(results)
+    copies: dict[bool, dict[Number, Node]] = {}
+    for x, n in zip(sums, of_sums, strict=True):
         if not _row(x) or x.op is None or x in read:
-            stages[TOTAL].setdefault((0, p.detach, 1, _row(x)), []).append((_key(x), p.detach, (x,)))
-    for groups in stages:
-        yield [groups[key] for key in sorted(groups, key=_order_of_group)]
+            copies.setdefault(_row(x), {})[n] = n, (n,)
+    return [list(nodes.values()) for nodes in copies.values()]
 
 
-def _order_of_group(key: tuple[Any, ...]) -> tuple[int, bool]:
-    """What sorts groups: the level, then sines and cosines. The kernel finds both at once if they are neighbours."""
-    return key[0], key[1] is not p.sin and key[1] is not p.cos
+def _in_order(found: Iterable[Found], runs: Sequence[int]) -> list[Group]:
+    """The groups in the order in which they run, split so that each has nodes of one run. `runs` has the run of each
+    node; it is empty if there is one run only."""
+    groups = []
+    for stage, level, op, nodes in found:
+        parts = {0: nodes}
+        if runs and stage != TOTAL:
+            parts = {}
+            for node in nodes:
+                parts.setdefault(runs[node[0]], []).append(node)
+        groups += [Group(stage, run, level, op, part) for run, part in parts.items()]
+    return sorted(groups, key=_place_of)
+
+
+def _place_of(group: Group) -> tuple[int, int, bool, Number]:
+    """What sorts groups: the run, the level, then sines and cosines, which the kernel computes together if they are
+    neighbours, then the first node."""
+    return group.run, group.level, group.op is not p.sin and group.op is not p.cos, group.nodes[0][0]
 
 
 class _Layout:
     """The addresses assigned so far, and the instructions that fill them. Totals are numbered from 0."""
 
-    def __init__(self, sums: Sequence[Any]) -> None:
+    def __init__(self, numbers: dict[Symbol, Number], constants: int, sums: Sequence[Number]) -> None:
         self.instructions: tuple[list[Instruction], ...] = ([], [], [])
-        self.addresses: dict[Any, int] = {}
-        self.totals: dict[Any, int] = {}
+        self.numbers = numbers
+        self.addresses = [-1] * (len(numbers) + constants)  # by number; -1: not assigned yet
+        self.totals: dict[Number, int] = {}
         self.size = 0
         self.shared = 0  # the end of the addresses that all rows share
         self.copies: dict[Any, int] = {}  # the first address of each table of copies
-        self.wanted = {_key(x): n for n, x in enumerate(sums)}
+        self.wanted = {number: n for n, number in enumerate(sums)}
         self.guards: tuple[list[Guard], list[Guard]] = ([], [])  # their instructions counted from the first of a stage
         self.open: list[tuple[Path, int]] = []  # the sides that the current run is in, and where their guards begin
 
-    def place(self, keys: Iterable[Any]) -> None:
-        """Give each of `keys` the next address."""
-        for key in keys:
-            self.addresses[key] = self.size
+    def place(self, numbers: Iterable[Number]) -> None:
+        """Give each of `numbers` the next address."""
+        for n in numbers:
+            self.addresses[n] = self.size
             self.size += 1
 
-    def point(self, args: Iterable[Any]) -> Point:
-        """The addresses of `args`."""
-        point = 0
-        for x in args:
-            point = point << BITS | self.addresses[_key(x)]
-        return point
+    def new_numbers(self, count: int) -> list[Number]:
+        """Numbers for `count` operands that are not in the graph."""
+        first = len(self.addresses)
+        self.addresses += [-1] * count
+        return list(range(first, first + count))
 
-    def emit(self, group: list[Node], stage: int) -> None:
+    def points(self, arguments: Iterable[Sequence[Number]]) -> list[Point]:
+        """The points at the addresses of tuples of operands, which all have the same length."""
+        at = self.addresses
+        points = []
+        for args in arguments:
+            point = 0
+            for n in args:
+                point = point << BITS | at[n]
+            points.append(point)
+        return points
+
+    def emit(self, op: Primitive, nodes: list[Node], stage: int) -> None:
         """Emit instructions for nodes that have the primitive and the kind of their operands in common."""
-        x, op, args = group[0]
-        if len(group) == 1 and len(args) < 2 * LONG:
-            self.emit_one(_key(x), op, args, stage)
+        number, args = nodes[0]
+        if len(nodes) == 1 and len(args) < 2 * LONG:
+            self.emit_one(number, op, args, stage)
             return
         if not op.factors:
-            self.emit_sorted(op, len(args), 1, 0, [(self.point(args), _key(x)) for x, _, args in group], stage)
+            points = self.points([args for _, args in nodes])
+            jobs = [(point, number) for point, (number, _) in zip(points, nodes, strict=True)]
+            self.emit_sorted(op, len(args), 1, 0, jobs, stage)
             return
-        alike: dict[Any, list[tuple[Any, int, list[list[Point]]]]] = {}
-        for x, _, args in group:
-            half = len(args) // 2 if op is p.dot else 0
+        alike: dict[Any, list[tuple[Number, int, list[list[Point]]]]] = {}
+        half = len(args) // 2 if op is p.dot else 0
+        for number, args in nodes:
             pairs: Iterable[Any] = zip(args[1:half], args[half + 1 :], strict=True) if half else zip(args[1:])
-            segments = _segments(sorted(map(self.point, pairs)))
+            segments = _segments(sorted(self.points(pairs)))
             shape = tuple([(len(terms), _step(terms)) for terms in segments])
-            alike.setdefault(shape, []).append((x, self.addresses[_key(args[half])], segments))
+            alike.setdefault(shape, []).append((number, self.addresses[args[half]], segments))
         arity = 1 + op.factors
         for shape, members in alike.items():
             starts = [start << BITS * (arity - 1) for _, start, _ in members]
             for n, (length, step) in enumerate(shape):
                 reads = [[start | term for term in m[2][n]] for start, m in zip(starts, members, strict=True)]
                 last = n + 1 == len(shape)
-                names = [x if last else (x, n) for x, _, _ in members]
+                numbers = [number for number, _, _ in members] if last else self.new_numbers(len(members))
                 to = stage if last else min(stage, EACH)
                 if step is None:
                     reads, step = self.packed(arity, reads, min(stage, EACH))
                 if step is None:
-                    self.emit_table(op, arity, reads, names, to)
+                    self.emit_table(op, arity, reads, numbers, to)
                 else:
-                    jobs = [(points[0], name) for points, name in zip(reads, names, strict=True)]
+                    jobs = [(points[0], number) for points, number in zip(reads, numbers, strict=True)]
                     self.emit_sorted(op, arity, length, step, jobs, to)
                 if not last:  # the sum so far is the initial value of the next segment
-                    starts = [self.addresses[name] << BITS * (arity - 1) for name in names]
+                    starts = [self.addresses[number] << BITS * (arity - 1) for number in numbers]
 
-    def emit_run(self, group: list[Node], stage: int, runs: Runs) -> None:
-        """`emit`, between the begin and the end of the guards that the run of `group` needs."""
-        path = runs.paths[runs.number[group[0][0]]] if runs.number else ()
-        if path != (self.open[-1][0] if self.open else ()):
-            self.close(stage, path)
-            for depth in range(len(self.open), len(path)):
-                self.open.append((path[: depth + 1], len(self.instructions[stage])))
-        self.emit(group, stage)
-
-    def close(self, stage: int, path: Path = ()) -> None:
-        """End the guards of the sides that `path` is not in. Copies made in them are not there for what follows."""
+    def enter(self, path: Path, stage: int) -> None:
+        """Begin the guards of the sides of `path`, and end all others: what they copied is not there afterwards."""
         while self.open and self.open[-1][0] != path[: len(self.open)]:
             (*_, side), begin = self.open.pop()
-            address = self.addresses[side.condition]
+            address = self.addresses[self.numbers[side.condition]]
             self.guards[stage].append(Guard(begin, len(self.instructions[stage]), address, side.taken))
             self.copies.clear()
+        for depth in range(len(self.open), len(path)):
+            self.open.append((path[: depth + 1], len(self.instructions[stage])))
 
     def all_guards(self) -> tuple[Guard, ...]:
         """The guards of both stages, in the order of a Program."""
@@ -196,15 +264,15 @@ class _Layout:
         each = [guard._replace(begin=first + guard.begin, end=first + guard.end) for guard in self.guards[EACH]]
         return tuple(sorted([*once, *each], key=lambda guard: (guard.begin, -guard.end)))
 
-    def emit_one(self, name: Any, op: Primitive, args: tuple[Any, ...], stage: int) -> None:
+    def emit_one(self, number: Number, op: Primitive, args: Sequence[Number], stage: int) -> None:
         """The instruction for a node that has nothing to run together with, and fewer than LONG terms if it is a sum.
 
         The same as `emit` makes, sooner: in a long chain of operations nearly every node is one.
         """
         addresses = self.addresses
-        places = [addresses[repr(x) if type(x) is float else x] for x in args]
+        places = [addresses[n] for n in args]
         if not op.factors:
-            self.append(op, (1, 1, 1), tuple([Strided(place) for place in places]), [name], stage)
+            self.append(op, (1, 1, 1), tuple([Strided(place) for place in places]), [number], stage)
             return
         if op is p.dot:
             half = len(args) // 2
@@ -215,7 +283,7 @@ class _Layout:
             half, length = 0, len(args) - 1
             columns = (sorted(places[1:]),)
         operands = [_fit(column, 1, length) if length > 1 else Strided(*column) for column in columns]
-        self.append(op, (1, 1, length), (Strided(places[half]), *operands), [name], stage)
+        self.append(op, (1, 1, length), (Strided(places[half]), *operands), [number], stage)
 
     def packed(self, arity: int, reads: list[list[Point]], stage: int) -> tuple[list[list[Point]], Point | None]:
         """Replace scattered operands by copies at constant strides, if few numbers are read often: the new `reads` and
@@ -240,7 +308,7 @@ class _Layout:
                 if start == self.size:
                     self.copies[key] = start
                     addresses = [[address] for terms in table for address in terms]
-                    self.emit_table(p.detach, 1, addresses, [(start, n) for n in range(len(addresses))], stage)
+                    self.emit_table(p.detach, 1, addresses, self.new_numbers(len(addresses)), stage)
                 places = {terms: start + n * length for n, terms in enumerate(table)}
                 starts = [places[terms] for terms in operand]
             points = [point << BITS | start for point, start in zip(points, starts, strict=True)]
@@ -249,7 +317,7 @@ class _Layout:
 
     def emit_sorted(self, op: Primitive, arity: int, length: int, step: Point, jobs: list[Job], stage: int) -> None:
         """Instructions for nodes that each read from a point on, `length` terms that are `step` apart."""
-        jobs.sort(key=lambda job: self.wanted[job[1]] if stage == TOTAL else job[0])
+        jobs.sort(key=(lambda job: self.wanted[job[1]]) if stage == TOTAL else itemgetter(0))
         points = [point for point, _ in jobs]
         nests = list(_nests(points))
         rest: list[Job] = []
@@ -264,39 +332,38 @@ class _Layout:
             corners = (points[begin + I] if J > 1 else start, points[begin + 1] if I > 1 else start, start + step)
             addresses = zip(*[_unpack(corner, arity) for corner in (start, *corners)], strict=True)
             operands = tuple([Strided(a, *[b - a for b in bs]) for a, *bs in addresses])
-            self.append(op, (J, I, length), operands, [name for _, name in nest], stage)
+            self.append(op, (J, I, length), operands, [number for _, number in nest], stage)
         self.emit_rest(op, arity, length, step, rest, stage)
 
     def emit_rest(self, op: Primitive, arity: int, length: int, step: Point, jobs: list[Job], stage: int) -> None:
         """Emit one instruction for the remaining jobs, if there are any."""
         if jobs:
             reads = [[point + k * step for k in range(length)] for point, _ in jobs]
-            self.emit_table(op, arity, reads, [name for _, name in jobs], stage)
+            self.emit_table(op, arity, reads, [number for _, number in jobs], stage)
 
-    def emit_table(self, op: Primitive, arity: int, reads: list[list[Point]], names: list[Any], stage: int) -> None:
-        """Emit one instruction for `names`; result i reads the points `reads[i]` through a table of addresses."""
+    def emit_table(
+        self, op: Primitive, arity: int, reads: list[list[Point]], numbers: list[Number], stage: int
+    ) -> None:
+        """Emit one instruction for `numbers`; result i reads the points `reads[i]` through a table of addresses."""
         count, length = len(reads), len(reads[0])
         columns = zip(*[_unpack(point, arity) for points in reads for point in points], strict=True)
         operands = [
             _fit(column[::length], count, 1) if op.factors and n == 0 else _fit(column, count, length)
             for n, column in enumerate(columns)
         ]
-        self.append(op, (1, count, length), tuple(operands), names, stage)
+        self.append(op, (1, count, length), tuple(operands), numbers, stage)
 
-    def append(self, op: Primitive, shape: Shape, operands: tuple[Operand, ...], names: list[Any], stage: int) -> None:
+    def append(
+        self, op: Primitive, shape: Shape, operands: tuple[Operand, ...], numbers: list[Number], stage: int
+    ) -> None:
         """Append the instruction, and assign addresses to its results."""
         if stage == TOTAL:
             self.instructions[stage].append(Instruction(op, len(self.totals), shape, operands))
-            for name in names:
-                self.totals[name] = len(self.totals)
+            for number in numbers:
+                self.totals[number] = len(self.totals)
         else:
             self.instructions[stage].append(Instruction(op, self.size, shape, operands))
-            self.place(names)
-
-
-def _key(x: Any) -> Any:
-    """The dictionary key of an operand: the Symbol itself, or the repr of a float, because 0.0 == -0.0."""
-    return repr(x) if type(x) is float else x
+            self.place(numbers)
 
 
 def _row(x: Any) -> bool:

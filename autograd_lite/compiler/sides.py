@@ -138,10 +138,12 @@ class Runs:
     """
 
     def __init__(self, order: Sequence[Symbol], roots: Sequence[Operand]) -> None:
-        sides = Sides(order, roots)
-        paths = {node: _reachable(node, sides.path(node)) for node in order if node.op is not None}
         self.number: dict[Any, int] = {}
         self.paths: list[Path] = []
+        if not any(node.op is p.where for node in order):
+            return
+        sides = Sides(order, roots)
+        paths = {node: _reachable(node, sides.path(node)) for node in order if node.op is not None}
         if not any(paths.values()):
             return
         times: dict[Symbol, tuple[int, ...]] = {}

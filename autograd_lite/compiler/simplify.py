@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 from autograd_lite import primitives as p
 from autograd_lite.compiler.rewrite import is_constant, rewrite
 from autograd_lite.compiler.sides import without_answered
-from autograd_lite.compiler.trace import Symbol, Trace
+from autograd_lite.compiler.trace import Symbol, Trace, ordered
+from autograd_lite.extension import core
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 
@@ -35,10 +36,14 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
     `detach` is removed: it only affects gradients, which are in the graph already. So is a `where` that is used on a
     side of its own condition only.
     """
+    roots = without_answered(trace, topological_order(*[x for x in roots if type(x) is not float]), roots)
+    found: list[Operand] | None = core.simplify(trace, roots) if core is not None else None
+    return simplify_in_python(trace, roots) if found is None else found
+
+
+def simplify_in_python(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
+    """What `simplify` gives. The C core (_core_simplify.h) does the same faster, for a graph of one trace."""
     order = topological_order(*[x for x in roots if type(x) is not float])
-    needed = without_answered(trace, order, roots)
-    if needed is not roots:
-        roots, order = needed, topological_order(*[x for x in needed if type(x) is not float])
     uses = Counter([x for node in order for x in node.args if type(x) is not float])
     uses.update([x for x in roots if type(x) is not float])
     absorbed = set()
@@ -121,7 +126,7 @@ def _sum_of_products(trace: Trace, terms: list[Term]) -> Operand:
         elif len(terms) == 1:
             return trace.make(p.mul, (x, y))
         else:
-            x, y = trace.ordered(x, y)  # so that one factor in rows is the second
+            x, y = ordered(x, y)  # so that one factor in rows is the second
             pairs.setdefault((_row(x), _row(y)), []).append((x, y))
     z = plain[0] if plain else -0.0
     if len(plain) > 1:

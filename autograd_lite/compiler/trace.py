@@ -1,4 +1,8 @@
-"""Tracing: run scalar code on Symbols, Values without a number, and record its operations as a graph."""
+"""Tracing: run scalar code on Symbols, Values without a number, and record its operations as a graph.
+
+Where the C core was built, its `Numbered` and `Operations` (_core_trace.h) replace the ones below: they record the same
+graph faster.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ from numbers import Real
 from typing import Any, NoReturn, Self, TypeAlias
 
 from autograd_lite import primitives as p
+from autograd_lite.calls import Call
 from autograd_lite.compiler.errors import CompileError
-from autograd_lite.compiler.rewrite import rewrite
+from autograd_lite.compiler.rewrite import RULES, Simpler, rewrite
 from autograd_lite.debugging.callsite import call_site
+from autograd_lite.extension import adopt, core
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import Wrapper
@@ -21,13 +27,103 @@ class TraceError(CompileError, TypeError):
     """Code under `jit` asked a traced Value for its number, or gives something that cannot be compiled."""
 
 
-class Symbol(Value):
-    """A Value that stands for any number. `index` numbers Symbols in the order of creation. `row`: the number depends
-    on the row of the batch, as inputs do and captured Values do not."""
+Operand: TypeAlias = Any  # a Symbol, or a float, which is a constant of the program
+
+
+class Numbered(Value):
+    """The fields of a Symbol.
+
+    `index` counts the Symbols of a trace in the order in which they were made. `row` is True if the number depends on
+    the row of the batch: inputs do, captured Values do not.
+    """
 
     __slots__ = ("index", "row")
     index: int
     row: bool
+
+
+class Operations:
+    """The operations that a trace has recorded, each of them once: recording one again gives the same Symbol."""
+
+    made: int  # the index of the newest Symbol
+
+    def __init__(self) -> None:
+        self.made = 0
+        self._known: dict[tuple[Any, ...], Symbol] = {}
+        self._set_aside: list[dict[tuple[Any, ...], Symbol]] = []
+
+    def record(self, op: Primitive, args: Sequence[Any]) -> Value:
+        """The Symbol for `op` on `args`, Values of any kind and floats; a Constant if its number is known."""
+        kinds = Symbol, float
+        z: Operand = self.make(op, tuple([x if type(x) in kinds else self.operand(x) for x in args]))
+        return self.constant(z) if type(z) is float else z
+
+    def make(self, op: Primitive, args: Sequence[Operand]) -> Operand:
+        """The operand for `op` on `args`, simplified; the existing Symbol if this operation was recorded before."""
+        simpler = rewrite(op, args)
+        if simpler is not None:
+            return self.settled(simpler)
+        if op.commutative:
+            args = ordered(*args)
+        key: tuple[Any, ...] = op, *args
+        for x in args:
+            if type(x) is float and (not x or x != x):  # 0.0 == -0.0, and nan != nan
+                key = op, *map(_key, args)
+                break
+        z = self._known.get(key)
+        if z is None:
+            z = self._known[key] = self.new(op, args)
+        return z
+
+    def new(self, op: Primitive, args: Sequence[Operand]) -> Symbol:
+        """A new Symbol for `op` on `args`, which `make` will not give to others."""
+        z = node_of(op, tuple(args), None, Symbol)
+        z.row = any(x.row for x in args if type(x) is not float)
+        z.index = self.made = self.made + 1
+        return z
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """Record every operation as a new node meanwhile, also one that was recorded before."""
+        self.set_aside()
+        try:
+            yield
+        finally:
+            self.take_back()
+
+    def set_aside(self) -> None:
+        """Set the known operations aside, and begin with none."""
+        self._set_aside.append(self._known)
+        self._known = {}
+
+    def take_back(self) -> None:
+        """Forget the known operations for those that were set aside last."""
+        self._known = self._set_aside.pop()
+
+    def settled(self, simpler: Simpler) -> Operand:
+        """The operand for the answer of a rewriting rule: what it gives, or what `make` gives for a pair (op, args)."""
+        if type(simpler) is not tuple:
+            return simpler
+        op, args = simpler
+        return self.make(op, tuple([self.settled(x) for x in args]))
+
+    def operand(self, x: Any) -> Operand:
+        """The operand for `x` in the graph: a Symbol, or a float if `x` is constant."""
+        raise NotImplementedError
+
+    def constant(self, x: float) -> Constant:
+        """A Symbol for the number `x`."""
+        raise NotImplementedError
+
+
+if core is not None:
+    adopt(globals(), "Numbered", "Operations")
+
+
+class Symbol(Numbered):
+    """A Value that stands for any number."""
+
+    __slots__ = ()
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """A leaf that has no number."""
@@ -103,11 +199,8 @@ def _flat(condition: Any) -> Any:
     return p.where(condition, 1.0, 0.0)
 
 
-Operand: TypeAlias = Any  # a Symbol, or a float, which is a constant of the program
-
-
-class Trace(Recorder):
-    """A recorder that builds a graph of Symbols and records each operation on the same operands only once.
+class Trace(Operations, Recorder):
+    """A recorder that builds a graph of Symbols.
 
     Every ordinary Value that the code uses, leaf or node, is captured: it becomes an argument of the program, its
     number is read at each call, and gradients flow to it. `captured` maps them to their Symbols, in order of first use.
@@ -116,16 +209,9 @@ class Trace(Recorder):
     symbolic = inlines = True
 
     def __init__(self) -> None:
-        super().__init__()
+        Operations.__init__(self)
+        Recorder.__init__(self)
         self.captured: dict[Value, Symbol] = {}
-        self.made = 0
-        self._known: dict[tuple[Any, ...], Symbol] = {}
-
-    def record(self, op: Primitive, args: Sequence[Any]) -> Value:
-        """Record `op` on `args`, Values of any kind and floats."""
-        kinds = Symbol, float
-        z: Operand = self.make(op, tuple([x if type(x) in kinds else self.operand(x) for x in args]))
-        return Constant(self, z) if type(z) is float else z
 
     def detach(self, x: Value) -> Value:
         """A Symbol with the number of `x`, through which no gradient flows."""
@@ -133,7 +219,7 @@ class Trace(Recorder):
 
     def fresh(self, x: Any) -> Symbol:
         """A new Symbol equal to `x`, which nothing else uses: an input of a derivative inside the trace."""
-        return self._node(p.sum_, (self.operand(x),))
+        return self.new(p.sum_, (self.operand(x),))
 
     def constant(self, x: float) -> Constant:
         """A Constant, so that the number stays part of the program."""
@@ -165,50 +251,10 @@ class Trace(Recorder):
             symbol = self.captured[x] = Symbol(self, row=False, label=x.label)
         return symbol
 
-    def make(self, op: Primitive, args: tuple[Operand, ...]) -> Operand:
-        """The operand for `op` on `args`, simplified; the existing Symbol if this operation was recorded before."""
-        simpler = rewrite(op, args)
-        while type(simpler) is tuple:
-            op, args = simpler
-            args = tuple([self.make(*x) if type(x) is tuple else x for x in args])
-            simpler = rewrite(op, args)
-        if simpler is not None:
-            return simpler
-        if op.commutative:
-            args = self.ordered(*args)
-        key: tuple[Any, ...] = op, args
-        for x in args:
-            if type(x) is float and not x:  # 0.0 == -0.0, and they are different operands
-                key = op, *map(_key, args)
-                break
-        z = self._known.get(key)
-        if z is None:
-            z = self._known[key] = self._node(op, args)
-        return z
 
-    @contextmanager
-    def anew(self) -> Iterator[None]:
-        """Record every operation as a new node meanwhile, also one that was recorded before."""
-        known, self._known = self._known, {}
-        try:
-            yield
-        finally:
-            self._known = known
-
-    def _node(self, op: Primitive, args: tuple[Operand, ...]) -> Symbol:
-        z = node_of(op, args, None, Symbol)
-        z.row = False
-        for x in args:
-            if type(x) is not float and x.row:
-                z.row = True
-                break
-        z.index = self.made = self.made + 1
-        return z
-
-    @staticmethod
-    def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:
-        """The two in canonical order: floats, then shared Symbols, then Symbols of a row, each in order of creation."""
-        return (y, x) if _rank(y) < _rank(x) else (x, y)
+def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:
+    """The two in canonical order: floats, then shared Symbols, then Symbols of a row, each in order of creation."""
+    return (y, x) if _rank(y) < _rank(x) else (x, y)
 
 
 def _key(x: Operand) -> Any:
@@ -225,3 +271,7 @@ def trace_of(recorder: Recorder) -> Trace:
         assert isinstance(recorder, Wrapper), "a symbolic recorder is a trace, or wraps one"
         recorder = recorder.outer
     return recorder
+
+
+if core is not None:
+    core.connect_trace(Symbol, Trace, Call, RULES)
