@@ -121,12 +121,12 @@ class Rule(NamedTuple):
 
 # fmt: off
 RULES: dict[Primitive, Rule] = {
-    p.add:       Rule(_add,  numbers=(0.0,),       primitives=()),
-    p.sub:       Rule(_sub,  numbers=(0.0,),       primitives=(p.neg,)),
-    p.mul:       Rule(_mul,  numbers=(1.0, -1.0),  primitives=(p.where,)),
+    p.add:       Rule(_add, numbers=(0.0,), primitives=(p.neg, p.mul)),
+    p.sub:       Rule(_sub, numbers=(0.0,), primitives=(p.neg,)),
+    p.mul:       Rule(_mul, numbers=(1.0, -1.0), primitives=(p.neg, p.add, p.where)),
     p.div:       Rule(_div),
     p.pow_const: Rule(_pow_const, numbers=(-1.0, 0.0, 1.0, 2.0, 3.0), primitives=()),
-    p.neg:       Rule(_neg,  numbers=(),           primitives=(p.neg, p.mul)),
+    p.neg:       Rule(_neg, numbers=(), primitives=(p.neg, p.mul)),
     p.where:     Rule(_where),
 }
 # fmt: on
