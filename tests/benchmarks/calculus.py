@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+os.environ.setdefault("NPROC", "1")  # how many threads XLA starts for large arrays, whatever the flags below say
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import itertools
