@@ -40,9 +40,8 @@ def test_differences_are_not_reordered(f: Any, row: tuple[float, ...]) -> None:
 
 
 def test_a_sine_and_the_cosine_of_the_same_number_follow_one_another() -> None:
-    program = program_of(lambda x, y: x.sin() * (x * y) + (x + y) * x.cos() / x.exp(), 1.0, 2.0)
-    names = [instruction.op.name for instruction in program.each]
-    assert abs(names.index("sin") - names.index("cos")) == 1
+    program = program_of(lambda x, y: x.cos() * (x + y) * x.sin(), 1.0, 2.0)
+    assert [instruction.op.name for instruction in program.each[:3]] == ["add", "sin", "cos"]
 
 
 def test_small_expressions_keep_the_signs_of_zeros() -> None:

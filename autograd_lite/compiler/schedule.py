@@ -169,9 +169,9 @@ def _in_order(found: Iterable[Found], runs: Sequence[int]) -> list[Group]:
 
 
 def _place_of(group: Group) -> tuple[int, int, bool, Number]:
-    """What sorts groups: the run, the level, then sines and cosines, which the kernel computes together if they are
-    neighbours, then the first node."""
-    return group.run, group.level, group.op is not p.sin and group.op is not p.cos, group.nodes[0][0]
+    """What sorts groups: the run, the level, and then the first node. Cosines come last, next to the sines of the same
+    numbers if those are the last operation before them: the kernel computes such neighbours together."""
+    return group.run, group.level, group.op is p.cos, group.nodes[0][0]
 
 
 class _Layout:
