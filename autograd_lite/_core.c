@@ -1,8 +1,8 @@
 /* The engine in C: Value, its operators, the walk over a graph, and the sweep of `backward`.
  *
- * value.py, graph.py and primitives.py define what everything here does; each of them puts these objects in the place
- * of its own where this extension was built (extension.py), and every test runs on both engines. Numbers, gradients
- * and their order of addition are the same to the last bit.
+ * value.py, graph.py and primitives.py define the behaviour of everything in this file. Where this extension is built,
+ * they replace their own objects by those of this file (extension.py); every test runs on both engines. Numbers,
+ * gradients and the order of additions are the same to the last bit.
  *
  * There is no derivative in this file. The partials of a row of the table are traced once, by rules.py, into a few
  * instructions for the register machine below; where that cannot be done, the rule is called in Python.
@@ -27,7 +27,7 @@
 #error "The engine in C relies on the GIL; a Python without one uses the Python engine."
 #endif
 
-/* A TypeError with the name of the type of x in the place of %U. */
+/* Raise a TypeError; %U in the message becomes the name of the type of x. */
 static PyObject *wrong_type(const char *message, PyObject *x)
 {
     PyObject *name = PyType_GetName(Py_TYPE(x));
@@ -56,7 +56,7 @@ struct Node {
     double grad;
     Primitive *op;   /* NULL: a leaf */
     PyObject *label; /* a str; NULL: "" */
-    uint64_t mark;   /* what the last walk over this node wrote; while the node waits to be freed, the next that does */
+    uint64_t mark;   /* set by the last walk over this node; in the list of nodes to be freed, the next one */
     uint32_t n;      /* the number of arguments */
     uint8_t numbers; /* bit i: slots[i] is a number. With more than two arguments the bits follow the slots */
     uint8_t plain;   /* 1: `data` and `grad` are these fields; 0: a subclass has properties in their place */
@@ -65,18 +65,18 @@ struct Node {
 
 static PyTypeObject *NodeType, *PrimitiveType, *MethodType;
 
-/* What Python gave to `connect`, and the state that all of this file shares. */
+/* The objects that Python passed to `connect`, and the state shared by this whole file. */
 static struct {
-    PyObject *opened, *active, *eager, *leaves;        /* value.py: see there */
-    PyObject *to_float, *operate, *reflect, *backward; /* value.py's functions for what is rare */
+    PyObject *opened, *active, *eager, *leaves;        /* documented in value.py */
+    PyObject *to_float, *operate, *reflect, *backward; /* value.py's functions for rare cases */
     PyObject *comparisons[6];                          /* value.py's methods, by Py_LT ... */
     PyObject *str_record, *str_data, *str_grad, *str_watch, *str_name, *empty;
     Primitive *add, *sub, *mul, *div, *mod, *floordiv, *pow, *pow_const, *neg, *abs, *sum, *dot, *detach;
-    uint64_t clock;  /* no mark is this large: a walk marks with numbers from here on, so older marks mean nothing */
+    uint64_t clock;  /* larger than every mark: a new walk marks nodes with numbers from here on */
     Node *free;      /* nodes to be used again, linked by `mark` */
     Py_ssize_t n_free;
     Node *dying;     /* nodes whose last reference has gone, linked by `mark` */
-    int deallocating; /* 1: `dealloc_node` is running further up the C stack */
+    int deallocating; /* 1: a caller on the C stack is `dealloc_node` */
 } S;
 
 #ifndef MAX_FREE
@@ -96,7 +96,7 @@ static inline int is_number(const Node *z, Py_ssize_t i)
     return ((const uint8_t *)(z->slots[0].many + z->n))[i >> 3] >> (i & 7) & 1;
 }
 
-/* Room for n > 2 slots and their bits, all of which say "node". */
+/* Allocate n > 2 slots and their bits, all 0: every slot holds a node. */
 static Slot *new_slots(Py_ssize_t n)
 {
     size_t bits = ((size_t)n + 7) / 8;
@@ -179,7 +179,7 @@ static void release_node(Node *z)
     Py_DECREF(type);
 }
 
-/* tp_dealloc. A node that dies because another one let go of it waits in a list, so that the C stack stays flat. */
+/* tp_dealloc. A node freed while another is being freed is put in a list, so that deep graphs need no deep C stack. */
 static void dealloc_node(PyObject *self)
 {
     Node *z = (Node *)self;
@@ -201,7 +201,7 @@ static void dealloc_node(PyObject *self)
 /* ---- Numbers from numbers: ieee.py's functions, from the same libm that Python's math module calls --------------- */
 
 typedef struct {
-    int arity; /* 1, 2, 3; MANY; or NONE: there is only `compute`, in Python */
+    int arity; /* 1, 2, 3; MANY; or NONE: only `compute`, in Python, can compute it */
     union {
         double (*one)(double);
         double (*two)(double, double);
@@ -252,7 +252,7 @@ static double c_dot(const double *xy, Py_ssize_t n)
     return total;
 }
 
-/* Rows of the table that are not here are computed in Python. */
+/* Rows of the table without an entry here are computed in Python. */
 static const struct {
     const char *name;
     Number number;
@@ -306,10 +306,10 @@ typedef struct Rule Rule;
 
 /* How the sweep gets the partials of a primitive. */
 enum Strategy {
-    UNKNOWN,     /* not asked for yet */
+    UNKNOWN,     /* not determined yet */
     TRACED,      /* by the instructions of `rule` */
     BY_EXPONENT, /* its second argument is a number, and there are instructions for each such number */
-    BY_ARITY,    /* any number of arguments: `shapes` says what the partials are, for each number of them */
+    BY_ARITY,    /* any number of arguments: `shapes` has the form of the partials for each number of arguments */
     IN_PYTHON,   /* by a call of `partials` */
 };
 
@@ -321,15 +321,15 @@ struct Primitive {
     PyObject_HEAD
     vectorcallfunc call;
     PyObject *dict, *name, *compute, *partials, *arity, *factors, *commutative, *selecting;
-    PyObject *own_compute, *own_partials; /* of a row of the table: what it has `number` and `rule` for */
-    Number number, own_number;            /* what `compute` is in C */
-    int selects, takes;                   /* `selects` and `arity` again, -1 for any arity */
+    PyObject *own_compute, *own_partials; /* of a row of the table: those that `number` and `rule` replace */
+    Number number, own_number;            /* the C function that does what `compute` does */
+    int selects, takes;                   /* copies of the attributes `selects` and `arity`, -1 for any arity */
     enum Strategy strategy;
     Rule *rule;
     struct {
         double number;
         int used;
-        Rule *rule; /* NULL: in Python */
+        Rule *rule; /* NULL: the rule runs in Python */
     } *exponents;
     int n_exponents;
     uint8_t *shapes; /* by the number of arguments */
@@ -397,7 +397,7 @@ static int compute(Primitive *op, const double *numbers, Py_ssize_t n, double *z
 /* Convert `x` as Python's to_float does; -1 and its TypeError for anything but a real number. */
 static int to_double(PyObject *x, PyObject *what, double *number)
 {
-    if (PyFloat_Check(x)) { /* np.float64 is one */
+    if (PyFloat_Check(x)) { /* also np.float64, a subclass */
         *number = PyFloat_AS_DOUBLE(x);
         return 0;
     }
@@ -405,7 +405,7 @@ static int to_double(PyObject *x, PyObject *what, double *number)
         *number = PyLong_AsDouble(x);
         if (*number != -1.0 || !PyErr_Occurred())
             return 0;
-        PyErr_Clear(); /* more than 308 digits: to_float knows */
+        PyErr_Clear(); /* an int beyond the largest float: to_float makes it infinite */
     }
     PyObject *converted = PyObject_CallFunctionObjArgs(S.to_float, x, what, NULL);
     if (!converted)
@@ -454,8 +454,8 @@ static inline int active_recorder(enum Mode *mode, PyObject **recorder)
     return 0;
 }
 
-/* A node of `op` on one or two arguments, which has the number `number`. `x` is NULL where the argument is the number dx,
- * and `y` where it is dy. */
+/* A node of `op` on one or two arguments, whose number is `number`. `x` is NULL if the first argument is the plain
+ * number dx, and `y` if the second is dy. */
 static inline PyObject *small_node(Primitive *op, int n, Node *x, double dx, Node *y, double dy, double number)
 {
     Node *z = new_value(number);
@@ -501,7 +501,7 @@ static void free_slots(Slot *many, Py_ssize_t filled, Py_ssize_t n)
     PyMem_Free(many);
 }
 
-/* `op` on `args`, Values and real numbers, handed to a recorder of Python's. */
+/* Pass `op` and `args`, Values and real numbers, to the `record` method of a recorder in Python. */
 static PyObject *record_with(PyObject *recorder, Primitive *op, PyObject *const *args, Py_ssize_t n)
 {
     PyObject *tuple = PyTuple_New(n);
@@ -588,7 +588,7 @@ static PyObject *record_by(PyObject *recorder, Primitive *op, PyObject *const *a
     return record_with(recorder, op, args, n);
 }
 
-/* What Value.record does: `op` on `args`, Values and real numbers, by the active recorder. */
+/* Value.record: record `op` on `args`, Values and real numbers, with the active recorder. */
 static PyObject *record(Primitive *op, PyObject *const *args, Py_ssize_t n)
 {
     enum Mode mode;
@@ -608,7 +608,7 @@ static PyObject *record(Primitive *op, PyObject *const *args, Py_ssize_t n)
     return make(op, args, n, mode == EAGER);
 }
 
-/* The call of a primitive: a float of numbers; of arguments among which is a Value, what that records. */
+/* Call a primitive: numbers give a float; any Value among the arguments records a node. */
 static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t flags, PyObject *names)
 {
     Primitive *op = (Primitive *)self;
@@ -638,7 +638,7 @@ static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t fl
             return z;
         }
     }
-    if (op->number.arity == NONE) { /* what `compute` gives, which may be no float */
+    if (op->number.arity == NONE) { /* the result of `compute`, which need not be a float */
         PyObject *tuple = is_initialised(op) < 0 ? NULL : PyTuple_New(n);
         for (Py_ssize_t i = 0; tuple && i < n; i++) {
             PyObject *x = args[i];
@@ -716,7 +716,7 @@ static void free_primitive(PyObject *self)
     Py_CLEAR(op->factors);
     Py_CLEAR(op->commutative);
     Py_CLEAR(op->selecting);
-    PyMem_Free(op->exponents); /* rules are those of rows of the table, which live on */
+    PyMem_Free(op->exponents); /* the rules themselves belong to rows of the table, which are never freed */
     PyMem_Free(op->shapes);
     free_rewriting(op->rewriting);
     type->tp_free(self);
@@ -896,7 +896,7 @@ static PyObject *value_pow(PyObject *x, PyObject *y, PyObject *modulus)
 
 static PyObject *compare(PyObject *self, PyObject *y, int comparison)
 {
-    if (comparison == Py_EQ || comparison == Py_NE) /* identity; and a subclass's own == decides its != as well */
+    if (comparison == Py_EQ || comparison == Py_NE) /* by identity; a subclass that defines == gets the matching != */
         return PyBaseObject_Type.tp_richcompare(self, y, comparison);
     if (PyList_GET_SIZE(S.opened) == 0 && ((Node *)self)->plain) {
         double a = ((Node *)self)->data, b = 0.0;
@@ -1046,7 +1046,7 @@ static int init_value(PyObject *self, PyObject *args, PyObject *options)
     return set_up_leaf((Node *)self, data, label);
 }
 
-/* Value(data), without the tuple of arguments. */
+/* Value(data), called without building a tuple of arguments. */
 static PyObject *call_value_type(PyObject *type, PyObject *const *args, size_t flags, PyObject *names)
 {
     Py_ssize_t n = PyVectorcall_NARGS(flags);
@@ -1082,7 +1082,7 @@ typedef struct {
     Py_ssize_t next; /* the argument to look at next */
 } Frame;
 
-/* Make room for one more than `used` items of `size` bytes. */
+/* Grow an array so that it holds one more than `used` items of `size` bytes. */
 static int grow(void *array, size_t *room, size_t used, size_t size)
 {
     if (used < *room)
@@ -1098,7 +1098,7 @@ static int grow(void *array, size_t *room, size_t used, size_t size)
     return 0;
 }
 
-/* Run what signal handlers there are to run. -1: one raised. 1: Python code walked over a graph meanwhile. */
+/* Run pending signal handlers. -1: one raised an error. 1: Python code has walked over a graph meanwhile. */
 static int check_signals(void)
 {
     uint64_t clock = S.clock;
@@ -1107,8 +1107,8 @@ static int check_signals(void)
     return S.clock != clock;
 }
 
-/* Every node that `roots` are made from, each once and after its arguments, as graph.topological_order has them: an
- * array to be freed with PyMem_Free, of borrowed references. Node i of them has mark S.clock - *count + i afterwards. */
+/* All nodes under `roots`, each once and after its arguments, in the order of graph.topological_order. The result is an
+ * array of borrowed references, to be freed with PyMem_Free. Afterwards node i has the mark S.clock - *count + i. */
 static Node **walk(PyObject *const *roots, Py_ssize_t n_roots, Py_ssize_t *count)
 {
     Node **order = NULL;
@@ -1240,13 +1240,13 @@ enum { REGISTERS = 64 };
 
 typedef struct {
     Number number;
-    uint8_t x, y, c; /* the registers of its arguments */
+    uint8_t x, y, c; /* the registers of the operands */
 } Instruction;
 
 typedef struct {
     enum { NOTHING, CONSTANT, REGISTER, INSTRUCTIONS } kind; /* NOTHING: no gradient flows to this argument */
     double constant;
-    int result; /* the register that holds the partial in the end */
+    int result; /* the register with the partial after the last instruction */
     int n_constants, n_instructions;
     double *constants;
     Instruction *instructions;
@@ -1288,8 +1288,8 @@ static inline double partial_of(const Partial *p, double *registers, int n)
     return registers[p->result];
 }
 
-/* Read one partial as rules.py writes it: None; or (instructions, result). An operand is the int of a register or a
- * float. 1: it is understood. 0: it needs a primitive that is not in NUMBERS, or too many registers. -1: an error. */
+/* Read one partial in the format of rules.py: None; or (instructions, result). An operand is a register, as an int, or
+ * a float. 1: success. 0: it needs a primitive that is not in NUMBERS, or too many registers. -1: an error. */
 static int read_partial(PyObject *written, int n, Partial *p)
 {
     if (written == Py_None) {
@@ -1337,7 +1337,7 @@ static int read_partial(PyObject *written, int n, Partial *p)
                 p->constants[p->n_constants++] = PyFloat_AS_DOUBLE(x);
             } else {
                 at = PyLong_AsLong(x);
-                at += at > n ? constants : 0; /* rules.py counts no registers for constants */
+                at += at > n ? constants : 0; /* rules.py numbers the registers as if there were none for constants */
             }
             *operands[j] = (uint8_t)at;
         }
@@ -1347,7 +1347,7 @@ static int read_partial(PyObject *written, int n, Partial *p)
     return 1;
 }
 
-/* rules.py's answer for `op` on n arguments, of which the last may be the number `exponent`: a list of n partials;
+/* The traced rule of `op` for n arguments, the last one perhaps the number `exponent`: rules.py's list of n partials;
  * NULL without an error if the rule cannot be traced. */
 static PyObject *traced(Primitive *op, Py_ssize_t n, PyObject *exponent)
 {
@@ -1384,7 +1384,7 @@ static int trace_rule(Primitive *op, int n, PyObject *exponent, Rule **rule)
     return understood < 0 ? -1 : 0;
 }
 
-/* What the partials of `op` look like on n arguments, where it takes any number of them. */
+/* The form of the partials of `op`, a primitive of any number of arguments, for n arguments. */
 static int trace_shape(Primitive *op, Py_ssize_t n)
 {
     PyObject *answer = traced(op, n, Py_None);
@@ -1415,7 +1415,7 @@ static int prepare(Node *z)
     Primitive *op = z->op;
     if (op->strategy == UNKNOWN) {
         int n = op->takes;
-        op->strategy = IN_PYTHON; /* of users' primitives, always: their rules may depend on more than their arguments */
+        op->strategy = IN_PYTHON; /* users' primitives always: their rules may read other state than the arguments */
         if (op->own_partials && op->partials == op->own_partials && op->compute == op->own_compute) {
             if (n < 0)
                 op->strategy = BY_ARITY;
@@ -1469,8 +1469,8 @@ static int prepare(Node *z)
     return 0;
 }
 
-/* How the partials of z are found: *rule has their instructions; or the result is their shape; or, if *rule is NULL and
- * the result SHAPE_IN_PYTHON, a call of `partials` gives them. */
+/* How to compute the partials of z: with the instructions in *rule; if *rule is NULL, from their shape, the result; if
+ * that is SHAPE_IN_PYTHON, by a call of `partials`. */
 static inline enum Shape rule_of(const Node *z, const Rule **rule)
 {
     Primitive *op = z->op;
@@ -1519,8 +1519,8 @@ static PyObject *partials_in_python(Node *z)
 /* The chain rule: from the last node to the first, add the gradient times each partial to that of the argument.
  *
  * With `gradients` NULL the gradients are those of the nodes, and no Python code runs. Otherwise the gradient of node i
- * is gradients[i], and `targets` has the index of each argument of each node, in the order of the nodes and arguments: so
- * rules called in Python may do what they like with the nodes' gradients, and other threads may sweep meanwhile. */
+ * is gradients[i], and `targets` has the index of each argument of each node, in the order of the nodes and arguments.
+ * So rules in Python may change the gradients of nodes, and other threads may sweep at the same time. */
 static inline int sweep(Node **order, Py_ssize_t count, double *gradients, const uint32_t *targets)
 {
     double registers[REGISTERS];
@@ -1600,7 +1600,7 @@ static inline int sweep(Node **order, Py_ssize_t count, double *gradients, const
     return 0;
 }
 
-/* Sweep over the nodes' own gradients. Leaves get theirs back if that fails. */
+/* Sweep over the gradients of the nodes themselves. If that fails, restore those of the leaves. */
 static int sweep_nodes(Node **order, Py_ssize_t count)
 {
     Py_ssize_t leaves = 0, k, l;
@@ -1628,7 +1628,7 @@ static int sweep_nodes(Node **order, Py_ssize_t count)
     return failed;
 }
 
-/* Sweep over an array of gradients, and then set those of the nodes, with no Python code in between. */
+/* Sweep over an array of gradients, then copy them to the nodes without running Python code in between. */
 static int sweep_apart(Node **order, Py_ssize_t count)
 {
     size_t edges = 0;
@@ -1678,7 +1678,7 @@ static PyObject *backward(PyObject *self, PyObject *unused)
             in_python = in_python || (rule_of(order[k], &rule) == SHAPE_IN_PYTHON && !rule);
         }
     }
-    if (!failed && !plain) { /* the sweep of value.py, which reads every attribute as Python does */
+    if (!failed && !plain) { /* value.py's sweep, which reads attributes through Python, properties included */
         PyMem_Free(order);
         return PyObject_CallOneArg(S.backward, self);
     }
@@ -1753,7 +1753,7 @@ static PyType_Spec value_spec = {
     .slots = value_slots,
 };
 
-/* A method that records one primitive on the Value alone: Value.tanh and its like. */
+/* A method without arguments that records one primitive, such as Value.tanh. */
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
@@ -1766,7 +1766,7 @@ static PyObject *call_method(PyObject *self, PyObject *const *args, size_t flags
     Method *method = (Method *)self;
     if (PyVectorcall_NARGS(flags) == 1 && is_node(args[0]) && !names)
         return record(method->op, args, 1);
-    return PyObject_Vectorcall(method->python, args, flags, names); /* an error, in Python's words */
+    return PyObject_Vectorcall(method->python, args, flags, names); /* it raises the error with Python's message */
 }
 
 static PyObject *bind_method(PyObject *self, PyObject *object, PyObject *type)
@@ -1845,7 +1845,7 @@ static PyObject *new_method(PyObject *module, PyObject *args)
     return (PyObject *)method;
 }
 
-/* new_node(op, args) and new_leaf(op, args), as value.py has them. A third argument, their numbers, is not needed. */
+/* new_node(op, args) and new_leaf(op, args) of value.py. A third argument, the numbers of `args`, is ignored. */
 static PyObject *new_recorded(PyObject *const *args, Py_ssize_t n, int keeps)
 {
     if (n < 2 || !PyObject_TypeCheck(args[0], PrimitiveType) || !PyTuple_Check(args[1]))
@@ -1934,7 +1934,7 @@ static PyObject *leaves_of(PyObject *module, PyObject *numbers)
 }
 
 /* copy_fields(xs, field, buffer, store): copy the field "data" or "grad" of each Value in the list `xs` into the buffer
- * of doubles, or with `store` the other way. */
+ * of doubles, or with `store` from the buffer to the Values. */
 static PyObject *copy_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
@@ -1993,7 +1993,7 @@ static PyObject *numbers_of(PyObject *module, PyObject *xs)
     Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
     list = PyList_New(n);
     for (Py_ssize_t i = 0; list && i < n; i++) {
-        if (PySequence_Fast_GET_SIZE(items) != n) { /* the property of a subclass did this */
+        if (PySequence_Fast_GET_SIZE(items) != n) { /* a property of a subclass changed the list */
             PyErr_SetString(PyExc_RuntimeError, "a list of Values changed its size while their numbers were read");
             Py_CLEAR(list);
             break;
@@ -2023,7 +2023,7 @@ static PyObject *numbers_of(PyObject *module, PyObject *xs)
 
 /* neurons(dot, rows, xs, biases): for each row a node dot(*row, bias, *xs, 1.0), or dot(*row, *xs) where `biases` is
  * None; leaves under no_grad. None, and nothing done, unless all are lists and tuples of one length, of Values and
- * floats, with a Value in each row, and the recorder is EAGER or LEAVES: functions.matvec knows the rest. */
+ * floats, with a Value in each row, and the recorder is EAGER or LEAVES: functions.matvec handles all other cases. */
 static PyObject *neurons(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
 {
     (void)module;
@@ -2250,7 +2250,7 @@ PyMODINIT_FUNC PyInit__core(void)
     if (!PrimitiveType || !NodeType || !MethodType || !S.str_record || !S.str_data || !S.str_grad || !S.str_watch ||
         !S.empty)
         goto failed;
-    NodeType->tp_name = "Value", PrimitiveType->tp_name = "Primitive"; /* as errors name the type of a Python class */
+    NodeType->tp_name = "Value", PrimitiveType->tp_name = "Primitive"; /* without the module, as in Python's messages */
     NodeType->tp_vectorcall = call_value_type;
     if (PyModule_AddObjectRef(module, "Value", (PyObject *)NodeType) < 0 ||
         PyModule_AddObjectRef(module, "Primitive", (PyObject *)PrimitiveType) < 0 ||

@@ -27,11 +27,12 @@ ARGUMENTS = 12  # how many of the values that an operation in words takes are na
 
 
 def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes: int = 20_000) -> str:
-    """A web page, complete in itself, that computes `root` and its gradients one value at a time; also to a file.
+    """A web page, in one file, that computes `root` and its gradients one value at a time.
 
     The page shows the picture of `draw`, in which groups open and close. Each step shows the operation, its local
     derivatives as formulas and as numbers, their products with the gradient that comes back, and the sums where paths
-    meet. A click on a value lists what its gradient is made of. The gradients are of `root` alone, from 0.
+    meet. A click on a value lists the paths whose products add up to its gradient. All gradients start from 0,
+    whatever `grad` holds.
 
     In a graph of more than `max_nodes` nodes, values that are made alike (the rows of a batch) share one step, which
     shows the range of their numbers and the sums of their gradients; where even those steps are too many, all values
@@ -92,7 +93,7 @@ class _Operations:
 
 
 def _separate_steps(structure: Structure, root: Any) -> dict[str, Any]:
-    """What the page shows, as lists of numbers and strings: a step for each value."""
+    """The data of a page with one step for each value, as lists of numbers and strings."""
     index = {node: i for i, node in enumerate(structure.nodes)}
     boxes = {kind: i for i, kind in enumerate(structure.kinds)}
     operations = _Operations()
@@ -108,10 +109,10 @@ def _separate_steps(structure: Structure, root: Any) -> dict[str, Any]:
 
 
 def _shared_steps(structure: Structure, root: Any) -> dict[str, Any]:
-    """What the page shows: a step for each kind, the values that are made alike.
+    """The data of a page with one step for each kind, that is, for all values that are made alike.
 
-    In place of one number there are the range of the numbers, the largest gradient, and for each use of one kind by
-    another the range of the local derivatives and the sum of what they add to the gradient.
+    Each kind has the range of its numbers and the size of its largest gradient. Each use of one kind by another has the
+    range of its local derivatives, and the sum of the products that it adds to the gradient.
     """
     uses, sizes = _flows(structure, root)
     index = {kind: i for i, kind in enumerate(structure.kinds)}
@@ -158,7 +159,7 @@ def _in_words(kind: Kind, uses: int) -> tuple[str, str, list[Any], list[None], i
 
 
 class _Flow:
-    """What one kind passes back to another: the range of the local derivatives, their products and their sum."""
+    """The gradient that one kind passes to another: the range of the local derivatives, and the sum of the products."""
 
     __slots__ = ("high", "low", "size", "total", "uses")
 
@@ -166,7 +167,7 @@ class _Flow:
         self.low, self.high, self.total, self.size, self.uses = math.inf, -math.inf, 0.0, 0.0, 0
 
     def add(self, partial: float, product: float) -> None:
-        """Add one use: the local derivative, and its product with the gradient that comes back."""
+        """Add one use: the local derivative, and its product with the gradient of the user."""
         self.uses += 1
         self.low, self.high = min(self.low, partial), max(self.high, partial)
         self.total += product
@@ -174,7 +175,7 @@ class _Flow:
             self.size = abs(product)
 
     def written(self) -> list[Any] | None:
-        """As a list for the page: the local derivative and the product of a single use; None where nothing flows."""
+        """For the page: the local derivative and product of one use, or ranges and the sum of several; or None."""
         if self.uses == 1:
             return [_number(self.low), _number(self.total)]
         parts = (self.low, self.high, self.total, self.size)
@@ -182,7 +183,7 @@ class _Flow:
 
 
 def _flows(structure: Structure, root: Any) -> tuple[dict[Kind, dict[Any, tuple[Kind, _Flow]]], dict[Kind, float]]:
-    """The gradients of `root`, by kinds: what each passes back to its arguments, and the size of the largest gradient.
+    """The gradients of `root`, by kinds: the flow from each to its arguments, and the size of its largest gradient.
 
     The flows of a kind are by the place of the argument, or by its kind where an operation takes any number of them.
     """
@@ -203,7 +204,7 @@ def _flows(structure: Structure, root: Any) -> tuple[dict[Kind, dict[Any, tuple[
             if type(partial) is float:
                 product = g * partial
                 gradients[x] += product
-            if arg is kind:  # within a stretch of the graph
+            if arg is kind:  # both are part of the same stretch of the graph
                 continue
             key = i if kind in by_place and kind.args.get(i) is arg else arg
             use = uses[kind].get(key)
@@ -215,7 +216,7 @@ def _flows(structure: Structure, root: Any) -> tuple[dict[Kind, dict[Any, tuple[
 
 
 def _is_long_sum(kind: Kind) -> bool:
-    """Whether this adds up values that are made alike, such as the losses of a batch."""
+    """Whether `kind` is a sum of values that are made alike, such as the losses of a batch."""
     op: Any = kind.node.op
     return op is not None and op.factors == 1 and len({*kind.args.values()}) < len(kind.args)
 
@@ -229,7 +230,7 @@ def _arg(kind: Kind, place: int, index: dict[Kind, int]) -> Any:
 
 
 def _partials(node: Any) -> list[Any]:
-    """The local derivatives of `node` as numbers: None where nothing flows, "held" where a gradient is dropped."""
+    """The local derivatives of `node`: None where no gradient flows, "held" where a selecting operation drops it."""
     op = node.op
     if op is None:
         return []
@@ -272,9 +273,9 @@ def _page(
 
 
 def _names(structure: Structure, shown: list[tuple[Any, Kind]]) -> tuple[list[str], list[str]]:
-    """For each of `shown`, nodes with their kinds, a name that no other has, and a shorter one for use in its neuron.
+    """For each of `shown`, nodes with their kinds, a unique name, and a shorter one to be used inside its neuron.
 
-    The name is the label or the path. The output of a neuron is called as the neuron is; v1, v2, ... is anything else.
+    The name is the label, or the path, or for the output of a neuron the name of the neuron; all others are v1, v2, ...
     """
     outputs: dict[Kind, str] = {}
     if len(shown) == len(structure.kinds) and not structure.is_coarse:
@@ -304,5 +305,5 @@ def _names(structure: Structure, shown: list[tuple[Any, Kind]]) -> tuple[list[st
 
 
 def _number(x: float) -> float | str:
-    """`x` as JSON has it; infinities and nan as JavaScript reads them from text."""
+    """`x` as a JSON number; infinities and nan as text that JavaScript's `Number` reads."""
     return x if math.isfinite(x) else str(x).replace("inf", "Infinity").replace("nan", "NaN")
