@@ -621,6 +621,29 @@ def test_a_trace_refuses_what_is_not_an_operand() -> None:
             trace.make(p.mul, 3.0)
 
 
+def test_operations_that_were_set_aside_come_back() -> None:
+    trace = Trace()
+    x = Symbol(trace, row=True)
+    before = trace.make(p.exp, (x,))
+    with trace.anew():
+        other = trace.make(p.exp, (x,))
+        assert other is not before
+        with trace.anew():
+            assert trace.make(p.exp, (x,)) not in (before, other)
+        assert trace.make(p.exp, (x,)) is other
+    assert trace.make(p.exp, (x,)) is before
+    with pytest.raises(IndexError):
+        trace.take_back()
+
+    def work() -> None:
+        trace = Trace()
+        trace.make(p.exp, (Symbol(trace, row=True),))
+        trace.set_aside()
+        trace.make(p.exp, (Symbol(trace, row=True),))
+
+    assert blocks(work, 100) < 20  # also those that were never taken back
+
+
 def test_a_symbol_of_another_trace_is_an_error_in_both_engines() -> None:
     kept: list[Any] = []
 

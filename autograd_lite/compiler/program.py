@@ -77,8 +77,10 @@ class Instruction(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """The instructions from `begin` to `end` - 1 are needed only if the number at the address `condition` is not 0, or,
-    unless `taken`, only if it is 0. Otherwise nothing but a `where`, which does not choose them, reads their results.
+    """Instructions that may be skipped: number `begin` to number `end` - 1.
+
+    If `taken`, they are needed only where the number at the address `condition` is not 0; else only where it is 0.
+    Where they are not needed, their results are read by a `where` alone, and it returns its other argument.
     """
 
     begin: int
@@ -108,8 +110,9 @@ class Program:
     gap, and reads only what was there before. All addresses of one operand are shared, or all are in rows; `once`
     instructions read only shared ones.
 
-    An executor may skip the instructions of a guard. `begin` and `end` count `instructions`, all of them `once` or all
-    `each`; guards are in the order of `begin`, and of two that overlap the second lies inside the first.
+    An executor may skip the instructions of a guard where they are not needed. Guards count the instructions as
+    `instructions` lists them; those of one guard are all `once` or all `each`. Guards are sorted by `begin`, and of two
+    that overlap the second lies inside the first.
 
     A call gives the numbers at the addresses `results`, shared or in rows, for each row; and the numbers at the
     addresses `sums`, in the total region, once.

@@ -34,10 +34,15 @@ def is_constant(x: Any, number: float) -> bool:
 
 
 def _negated(x: Any) -> bool:
+    """True if the operand `x` is the negative of another one."""
     return type(x) is not float and x.op is p.neg
 
 
+# The rules. `c` is a float; `x` and `y` are operands, one of which is a Symbol.
+
+
 def _add(x: Any, y: Any) -> Simpler:
+    """x + -0.0 = x; c*x + c*x = 2c*x; x + -y = x - y."""
     c, other = (x, y) if type(x) is float else (y, x)
     if is_constant(c, -0.0):  # 0.0 is not neutral: -0.0 + 0.0 = 0.0
         return other
@@ -47,12 +52,17 @@ def _add(x: Any, y: Any) -> Simpler:
 
 
 def _sub(x: Any, y: Any) -> Simpler:
+    """x - -y = x + y; x - 0.0 = x; -0.0 - y = -y."""
     if _negated(y):
         return p.add, (x, y.args[0])
     return x if is_constant(y, 0.0) else (p.neg, (y,)) if is_constant(x, -0.0) else None
 
 
 def _mul(x: Any, y: Any) -> Simpler:
+    """c * -x = -c * x; c * (x + x) = 2c * x; 1 * x = x; -1 * x = -x; -x * -y = x * y.
+
+    And step(x) * where(step(x), y, c) = where(step(x), y, 0 * c).
+    """
     if type(x) is float or type(y) is float:
         c, other = (x, y) if type(x) is float else (y, x)
         if other.op is p.neg:
@@ -71,6 +81,7 @@ def _mul(x: Any, y: Any) -> Simpler:
 
 
 def _div(x: Any, y: Any) -> Simpler:
+    """c / -y = -c / y; -x / -y = x / y; -x / c = x / -c; x / 2**n = x * 2**-n."""
     if _negated(y) and (type(x) is float or x.op is p.neg):
         return p.div, (-x if type(x) is float else x.args[0], y.args[0])
     if _negated(x) and type(y) is float:
@@ -80,6 +91,7 @@ def _div(x: Any, y: Any) -> Simpler:
 
 
 def _pow_const(x: Any, n: Any) -> Simpler:
+    """x**-1 = 1/x; x**0 = 1; x**1 = x; x**2 = x*x; x**3 = x*(x*x)."""
     return {
         -1.0: (p.div, (1.0, x)),
         0.0: 1.0,
@@ -90,12 +102,14 @@ def _pow_const(x: Any, n: Any) -> Simpler:
 
 
 def _neg(x: Any) -> Simpler:
+    """-(c*x) = -c * x; --x = x."""
     if x.op is p.mul and type(x.args[0]) is float:
         return p.mul, (-x.args[0], x.args[1])
     return x.args[0] if x.op is p.neg else None
 
 
 def _where(c: Any, x: Any, y: Any) -> Simpler:
+    """A constant condition; equal results; a condition that is itself a choice between zero and a constant."""
     if type(c) is float:
         return x if c else y
     if x is y:

@@ -1,4 +1,4 @@
-"""An optimiser's update rule, compiled: the parameters are the rows of one call of the program."""
+"""An optimiser's update rule, compiled. The program updates one parameter; a call runs it on all, as rows."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def compiled_rule(optimizer: Optimizer, *, backend: Any = "auto") -> Rule:
 
 
 class Rule:
-    """A compiled update rule. It holds no optimiser: `step` takes any that has the rule's class and state."""
+    """A compiled update rule. `step` takes any optimiser of the class that it was compiled for."""
 
     def __init__(self, optimizer: Optimizer, backends: list[Backend]) -> None:
         self._backends = backends

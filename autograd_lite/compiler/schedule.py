@@ -6,7 +6,9 @@ one nest, a matrix product. Nodes that fit no nest read through tables of addres
 of edges, except for sorting.
 
 A *point* is the tuple of addresses that a node, or one term of its sum, reads, packed into one int. Points sort like
-the tuples, and two pairs of points have the same difference exactly if their addresses have the same differences.
+the tuples. Two pairs of points have the same difference if and only if their addresses have the same differences.
+
+Nodes and constants are known by *numbers*: see `outlined`.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ Job: TypeAlias = tuple[Point, Number]  # a point, and the node that reads it
 Node: TypeAlias = tuple[Number, tuple[Number, ...]]  # a node and its arguments
 Found: TypeAlias = tuple[int, int, Primitive, list[Node]]  # stage, level, primitive and nodes of a group
 BITS = 40  # per address in a point: enough for differences, too
-LONG = 8  # from so many terms at constant strides on, a reduction of their own pays
-WIDE = 32  # from so many terms in a loop nest on, an instruction of its own pays
-GAIN = 4  # a number that is read so often is worth a copy
+LONG = 8  # this many terms of a sum at constant strides get a reduction of their own
+WIDE = 32  # this many terms in a loop nest get an instruction of their own
+GAIN = 4  # numbers that are read this often on average are copied
 ONCE, EACH, TOTAL = range(3)
 
 
@@ -265,9 +267,10 @@ class _Layout:
         return tuple(sorted([*once, *each], key=lambda guard: (guard.begin, -guard.end)))
 
     def emit_one(self, number: Number, op: Primitive, args: Sequence[Number], stage: int) -> None:
-        """The instruction for a node that has nothing to run together with, and fewer than LONG terms if it is a sum.
+        """Emit the instruction for a node that runs alone; if it is a sum, of fewer than LONG terms.
 
-        The same as `emit` makes, sooner: in a long chain of operations nearly every node is one.
+        The general way of `emit` would make the same instruction in more time. In a long chain of operations nearly
+        every node runs alone.
         """
         addresses = self.addresses
         places = [addresses[n] for n in args]
@@ -286,8 +289,9 @@ class _Layout:
         self.append(op, (1, 1, length), (Strided(places[half]), *operands), [number], stage)
 
     def packed(self, arity: int, reads: list[list[Point]], stage: int) -> tuple[list[list[Point]], Point | None]:
-        """Replace scattered operands by copies at constant strides, if few numbers are read often: the new `reads` and
-        their step, or the old ones and None.
+        """Replace scattered operands by copies at constant strides, if few numbers are read often.
+
+        Returns the new `reads` and their step, or the old `reads` and None.
 
         As in BLAS, packing pays: the gradient of a layer that is used at several places of a sequence adds up outer
         products of scattered numbers, and copying them costs less than reading each through a table.

@@ -75,7 +75,7 @@ def _is_sum(op: Primitive | None) -> bool:
 
 
 def _products(node: Symbol) -> list[Term]:
-    """The terms that a sum or a product adds up."""
+    """The terms of a sum. A product is one term."""
     op, args = node.op, node.args
     if op is p.mul:
         return [args]
@@ -86,10 +86,12 @@ def _products(node: Symbol) -> list[Term]:
 
 
 def _without_one(x: Operand, y: Operand) -> Term:
+    """The term x * y, without a factor that is 1."""
     return (y, None) if is_constant(x, 1.0) else (x, None) if is_constant(y, 1.0) else (x, y)
 
 
 def _addends(node: Symbol) -> Sequence[Operand]:
+    """The terms of a sum that have no second factor."""
     return [x for x, y in _products(node) if y is None] if node.op is p.dot else node.args
 
 
@@ -159,4 +161,5 @@ def _merged(terms: list[Term]) -> list[Term]:
 
 
 def _row(x: Any) -> bool:
+    """True if `x` is a Symbol whose number depends on the row of the batch."""
     return x is not None and type(x) is not float and x.row

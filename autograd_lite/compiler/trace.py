@@ -24,7 +24,7 @@ from autograd_lite.value import Recorder, Value, active_recorder, node_of
 
 
 class TraceError(CompileError, TypeError):
-    """Code under `jit` asked a traced Value for its number, or gives something that cannot be compiled."""
+    """Code under `jit` asked a traced Value for its number, or returned something that cannot be compiled."""
 
 
 Operand: TypeAlias = Any  # a Symbol, or a float, which is a constant of the program
@@ -176,7 +176,7 @@ class Symbol(Numbered):
 
 
 class Constant(Symbol):
-    """A Symbol for the constant `number`: what traced code gets where the result of an operation is constant."""
+    """A Symbol for the constant `number`: the result that traced code gets of an operation on constants."""
 
     __slots__ = ("number",)
 
@@ -195,7 +195,7 @@ def _is_condition(x: Any) -> bool:
 
 
 def _flat(condition: Any) -> Any:
-    """`condition` as a where between two constants, so that `_is_condition` never looks deep."""
+    """`condition` as a `where` between two constants, so that `_is_condition` need not look into it."""
     return p.where(condition, 1.0, 0.0)
 
 
@@ -258,10 +258,12 @@ def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:
 
 
 def _key(x: Operand) -> Any:
+    """A key that tells 0.0 from -0.0, and not one nan from another."""
     return repr(x) if type(x) is float else x
 
 
 def _rank(x: Operand) -> int:
+    """The place of `x` in the canonical order: see `ordered`."""
     return 0 if type(x) is float else x.index + (x.row << 60)
 
 
