@@ -420,7 +420,7 @@ def _iterated(f: ListFunction, xs: list[float], tol: float, max_steps: int, what
         if not all(map(isfinite, new)):
             break
         xs = new
-    raise ArithmeticError(_no_convergence(what, xs, steps, f"the iteration does not come to rest in {max_steps} steps"))
+    raise ArithmeticError(_no_convergence(what, xs, steps, f"the iteration has not converged after {max_steps} steps"))
 
 
 def _compiled_newton(f: ListFunction, xs: list[Any], tol: float, max_steps: float) -> list[Any]:

@@ -73,7 +73,7 @@ class Module:
         def __call__(self, x: Any) -> Any:
             """The result for the input `x`. Every subclass defines it."""
             name = type(self).__name__
-            raise NotImplementedError(f"{name} does not say what it computes: give it a __call__(self, x)")
+            raise NotImplementedError(f"{name} has no __call__ method: define __call__(self, x)")
 
     def __getstate__(self) -> Any:
         """What a copy and a pickle hold: everything but `_walk`, which is made again."""

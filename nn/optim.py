@@ -62,7 +62,7 @@ class Optimizer:
                     f"{me} can't optimize a non-leaf, the result of {p.op.name}: give it the leaves it was made from"
                 )
         if len(set(self.parameters)) < len(self.parameters):
-            raise ValueError(f"{me} has a parameter twice, and would move it twice: give it each Value once")
+            raise ValueError(f"{me} has a parameter twice, and would update it twice: give it each Value once")
         given: dict[str, Any] = {"lr": lr, **settings}
         for name, setting in given.items():
             if not isinstance(setting, Real):
@@ -91,7 +91,7 @@ class Optimizer:
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
         """The parameter and its state after step number `t`. Subclasses define it."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it moves a parameter: give it an update")
+        raise NotImplementedError(f"{type(self).__name__} has no update method: define how it changes a parameter")
 
     def step(self) -> None:
         """Change `data` of every parameter by its `grad`. After an error everything is as it was before."""
@@ -130,7 +130,7 @@ class Optimizer:
         if missing := [name for name in ("optimizer", "lr", "steps", "state") if name not in state]:
             raise ValueError(f"the optimizer's state has no {', '.join(missing)}")
         if state["optimizer"] != type(self).__name__:
-            raise ValueError(f"the state is of the optimizer {state['optimizer']}, this is {type(self).__name__}")
+            raise ValueError(f"the state belongs to the optimizer {state['optimizer']}, this is {type(self).__name__}")
         lr, steps, columns = state["lr"], state["steps"], state["state"]
         if not _is_number(lr) or not 0.0 <= lr < math.inf or type(steps) is not int or steps < 0:
             raise ValueError(f"the optimizer's state is damaged: lr {lr!r:.60}, steps {steps!r:.60}")
@@ -141,7 +141,7 @@ class Optimizer:
                 raise ValueError(f"the optimizer's state is damaged: {name} is not a list of numbers")
             if len(column) != len(self.parameters):
                 raise ValueError(
-                    f"the optimizer's state is of {len(column)} parameters, here are {len(self.parameters)}"
+                    f"the optimizer's state has {len(column)} parameters, the optimizer {len(self.parameters)}"
                 )
         self.lr, self.steps = lr, steps
         self.state = {name: list(columns[name]) for name in self.remembers}

@@ -41,7 +41,7 @@ class Schedule(Callback):
 
     def rate(self, epoch: int) -> float:
         """The learning rate in epoch number `epoch`, from 0."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which rate an epoch has: give it a rate(epoch)")
+        raise NotImplementedError(f"{type(self).__name__} has no rate method: define rate(epoch)")
 
     def start(self, epoch: int) -> None:
         """Give the optimiser the learning rate of epoch number `epoch`, from 0."""
@@ -55,7 +55,7 @@ class Schedule(Callback):
     def on_start(self, training: Training) -> None:
         """Check that the schedule changes the optimiser that is trained with; a ValueError if not."""
         if self.optimizer is not training.optimizer:
-            raise ValueError("fit takes a schedule of the optimizer that it trains with, and this one is of another")
+            raise ValueError("fit takes a schedule of its own optimizer, and this schedule belongs to another one")
 
     def on_epoch_start(self, training: Training, epoch: int) -> None:
         """Set the learning rate of this epoch."""

@@ -134,11 +134,11 @@ def test_clipping_agrees_with_pytorch(clip, limit):
         (lambda: nn.Adam([Value(0.0)], eps=0.0), "it must be above 0, got 0.0"),
         (
             lambda: nn.Adam([Value(0.0)]).load_state_dict(nn.SGD([Value(0.0)]).state_dict()),
-            "the state is of the optimizer SGD, this is Adam",
+            "the state belongs to the optimizer SGD, this is Adam",
         ),
         (
             lambda: nn.Adam([Value(0.0)]).load_state_dict(nn.Adam([Value(0.0), Value(0.0)]).state_dict()),
-            "the optimizer's state is of 2 parameters, here are 1",
+            "the optimizer's state has 2 parameters, the optimizer 1",
         ),
     ],
 )

@@ -135,7 +135,7 @@ def test_a_refused_input_changes_nothing(path):
     assert other.state_dict() == before
     twin = nn.MLP(2, [4, 1], seed=3)
     before = twin.state_dict()
-    with pytest.raises(ValueError, match="the state is of the optimizer SGD, this is Adam"):
+    with pytest.raises(ValueError, match="the state belongs to the optimizer SGD, this is Adam"):
         nn.load(path, twin, nn.Adam(twin.parameters()))
     with pytest.raises(ValueError, match="has no history: it was saved without"):
         nn.load(path, twin, history=nn.History())
@@ -361,7 +361,10 @@ def test_damage_is_named(tmp_path, change, message):
             "history in .*: row 2 has the columns",
         ),
         (lambda optimizer, history: history.rows[0].update(loss="low"), "history in .*: row 0 has 'low'"),
-        (lambda optimizer, history: optimizer.state["exp_avg"].append(0.0), "state is of 14 parameters, here are 13"),
+        (
+            lambda optimizer, history: optimizer.state["exp_avg"].append(0.0),
+            "state has 14 parameters, the optimizer 13",
+        ),
         (lambda optimizer, history: optimizer.state.update(exp_avg=[None] * 13), "exp_avg is not a list of numbers"),
     ],
 )

@@ -370,7 +370,7 @@ def test_invalid_settings_are_refused():
         train(model, "sgd")
     with pytest.raises(TypeError, match=r"fit takes a History to continue, .* got dict"):
         train(model, optimizer, history={})
-    with pytest.raises(ValueError, match="a schedule of the optimizer that it trains with"):
+    with pytest.raises(ValueError, match="takes a schedule of its own optimizer"):
         train(model, optimizer, schedule=nn.StepLR(nn.SGD(model.parameters()), 5))
 
 
