@@ -123,7 +123,7 @@ def sum(xs: Iterable[Scalar], start: Scalar = 0.0) -> Scalar:
     7.0
     """
     items = _items(xs, "sum")
-    if type(start) not in (int, float) or start:
+    if type(start) not in (int, float) or start != 0:
         items = (start, *items)
     total: Scalar = p.sum_(*items) if items else 0.0
     return total
