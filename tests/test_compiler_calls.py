@@ -3,6 +3,7 @@
 import gc
 import math
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -116,6 +117,139 @@ def test_a_captured_value_makes_nodes_of_plain_numbers() -> None:
     assert (y.data, x.data, len(f._compiled.latest.captured)) == (6.0, 3.0, 1)
     y.backward()
     assert w.grad == 3.0
+
+
+# --- Shapes and types of arguments -----------------------------------------------------------------------------------
+
+
+class Row(list[float]):
+    """A list to `isinstance`, of another type than those that the kernel walks."""
+
+
+def norm(x: Any) -> Any:
+    return ag.sum([ag.sum([a * a for a in row]) for row in x]), [[2.0 * a for a in row] for row in x]
+
+
+def with_a_loop(x: Any) -> Any:
+    last, sums = ag.scan(lambda s, row: (s + ag.sum([a * a for a in row]), s), 0.0, x)
+    return last, [[2.0 * a for a in row] for row in x], sums
+
+
+@pytest.mark.parametrize("f", [norm, with_a_loop])
+def test_shapes_and_kinds_of_arguments_that_change_between_calls(f: Any) -> None:
+    rng, compiled = np.random.default_rng(0), jit(f, backend="native")
+    for _ in range(2):
+        for shape in (4, 3), (1, 1), (2, 70), (4, 3):
+            x = rng.normal(size=shape)
+            wide = np.repeat(np.repeat(x, 2, 0), 3, 1)
+            alike: list[Any] = [x, x.tolist(), wide[::2, ::3], np.asfortranarray(x), x[::-1, ::-1][::-1, ::-1], [*x],
+                                Row(x.tolist()), [Row(row) for row in x.tolist()], x.astype(">f8"),
+                                [[np.float64(a) for a in row] for row in x]]  # fmt: skip
+            wanted = numbers(f(x.tolist()))
+            for given in alike:
+                found = compiled(given)
+                assert isinstance(found[1], np.ndarray) is ag.trees.has_numpy_array(given)
+                np.testing.assert_allclose(numbers(found), wanted, rtol=1e-14)
+            whole = np.round(x * 10).astype("i4")
+            for given in whole, whole.astype(bool), whole.tolist(), x.astype("f4"):
+                exact = np.asarray(given, float)
+                np.testing.assert_allclose(numbers(compiled(given)), numbers(compiled(exact)), rtol=1e-15)
+    assert len(compiled._compiled) == 9  # three shapes: of lists, of a Row of lists, and of a list of Rows
+
+
+def numbers(tree: Any) -> list[float]:
+    return [float(a) for branch in tree for a in np.ravel(np.asarray(branch, float))]
+
+
+@pytest.mark.parametrize("f", [norm, with_a_loop])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ragged_and_wrong_arguments(f: Any, backend: str) -> None:
+    compiled = jit(f, backend=backend)
+    compiled([[1.0, 2.0], [3.0, 4.0]])
+    if f is norm:
+        assert compiled([[1.0, 2.0, 3.0], [4.0]]) == (30.0, [[2.0, 4.0, 6.0], [8.0]])
+        assert compiled([[], [4.0]]) == (16.0, [[], [8.0]])
+    else:
+        with pytest.raises(ValueError, match="scan"):
+            compiled([[1.0, 2.0, 3.0], [4.0]])
+    with pytest.raises(TypeError, match="jit takes numbers"):
+        compiled([[1.0, {2.0}], [3.0, 4.0]])
+    with pytest.raises(TypeError):
+        compiled([[1.0, "two"], [3.0, 4.0]])
+    assert compiled([[1.0, 2.0], [3.0, 4.0]])[0] == 30.0
+    assert compiled(np.array([[1.0, 2.0], [3.0, math.nan]]))[1][0].tolist() == [2.0, 4.0]
+
+
+def test_a_result_without_lists_is_a_float_where_arguments_are_arrays() -> None:
+    f = jit(lambda x: {"sum": ag.sum(x), "pair": (x[0], "name", 2)})
+    for _ in range(2):
+        found = f(np.array([1.0, 2.0]))
+        assert found == {"sum": 3.0, "pair": (1.0, "name", 2)}
+        assert type(found["sum"]) is float
+
+
+# --- Loops -----------------------------------------------------------------------------------------------------------
+
+
+def rollout(x: Any) -> Any:
+    (a, w), speeds = ag.scan(lambda s, u: ((s[0] + 0.1 * s[1], s[1] + u - ag.sin(s[0])), s[1]), (x[0], x[1]), x[2:])
+    return a * a + w * x[2] + ag.sum([v * v for v in speeds])
+
+
+def two_loops(x: Any) -> Any:
+    _, ys = ag.scan(lambda s, u: (s * u + x[0], s + u), x[1], x)
+    last, zs = ag.scan(lambda s, uv: (s + uv[0] * uv[1], s), x[2], (ys, x), reverse=True)
+    return ag.sum(zs) * last
+
+
+def loop_of_constants(x: Any) -> Any:
+    factor, ys = ag.scan(lambda s, u: (0.5 * s + u, s), 1.0, [1.0, 2.0, 3.0])
+    return ag.fori_loop(0, 3, lambda i, s: s * factor + x[0], x[1]) + ag.dot(ys, x[:3])
+
+
+def loop_in_a_loop(x: Any) -> Any:
+    return ag.fori_loop(0, 4, lambda i, s: ag.fori_loop(0, 3, lambda j, t: t * 0.5 + x[0], s + x[1]), x[2])
+
+
+def until(x: Any) -> Any:
+    return ag.while_loop(lambda s: s < 10.0, lambda s: 1.5 * s + x[0] * x[0], x[1] * x[1])
+
+
+@pytest.mark.parametrize("n", [5, 60])
+@pytest.mark.parametrize("f", [rollout, two_loops, loop_of_constants, loop_in_a_loop, until])
+def test_calls_of_functions_with_loops(f: Any, n: int) -> None:
+    rng = np.random.default_rng(n)
+    ways: list[Any] = [lambda x: [f(x)], *([] if f is until else [ag.grad(f), ag.value_and_grad(f)])]
+    for way in ways:
+        fast, reference = jit(way, backend="native"), jit(way, backend="python")
+        for _ in range(3):
+            x = rng.uniform(-1, 1, n)
+            wanted = numbers(reference(x.tolist()))
+            for given in x, x.tolist(), np.repeat(x, 2)[::2]:
+                found = fast(given)
+                np.testing.assert_allclose(numbers(found), wanted, rtol=1e-12, atol=1e-14)
+        assert fast._compiled.entry(([0.0] * (n + 1),)) is NotImplemented  # and there is a fast way
+        assert fast._compiled.entry((x.tolist(),)) is not NotImplemented
+
+
+def test_a_pipeline_of_loops_is_one_call_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = jit(ag.value_and_grad(rollout), backend="native")
+    x = [0.1 * k for k in range(30)]
+    f(x)
+    with monkeypatch.context() as patch:
+        patch.setattr("autograd_lite.compiler.pipeline.floats", None)
+        patch.setattr(type(f._compiled.latest), "forward", None)
+        patch.setattr(type(f), "_call", None)
+        assert f([*x])[1] == f(np.array(x))[1].tolist()
+
+
+def test_calls_of_a_loop_from_several_threads() -> None:
+    f = jit(ag.grad(rollout), backend="native")
+    xs = [np.random.default_rng(k).normal(size=400) for k in range(8)]
+    wanted = [f(x) for x in xs]
+    with ThreadPoolExecutor(4) as pool:
+        for k, found in enumerate(pool.map(f, xs * 20)):
+            np.testing.assert_array_equal(found, wanted[k % 8])
 
 
 # --- Calls on Values -------------------------------------------------------------------------------------------------

@@ -457,6 +457,54 @@ def test_matrix_products_in_blocks_of_one_row(kind: str, shared: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("J", "I"), [(1, 1), (1, 3), (1, 9), (1, 37), (1, 200), (2, 7), (3, 32), (2, 45), (40, 3)])
+def test_wide_instructions_on_one_row(J: int, I: int, kind: str) -> None:  # noqa: E741
+    """Lanes along the points: operands side by side, the same at all points, the same in a line, apart, and listed."""
+    rng, count = random.Random(J * I), J * I
+    forms: list[Any] = [
+        Strided(1, outer=I, inner=1),
+        Strided(2),
+        Strided(3, outer=1),
+        Strided(4, inner=1),
+        Strided(5, outer=2 * I, inner=2),
+        Strided(2 * count + 5, outer=-I, inner=-1),
+        Indexed(array("i", [rng.randint(1, 2 * count + 5) for _ in range(count)])),
+    ]
+    inputs = 2 * count + 6
+    row = array("d", [rng.uniform(-9, 9) for _ in range(inputs)])
+    for op, first in itertools.product([p.neg, p.sub, p.where, p.sin, p.detach], forms):
+        operands = (first, *[rng.choice(forms) for _ in range(op.arity - 1)])
+        for captured in (0, inputs):  # then the same numbers are shared
+            program = row_program([Instruction(op, 0, (J, I, 1), operands)], inputs - captured, captured)
+            rows, shared = (array("d"), row) if captured else (row, array("d"))
+            found, _ = native.executor(program, kind=kind)(1, rows, shared)
+            expect_same(found, interpret(program, 1, rows, shared)[0], lambda _, op=op, xs=operands: (op, xs))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("K", [1, 2, 3, 9, 33, 100])
+@pytest.mark.parametrize(("J", "I"), [(1, 1), (1, 2), (1, 5), (1, 38), (3, 3), (2, 16)])
+def test_reductions_on_one_row(J: int, I: int, K: int, kind: str) -> None:  # noqa: E741
+    """Lanes along the results or along the terms, from numbers that are one apart or the same."""
+    rng, inputs = random.Random(K), J * I * K + J * I + K
+    forms = [
+        Strided(1, outer=I * K, inner=K, depth=1),
+        Strided(2, outer=I, inner=1, depth=0),
+        Strided(1, outer=I, inner=1, depth=J * I),
+        Strided(1, outer=0, inner=0, depth=1),
+        Strided(3),
+        Strided(1, outer=1, inner=J, depth=J * I),
+    ]
+    row = array("d", [float(rng.randint(-9, 9)) for _ in range(inputs)])
+    for x, y in itertools.product(forms, forms):
+        for init in (Strided(0), Strided(1, outer=I, inner=1), Strided(1, outer=1, inner=J)):
+            for op, operands in (p.dot, (init, x, y)), (p.sum_, (init, x)):
+                program = row_program([Instruction(op, 0, (J, I, K), operands)], inputs)
+                found, _ = native.executor(program, kind=kind)(1, row, array("d"))
+                expect_exactly(found, interpret(program, 1, row, array("d"))[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_totals_of_long_products(kind: str) -> None:
     rng = random.Random(4)
     for K, n in itertools.product([1, 7, 48, 100, 400], [1, 3, 8, 21, 64, 67]):
@@ -575,6 +623,77 @@ def test_a_wrong_call(change: dict[int, Any], error: type[Exception], message: s
         kernel.run_into(*[change.get(n, x) for n, x in enumerate(args)])
     with pytest.raises(TypeError, match="n, rows, captured, results and sums, got 4"):
         kernel.run_into(*args[:4])
+
+
+def pipeline_of(change: Callable[[list[Any]], None]) -> Any:
+    """A running sum and its last states, as stages for `follow`: `change` is made to the parts of the second stage."""
+    add = native.load(row_program([Instruction(p.add, 0, (1, 1, 1), (Strided(1), Strided(2)))], 2))
+    both = row_program([Instruction(p.add, 0, (1, 1, 1), (Strided(1), Strided(2)))], 2)
+    both = dataclasses.replace(both, results=array("i", [3, 3]))
+    copy = native.load(native._copy_of(5))
+    after = native.load(Program((-0.0,), 0, 6, (), (), (), array("i", [1, 6]), array("i")))
+    first = [copy, array("i"), False, native.load(both), array("i", [4, 0, 1, 0, 1, 0, -1, 1, 5, 0])]
+    second = [after, array("i", [0]), False, add, array("i", [4, 1, 1, 0, 0, 0, 1, 0, 4, 0])]
+    change(second)
+    last = native.load(Program((-0.0,), 0, 7, (), (), (), array("i", [6, 7]), array("i")))
+    last.follow(5, (tuple(first), tuple(second)), array("i", [0, 2]))
+    return last
+
+
+def test_a_program_that_follows_loops() -> None:
+    last = pipeline_of(lambda stage: None)
+    sums = [1.0 + 2.0, 1.0 + 2.0 + 3.0, 1.0 + 2.0 + 3.0 + 4.0, 1.0 + 2.0 + 3.0 + 4.0 + 5.0]
+    for _ in range(3):
+        found = last.call([float] * 5, [float, float], None, None, [1.0, 2.0, 3.0, 4.0, 5.0])
+        assert found == [sums[-1], 1.0 + math.fsum(sums)]
+    with pytest.raises(ValueError, match="called once"):
+        last.follow(5, (), array("i"))
+    assert last.call([float] * 5, [float, float], None, None, [1.0] * 4) is NotImplemented
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "error", "message"),
+    [
+        (0, "program", TypeError, "Program"),
+        (0, native.load(native._copy_of(5)), ValueError, "numbers that the program reads, in stage 1"),
+        (1, array("i", [2]), ValueError, "a table that is not there yet, in stage 1"),
+        (1, array("i", [-1]), ValueError, "a table that is not there yet, in stage 1"),
+        (1, array("d", [0.0]), ValueError, "reads"),
+        (2, True, ValueError, "numbers that the program reads, in stage 1"),
+        (3, native.load(native._copy_of(5)), ValueError, "layout does not fit"),
+        (4, array("i", [4, 1, 1]), ValueError, "layout does not fit"),
+        (4, array("i", [-4, 1, 1, 0, 0, 0, 1, 0, 4, 0]), ValueError, "layout does not fit"),
+        (4, array("i", [5, 1, 1, 0, 0, 0, 1, 0, 4, 0]), ValueError, "a column outside its table, in stage 1"),
+        (4, array("i", [4, 1, 1, 0, 0, 0, 1, 1, 4, 0]), ValueError, "a column outside its table, in stage 1"),
+        (4, array("i", [4, 1, 1, 0, 0, 0, 2, 0, 4, 0]), ValueError, "a column outside its table, in stage 1"),
+        (4, array("i", [4, 1, 1, 0, 0, 0, 1, -1, 4, 0]), ValueError, "a column outside its table, in stage 1"),
+    ],
+)
+def test_stages_that_do_not_fit(part: int, value: Any, error: type[Exception], message: str) -> None:
+    def change(stage: list[Any]) -> None:
+        stage[part] = value
+
+    with pytest.raises(error, match=message):
+        pipeline_of(change)
+
+
+def test_any_layout_of_a_loop_is_an_error_or_runs() -> None:
+    rng, ran = random.Random(4), 0
+    for _ in range(2000):
+        layout = [4, 1, 1, 0, 0, 0, 1, 0, 4, 0]
+        for _ in range(rng.randint(1, 3)):
+            layout[rng.randrange(10)] = rng.choice([-1, 0, 1, 2, 3, 5, 1000, 2**31 - 1, -(2**31)])
+
+        def change(stage: list[Any], layout: list[int] = layout) -> None:
+            stage[4] = array("i", layout)
+
+        try:
+            last = pipeline_of(change)
+        except (ValueError, MemoryError):
+            continue
+        last.call([float] * 5, [float, float], None, None, [1.0, 2.0, 3.0, 4.0, 5.0])
+        ran += 1
+    assert ran > 50
 
 
 def test_invalid_thread_counts_and_kinds_are_refused() -> None:

@@ -350,10 +350,11 @@ class Compiled(Graph):
         arguments = tree_map(lambda leaf: float if is_number(leaf) else leaf, args)
         results = tree_map(lambda leaf: float if isinstance(leaf, Value) else leaf, self._result)
         array_type = getattr(sys.modules.get("numpy"), "ndarray", None)
+        finish = self._finish if self.sparse is not None or _has_list(results) else None
         for backend in self.backends:
             with suppress(UnknownPrimitiveError):
                 entry: Callable[[tuple[Any, ...]], Any] | None = backend.entry(
-                    self.forward_program, arguments, results, array_type, self._finish
+                    self.forward_program, arguments, results, array_type, finish
                 )
                 self.backend = backend.name
                 return entry if self.sparse is None or entry is None else self._sparse_entry(entry)
@@ -469,6 +470,12 @@ def _is_template(tree: Tree) -> bool:
     return type(tree) in (list, tuple, dict) and all(map(_is_template, branches))
 
 
+def _has_list(tree: Tree) -> bool:
+    """Whether there is a list in `tree`, in place of which a call on arrays gives an array."""
+    branches = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple) else ()
+    return isinstance(tree, list) or any(map(_has_list, branches))
+
+
 def _builder(tree: Tree, at: int) -> tuple[Callable[[Any], Any], int]:
     """Return a function and an index. The function builds `tree`, with arrays in place of lists, from the array of the
     results; it reads those from `at` on, up to the index that is returned.
@@ -476,6 +483,9 @@ def _builder(tree: Tree, at: int) -> tuple[Callable[[Any], Any], int]:
     shape = _shape(tree)
     if shape is not None:
         end = at + prod(shape)
+        if len(shape) == 1:
+            part = slice(at, end)
+            return (lambda x: x[part]), end
         return (lambda x: float(x[at])) if shape == () else lambda x: x[at:end].reshape(shape), end
     if not isinstance(tree, list | tuple | dict):
         return lambda x: tree, at
@@ -485,6 +495,8 @@ def _builder(tree: Tree, at: int) -> tuple[Callable[[Any], Any], int]:
         builders.append(build)
     if isinstance(tree, list):
         return lambda x: lists_to_arrays([build(x) for build in builders]), at
+    if type(tree) is tuple:
+        return lambda x: tuple([build(x) for build in builders]), at
     return lambda x: _like(tree, [build(x) for build in builders]), at
 
 

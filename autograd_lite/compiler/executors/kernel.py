@@ -200,13 +200,14 @@ def entry(
     arguments: Any,
     results: Any,
     array_type: type | None,
-    finish: Callable[[bytearray], Any],
+    finish: Callable[[bytearray], Any] | None,
     **options: Any,
 ) -> Callable[[tuple[Any, ...]], Any]:
     """The function from a tuple of arguments to results of a program without captured numbers and sums: one row.
 
     `arguments` and `results` are templates, in which `float` stands for a number: see kernel_call.h. The function
-    returns NotImplemented for arguments of another structure, and finish(memory of the results) if there were arrays.
+    returns NotImplemented for arguments of another structure, and finish(memory of the results) if there were arrays,
+    unless `finish` is None.
     """
     return partial(load(program, **options).call, _counted(arguments), _counted(results), array_type, finish)
 
@@ -226,7 +227,7 @@ def pipeline_entry(
     arguments: Any,
     results: Any,
     array_type: type | None,
-    finish: Callable[[bytearray], Any],
+    finish: Callable[[bytearray], Any] | None,
     **options: Any,
 ) -> Callable[[tuple[Any, ...]], Any]:
     """What `entry` gives, for a pipeline.
@@ -257,9 +258,9 @@ def pipeline_entry(
         numbers = read(args)
         if numbers is NotImplemented:
             return numbers
-        if type(numbers) is bytearray:
-            return finish(run(1, memoryview(numbers).cast("d"), none)[0])
-        return make((floats(run(1, array("d", numbers), none)[0]),))
+        arrays = type(numbers) is bytearray
+        found, _ = run(1, memoryview(numbers).cast("d") if arrays else array("d", numbers), none)
+        return finish(found) if arrays and finish else make((floats(found),))
 
     return call
 
