@@ -6,7 +6,8 @@
        the program       reads and validates what `encode` (executors/kernel.py) writes, and makes the tapes
        the interpreter   kernel_lanes.h, included once for each kind of block
        a call            memory, threads, and the choice of the interpreter
-       Python            Program(...) with the methods run_into and call
+       Python            Program(...) with the methods run_into, loop (kernel_loop.h), follow (kernel_pipeline.h), which
+                         puts loops before a program, and call (kernel_call.h)
 
    Results agree with primitives.py to a few units in the last place, in every lane; infinities, nans and the signs of
    zeros are the same. One exception: the kernel adds the terms of a sum in another order, so that a sum whose partial
