@@ -57,6 +57,9 @@ class Problem:
 
 JAX, CASADI, TORCH = (find_spec(name) is not None for name in ("jax", "casadi", "torch"))
 
+if find_spec("scipy"):
+    import scipy.sparse  # noqa: F401 - the first sparse Hessian imports it: no import counts as compile time
+
 if JAX:
     import jax
     import jax.numpy as jnp
