@@ -38,12 +38,22 @@ def _negated(x: Any) -> bool:
     return type(x) is not float and x.op is p.neg
 
 
+def _negative(x: Any) -> Any:
+    """The negative of a float, or of a Symbol that is `_negated`."""
+    return -x if type(x) is float else x.args[0]
+
+
+def _float_first(x: Any, y: Any) -> tuple[Any, Any]:
+    """The two operands; if one of them is a float, that one first."""
+    return (x, y) if type(x) is float else (y, x)
+
+
 # The rules. `c` is a float; `x` and `y` are operands, one of which is a Symbol.
 
 
 def _add(x: Any, y: Any) -> Simpler:
     """x + -0.0 = x; c*x + c*x = 2c*x; x + -y = x - y."""
-    c, other = (x, y) if type(x) is float else (y, x)
+    c, other = _float_first(x, y)
     if is_constant(c, -0.0):  # 0.0 is not neutral: -0.0 + 0.0 = 0.0
         return other
     if x is y and x.op is p.mul and type(x.args[0]) is float and math.isfinite(2.0 * x.args[0]):
@@ -64,7 +74,7 @@ def _mul(x: Any, y: Any) -> Simpler:
     And step(x) * where(step(x), y, c) = where(step(x), y, 0 * c).
     """
     if type(x) is float or type(y) is float:
-        c, other = (x, y) if type(x) is float else (y, x)
+        c, other = _float_first(x, y)
         if other.op is p.neg:
             return p.mul, (-c, other.args[0])
         if other.op is p.add and other.args[0] is other.args[1] and abs(c) >= 1.0 and math.isfinite(2.0 * c):
@@ -83,7 +93,7 @@ def _mul(x: Any, y: Any) -> Simpler:
 def _div(x: Any, y: Any) -> Simpler:
     """c / -y = -c / y; -x / -y = x / y; -x / c = x / -c; x / 2**n = x * 2**-n."""
     if _negated(y) and (type(x) is float or x.op is p.neg):
-        return p.div, (-x if type(x) is float else x.args[0], y.args[0])
+        return p.div, (_negative(x), y.args[0])
     if _negated(x) and type(y) is float:
         return p.div, (x.args[0], -y)
     exact = type(y) is float and abs(math.frexp(y)[0]) == 0.5 and 2.0**-1000 < abs(y) < 2.0**1000  # a power of two
