@@ -1516,12 +1516,109 @@ static PyObject *partials_in_python(Node *z)
     return found;
 }
 
+/* The calls with several results: see Result in primitives.py. `first[k]` is the index of the first node of the call that
+ * node k is a result of, NO_CALL if it is none; `cotangents[first[k]]` the list of pairs collected for that call. */
+typedef struct {
+    uint32_t *first;
+    PyObject **cotangents;
+} Calls;
+
+#define NO_CALL UINT32_MAX
+
+static void free_calls(Calls *calls, Py_ssize_t count)
+{
+    for (Py_ssize_t k = 0; calls->cotangents && k < count; k++)
+        Py_XDECREF(calls->cotangents[k]);
+    PyMem_Free(calls->cotangents);
+    PyMem_Free(calls->first);
+}
+
+/* Find the calls in the graph; `calls` stays empty if there is none. -1 and an exception if that fails. */
+static int find_calls(Node **order, Py_ssize_t count, Calls *calls)
+{
+    PyObject *known = NULL;
+    int failed = 0;
+    for (Py_ssize_t k = 0; k < count && !failed; k++) {
+        Primitive *op = order[k]->op;
+        if (!op || op->strategy != IN_PYTHON || Py_TYPE(op) == PrimitiveType ||
+            !PyObject_HasAttrString((PyObject *)op, "result_of"))
+            continue;
+        if (!known) {
+            known = PyDict_New();
+            calls->first = PyMem_Malloc((size_t)count * sizeof *calls->first);
+            calls->cotangents = PyMem_Calloc((size_t)count, sizeof *calls->cotangents);
+            if (!known || !calls->first || !calls->cotangents) {
+                PyErr_NoMemory();
+                failed = -1;
+                break;
+            }
+            for (Py_ssize_t i = 0; i < count; i++)
+                calls->first[i] = NO_CALL;
+        }
+        PyObject *call = PyObject_GetAttrString((PyObject *)op, "result_of"), *index = PyLong_FromSsize_t(k);
+        PyObject *first = call && index ? PyDict_SetDefault(known, call, index) : NULL;
+        failed = first ? 0 : -1;
+        Py_ssize_t f = first ? PyLong_AsSsize_t(first) : k;
+        /* A copied result may have copies of the arguments: it is pulled back alone. */
+        const int same = order[f]->n == order[k]->n &&
+                         !memcmp(slots_of(order[f]), slots_of(order[k]), order[k]->n * sizeof(Slot));
+        calls->first[k] = (uint32_t)(same ? f : k);
+        Py_XDECREF(call);
+        Py_XDECREF(index);
+    }
+    Py_XDECREF(known);
+    return failed;
+}
+
+/* Take the gradient of node k, a result of a call; at the first node of the call add what it pulls back to `gradients`. */
+static int pull(const Calls *calls, Node **order, Py_ssize_t k, double g, double *gradients, const uint32_t *targets)
+{
+    Node *z = order[k];
+    PyObject **list = &calls->cotangents[calls->first[k]];
+    PyObject *number = PyObject_GetAttrString((PyObject *)z->op, "number");
+    PyObject *pair = number ? Py_BuildValue("(Nd)", number, g) : NULL;
+    if (!pair || (!*list && !(*list = PyList_New(0))) || PyList_Append(*list, pair) < 0) {
+        Py_XDECREF(pair);
+        return -1;
+    }
+    Py_DECREF(pair);
+    if (calls->first[k] != (uint32_t)k)
+        return 0;
+    Slot *slots = slots_of(z);
+    int failed = -1;
+    PyObject *call = PyObject_GetAttrString((PyObject *)z->op, "result_of"), *args = PyTuple_New(z->n), *found = NULL;
+    for (Py_ssize_t i = 0; args && i < z->n; i++) {
+        PyObject *x = PyFloat_FromDouble(is_number(z, i) ? slots[i].number : slots[i].node->data);
+        if (x)
+            PyTuple_SET_ITEM(args, i, x);
+        else
+            Py_CLEAR(args);
+    }
+    if (call && args)
+        found = PyObject_CallMethod(call, "pull", "OO", *list, args);
+    if (found && (!PyList_CheckExact(found) || PyList_GET_SIZE(found) != z->n))
+        PyErr_Format(PyExc_TypeError, "a call must pull back to a list of %u, one per argument, got %R", z->n, found);
+    else if (found) {
+        failed = 0;
+        for (Py_ssize_t i = 0; i < z->n && !failed; i++) {
+            double added;
+            PyObject *item = PyList_GET_ITEM(found, i);
+            if (item != Py_None && !is_number(z, i) && !(failed = to_double(item, z->op->name, &added)))
+                gradients[targets[i]] += added;
+        }
+    }
+    Py_XDECREF(call);
+    Py_XDECREF(args);
+    Py_XDECREF(found);
+    return failed;
+}
+
 /* The chain rule: from the last node to the first, add the gradient times each partial to that of the argument.
  *
  * With `gradients` NULL the gradients are those of the nodes, and no Python code runs. Otherwise the gradient of node i
  * is gradients[i], and `targets` has the index of each argument of each node, in the order of the nodes and arguments.
  * So rules in Python may change the gradients of nodes, and other threads may sweep at the same time. */
-static inline int sweep(Node **order, Py_ssize_t count, double *gradients, const uint32_t *targets)
+static inline int sweep(Node **order, Py_ssize_t count, double *gradients, const uint32_t *targets, const Calls *calls)
 {
     double registers[REGISTERS];
     Py_ssize_t since_signals = 0;
@@ -1544,6 +1641,11 @@ static inline int sweep(Node **order, Py_ssize_t count, double *gradients, const
         Py_ssize_t n = z->n;
         Slot *slots = slots_of(z);
         const double g = gradients ? gradients[k] : z->grad;
+        if (calls && calls->first && calls->first[k] != NO_CALL) {
+            if (pull(calls, order, k, g, gradients, targets) < 0)
+                return -1;
+            continue;
+        }
         const int selects = z->op->selects;
         const Rule *rule;
         enum Shape shape = rule_of(z, &rule);
@@ -1617,7 +1719,7 @@ static int sweep_nodes(Node **order, Py_ssize_t count)
         order[k]->grad = 0.0;
     }
     order[count - 1]->grad = 1.0;
-    int failed = sweep(order, count, NULL, NULL);
+    int failed = sweep(order, count, NULL, NULL, NULL);
     for (k = l = 0; k < count; k++)
         if (!order[k]->op) {
             double added = failed ? 0.0 : order[k]->grad;
@@ -1653,7 +1755,11 @@ static int sweep_apart(Node **order, Py_ssize_t count)
                 targets[at] = is_number(order[k], i) ? 0 : (uint32_t)(slots[i].node->mark - base);
         }
         gradients[count - 1] = 1.0;
-        failed = sweep(order, count, gradients, targets + edges);
+        Calls calls = {NULL, NULL};
+        failed = find_calls(order, count, &calls);
+        if (!failed)
+            failed = sweep(order, count, gradients, targets + edges, &calls);
+        free_calls(&calls, count);
     }
     for (Py_ssize_t k = 0; !failed && k < count; k++)
         order[k]->grad = order[k]->op ? gradients[k] : gradients[k] + order[k]->grad;

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, ove
 from autograd_lite import primitives as p
 from autograd_lite.calls import Call, item
 from autograd_lite.graph import dependents, topological_order
+from autograd_lite.primitives import Result
 from autograd_lite.recording import keeps_history, with_history
 from autograd_lite.signatures import Derivative, Gradient, Hessian, Jacobian, T, Unannotated, ValueAndGradient
 from autograd_lite.sparsity import Sparse, color_columns, dependencies, members, star_colors, transposed
@@ -27,7 +28,7 @@ from autograd_lite.trees import (
     tree_map,
     tree_paths,
 )
-from autograd_lite.value import Value, active_recorder, constants
+from autograd_lite.value import Calls, Value, active_recorder, constants
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,6 +86,7 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
         if y in active:
             pairs.setdefault(y, []).extend((g, 1.0))
     found = dict.fromkeys(xs, 0.0)
+    calls: Calls | None = None
     of_results: dict[Value, dict[Any, list[Any]]] = {}  # the cotangents of the results of each call
     for node in reversed(order):
         if node in of_results:
@@ -95,10 +97,19 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
                     of_results.setdefault(x, {}).setdefault(key, []).append(g)
             continue
         factors = pairs.pop(node, None)
+        op, args = node.op, node.args
+        if type(op) is Result:
+            calls = calls or Calls(order)
+            g = None if factors is None else _sum_of_products(factors)
+            if node in found and g is not None:
+                found[node] = g
+            for x, dx in calls.pulled(node, g, numbers=False):
+                if x in active:
+                    pairs.setdefault(x, []).extend((dx, 1.0))
+            continue
         if factors is None:
             continue
         g = _sum_of_products(factors)
-        op, args = node.op, node.args
         if node in found:
             found[node] = g
         if op is None:

@@ -69,6 +69,20 @@ if core is not None:
     adopt(globals(), "Primitive")
 
 
+class Result(Primitive):
+    """Result `number` of the call `result_of`, which has several results. Each call has operations of its own.
+
+    `partials` differentiates this result alone. `result_of.pull(cotangents, args)` pulls several back at once: from
+    pairs of a result's number and its cotangent to a list with the cotangent of each argument, None where it is 0.
+    """
+
+    def __init__(
+        self, name: str, compute: Callable[..., Any], partials: Callable[..., Any], result_of: Any, number: int
+    ) -> None:
+        super().__init__(name, compute, partials, arity=None)
+        self.result_of, self.number = result_of, number
+
+
 def primitive_named(name: str) -> Primitive:
     """The primitive of that name; a ValueError if there is none."""
     if name not in PRIMITIVES:

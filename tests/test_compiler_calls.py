@@ -1,5 +1,6 @@
 """A call of a compiled function on plain numbers: one run of the program, and numbers of the same structure out."""
 
+import copy
 import gc
 import math
 import weakref
@@ -260,9 +261,10 @@ def test_the_results_of_a_call_share_their_runs_and_their_arguments(monkeypatch:
     x, y = Value(0.5), Value(2.0)
     f(x, y)
     graph = f._compiled.latest
-    graph.derivative.forward  # noqa: B018 - made before it is counted
+    back = graph.pulled((0, 1, 2, 3, 4))
+    back.forward  # noqa: B018 - made before it is counted
     runs: list[str] = []
-    for each, name in ((graph, "forward"), (graph.derivative, "backward")):
+    for each, name in ((graph, "forward"), (back, "backward")):
         run = each.forward
         monkeypatch.setitem(vars(each), "forward", lambda *args, run=run, name=name: (runs.append(name), run(*args))[1])
     results = f(x, y)
@@ -274,6 +276,80 @@ def test_the_results_of_a_call_share_their_runs_and_their_arguments(monkeypatch:
     x.grad = y.grad = 0.0
     results[2].backward()
     assert (x.grad, y.grad) == (math.cos(1.0), 0.0)
+
+
+def backward_of(f: Any, numbers: list[float], weights: list[float]) -> list[float]:
+    """The gradient of the sum of the results of f times `weights`; None leaves a result out."""
+    xs = [Value(x) for x in numbers]
+    total = ag.sum([w * y for w, y in zip(weights, f(*xs), strict=True) if w is not None])
+    total.backward()
+    return [x.grad for x in xs]
+
+
+def several(x: Any, y: Any, z: Any) -> list[Any]:
+    return [x * y, ag.sqrt(z) * x, ag.exp(x) - y / 3.0, ag.sin(x * y * z), y * y]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backward_pulls_the_results_of_a_call_back_together(backend: str) -> None:
+    """One program gets the cotangents; the Jacobian is made only for a third set of results."""
+    f = jit(several, backend=backend)
+    sets = [
+        [1.0, 0.5, -2.0, 3.0, 0.25],
+        [None, 1.0, None, 2.0, None],
+        [1.0, None, None, None, 3.0],
+        [0.0, None] * 2 + [2.0],
+    ]
+    for n, weights in enumerate(sets):
+        for numbers in ([0.3, -0.7, 1.9], [1.1, 0.2, 0.4]):
+            assert backward_of(f, numbers, weights) == pytest.approx(backward_of(several, numbers, weights), rel=1e-14)
+        assert len(f._compiled.latest._pulled) == min(n + 1, 2)
+        assert ("derivative" in vars(f._compiled.latest)) == (n > 1)
+    graphs = list(f._compiled.latest._pulled.values())
+    backward_of(f, [0.3, -0.7, 1.9], sets[0])
+    assert list(f._compiled.latest._pulled.values()) == graphs  # compiled once
+
+
+def test_a_result_that_is_not_used_adds_no_nan() -> None:
+    """The derivative of the square root at 0 is infinite."""
+    for weights in ([1.0, None, 1.0, 1.0, 1.0], [1.0, None, None, None, None], [1.0, None, 1.0, None, None]):
+        assert backward_of(jit(several), [0.5, 2.0, 0.0], weights) == backward_of(several, [0.5, 2.0, 0.0], weights)
+    found = backward_of(jit(several), [0.0, 2.0, 0.0], [1.0] * 5)
+    assert math.isnan(found[2])  # 0 * inf, as without jit
+    assert found == pytest.approx(backward_of(several, [0.0, 2.0, 0.0], [1.0] * 5), rel=1e-14, nan_ok=True)
+
+
+def test_results_of_two_calls_and_copies_of_results_stay_apart() -> None:
+    f, x, y, z = jit(several), Value(0.5), Value(2.0), Value(1.5)
+    inner = 2.0 * x
+    first, second = f(inner, y, z), f(y, inner, z)
+    copied = copy.deepcopy(first[3])  # with a copy of `inner`, and of the leaves
+    (first[0] * second[3] + first[3] * copied + second[2]).backward()
+    found = [x.grad, y.grad, z.grad]
+    u, v, w = Value(0.5), Value(2.0), Value(1.5)
+    one, two = several(2.0 * u, v, w), several(v, 2.0 * u, w)
+    (one[0] * two[3] + one[3] * copied.data + two[2]).backward()
+    assert found == pytest.approx([u.grad, v.grad, w.grad], rel=1e-14)
+    shallow = copy.copy(first[3])  # shares the leaves, and has a copy of `inner`
+    x.grad = y.grad = z.grad = 0.0
+    (first[3] + shallow + first[0]).backward()
+    u.grad = v.grad = w.grad = 0.0
+    (2.0 * one[3] + one[0]).backward()
+    assert [x.grad, y.grad, z.grad] == pytest.approx([u.grad, v.grad, w.grad], rel=1e-14)
+
+
+def test_an_error_while_a_call_is_pulled_back_changes_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    f, x, y, z = jit(several), Value(0.5), Value(2.0), Value(1.5)
+    results = f(x, y, z)
+    x.grad = 7.0
+
+    def fail(*_: Any) -> Any:
+        raise KeyError("stopped")
+
+    monkeypatch.setattr(type(f._compiled.latest), "pulled", fail)
+    with pytest.raises(KeyError, match="stopped"):
+        ag.sum(results).backward()
+    assert (x.grad, y.grad) == (7.0, 0.0)
 
 
 def test_derivatives_of_a_call_are_calls_to_any_order() -> None:

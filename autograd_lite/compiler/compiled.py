@@ -23,7 +23,7 @@ from autograd_lite.compiler.program import Program, UnknownPrimitiveError
 from autograd_lite.compiler.simplify import simplify
 from autograd_lite.compiler.trace import Symbol, Trace, TraceError
 from autograd_lite.graph import topological_order
-from autograd_lite.primitives import Primitive, sum_
+from autograd_lite.primitives import Primitive, Result, sum_
 from autograd_lite.recording import keeps_history, recording_with
 from autograd_lite.sparsity import Sparse
 from autograd_lite.trees import Tree, lists_to_arrays, tree_leaves, tree_map, tree_paths
@@ -31,6 +31,7 @@ from autograd_lite.value import EAGER, Value, active_recorder, constant, node_of
 
 T = TypeVar("T")
 Run = Callable[..., Any]  # see `Executor`
+PULLED = 2  # for so many sets of results a program pulls exactly these back
 UNROLLED = 100_000  # operations in a trace from which a warning names the remedy
 
 
@@ -67,6 +68,7 @@ class Graph:
         self._trace, self._inputs = trace, inputs
         self._captured, self.captured = list(captured), list(captured.values())
         self._places: list[list[tuple[int, int]]] = []
+        self._pulled: dict[tuple[int, ...], Graph] = {}
         self.wants_gradient = False  # whether a gradient of a mean was asked for
 
     @property
@@ -195,6 +197,24 @@ class Graph:
         for place, entry in self._places[n]:
             row[place] = found[entry]
         return tuple(row)
+
+    def pulled(self, results: tuple[int, ...]) -> Graph | None:
+        """The cotangents of `captured` and the inputs, from cotangents of `results`, which are inputs after the others.
+
+        None if it was compiled for PULLED other sets of results: then the Jacobian serves all others.
+        """
+        graph = self._pulled.get(results)
+        if graph is None and len(self._pulled) < PULLED:
+            with collector_paused(), recording_with(self._trace):
+                cotangents = [Symbol(self._trace, row=True, label=f"g{n}") for n in results]
+                xs = [*self._captured, *self._inputs]
+                found = pull_back([self.roots[n] for n in results], cotangents, xs)
+                roots = [self._trace.operand(x) for x in found]
+            captured = dict(zip(self._captured, self.captured, strict=True))
+            inputs = [*self._inputs, *cotangents]
+            graph = Graph(f"grad({self.name})", self.backends, self._trace, inputs, captured, roots)
+            self._pulled[results] = graph
+        return graph
 
     # --- Calls on Values ----------------------------------------------------------------------------------------
 
@@ -384,7 +404,7 @@ class Compiled(Graph):
 
 
 class _Call:
-    """One call on Values. Its results share one run of the program, and their derivatives one run of the Jacobian."""
+    """One call on Values. Its results share one run of the program, and so do their cotangents: see `Result`."""
 
     __slots__ = ("_given", "_graph", "_jacobian", "_numbers", "_results")
 
@@ -397,7 +417,27 @@ class _Call:
 
     def operation(self, n: int) -> Primitive:
         """The operation that gives result `n`."""
-        return Primitive(self._graph.title, partial(self._number, n), partial(self._partials, n), arity=None)
+        name, compute, partials = self._graph.title, partial(self._number, n), partial(self._partials, n)
+        if len(self._graph.roots) == 1:
+            return Primitive(name, compute, partials, arity=None)
+        return Result(name, compute, partials, self, n)
+
+    def pull(self, cotangents: list[tuple[int, Any]], given: tuple[Any, ...]) -> list[Any]:
+        """The cotangents of the arguments `given`, from pairs of a result's number and its cotangent: see `Result`.
+
+        Floats of floats, nodes of Values. None for an argument that no result depends on.
+        """
+        total: dict[int, Any] = {}
+        for n, g in sorted(cotangents, key=lambda pair: pair[0]):
+            total[n] = total[n] + g if n in total else g
+        graph = self._graph.pulled(tuple(total))
+        if graph is not None:
+            numbers = (*given, *total.values())
+            found = graph.numbers(numbers) if set(map(type, numbers)) <= {float} else graph.call(numbers)
+            return [None if type(root) is float and not root else x for root, x in zip(graph.roots, found, strict=True)]
+        rows = [[None if dx is None else g * dx for dx in self._partials(n, None, *given)] for n, g in total.items()]
+        columns = [[x for x in column if x is not None] for column in zip(*rows, strict=True)]
+        return [sum_(*column) if column else None for column in columns]
 
     def results(self, given: tuple[float, ...]) -> list[float]:
         """The numbers of all results."""
