@@ -538,6 +538,31 @@ def test_a_branch_in_a_loop_and_a_loop_in_a_branch(suffix: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("suffix", LANGUAGES)
+def test_a_costly_side_of_a_condition_is_a_block_that_is_skipped(suffix: str, tmp_path: Path) -> None:
+    def costly(x: Any, y: Any) -> Any:
+        for k in range(7):
+            x = tanh(x + k * y) + 0.5 * sin(x * y)
+        return x, x * y
+
+    def choice(x: Any, y: Any) -> Any:
+        def step(state: Any, _: Any) -> Any:
+            a, b = state
+            return cond(a < b, lambda: costly(a, b), lambda: (0.7 * a, exp(-b * b) + a)), a * b
+
+        (a, b), products = scan(step, (x, y), length=6)
+        return add_up(cond(a < 0.5, lambda: costly(b, a), lambda: costly(a, b)[::-1])) + add_up(products)
+
+    path = jit(choice).export(tmp_path / f"choice{suffix}", 0.3, 0.8)
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    head = r"if v\d+ [!=]= 0.0:" if suffix == ".py" else r"if \(v\d+ [!=]=+ 0(.0)?\) {"
+    assert len(re.findall(head, functions_of(path))) >= 3
+    cases = [(0.3, 0.8), (0.8, 0.3), (-1.0, 2.0), (2.0, -0.4)]
+    found = call(path, [("choice_gradient", list(case), [None] * 3) for case in cases])
+    for case, got in zip(cases, found, strict=True):
+        assert_close(got, [choice(*case), *grad(choice, (0, 1))(*case)], 1e-11)
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
 def test_loops_that_no_argument_changes_are_constants(suffix: str, tmp_path: Path) -> None:
     k = Value(0.3, label="k")
 

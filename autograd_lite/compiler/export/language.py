@@ -13,6 +13,7 @@ from autograd_lite.compiler.export.listing import (
     Entry,
     Expression,
     Function,
+    If,
     Index,
     Item,
     Let,
@@ -80,6 +81,16 @@ class Language:
         """A statement that leaves a loop."""
         return f"if ({condition}) break;"
 
+    def branch(self, condition: str) -> str:
+        """The head of a block that runs if `condition` holds."""
+        return f"if ({condition}) {{"
+
+    def head_of(self, x: Loop | While | If) -> str:
+        """The line before a block."""
+        if isinstance(x, If):
+            return self.branch(f"{self.expression(x.condition, SUM)} {'!=' if x.taken else '=='} {self.number(0.0)}")
+        return self.loop(x) if isinstance(x, Loop) else self.endless
+
     endless = ""  # the head of a loop that only a `Stop` ends
 
     end = "}"  # of a loop; "" if there is no such line
@@ -131,8 +142,8 @@ class Language:
         """The lines of `body`."""
         space = "    " * indent
         for x in body:
-            if isinstance(x, Loop | While):
-                yield space + (self.loop(x) if isinstance(x, Loop) else self.endless)
+            if isinstance(x, Loop | While | If):
+                yield space + self.head_of(x)
                 yield from self.statements(x.body, indent + 1)
                 if self.end:
                     yield space + self.end

@@ -110,13 +110,21 @@ class Stop(NamedTuple):
     condition: Expression
 
 
+class If(NamedTuple):
+    """Run `body` if `condition` is not 0, or, unless `taken`, if it is 0."""
+
+    condition: Expression
+    taken: bool
+    body: tuple[Statement, ...]
+
+
 class Comment(NamedTuple):
     """A line for the reader."""
 
     text: str
 
 
-Statement: TypeAlias = Let | Add | Store | Loop | While | Stop | Comment
+Statement: TypeAlias = Let | Add | Store | Loop | While | Stop | If | Comment
 
 
 class Variable(NamedTuple):
@@ -224,6 +232,7 @@ def assigned_in(x: Any) -> set[str]:
 def without_dead(body: Iterable[Statement], wanted: set[str]) -> list[Statement]:
     """`body` without the statements that change nothing in the variables and arrays `wanted`."""
     simple = [(assigned_in(x), set(names_in(x))) for x in parts(list(body)) if isinstance(x, Let | Add | Store)]
+    simple += [(assigned_in(x), set(names_in(x.condition))) for x in parts(list(body)) if isinstance(x, If)]
     live = {*wanted, *[name for x in parts(list(body)) if isinstance(x, Stop) for name in names_in(x)]}
     while True:
         more = {name for assigned, reads in simple if not live.isdisjoint(assigned) for name in reads}
@@ -235,7 +244,7 @@ def without_dead(body: Iterable[Statement], wanted: set[str]) -> list[Statement]
 def _kept(body: Iterable[Statement], live: set[str]) -> list[Statement]:
     kept: list[Statement] = []
     for x in body:
-        if isinstance(x, Loop | While):
+        if isinstance(x, Loop | While | If):
             inner = _kept(x.body, live)
             if inner:
                 kept.append(x._replace(body=tuple(inner)))

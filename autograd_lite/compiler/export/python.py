@@ -108,6 +108,9 @@ class Python(Language):
     def break_if(self, condition: str) -> str:
         return f"if {condition}: break"
 
+    def branch(self, condition: str) -> str:
+        return f"if {condition}:"
+
     endless = "while True:"
 
     def broken(self, line: str) -> list[str]:

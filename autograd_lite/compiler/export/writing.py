@@ -28,6 +28,7 @@ from autograd_lite.compiler.export.listing import (
     Entry,
     Expression,
     Function,
+    If,
     Index,
     Item,
     Let,
@@ -48,7 +49,7 @@ from autograd_lite.compiler.export.listing import (
     without_dead,
 )
 from autograd_lite.compiler.pipeline import LoopPlan, Pipeline
-from autograd_lite.compiler.program import Instruction, Program
+from autograd_lite.compiler.program import Guard, Instruction, Program
 from autograd_lite.primitives import Primitive
 
 STRAIGHT = 60  # operations and terms up to which a program is written as straight lines
@@ -497,15 +498,44 @@ class _Block:
                 for n in range(len(instruction.operands)):
                     addresses = set(instruction.addresses(n))
                     self.indexed |= addresses if len(addresses) > 1 else set()
-        for instruction in program.once:
-            if self.is_wide(instruction):
+        guards = program.guards if self.straight else ()
+        self.uses.update([guard.condition for guard in guards])
+        blocks: list[tuple[Guard, list[Statement]]] = []  # guards under way, and the block around each
+        instructions = (*program.once, *program.each)
+        for n, instruction in enumerate(instructions):
+            for guard in [guard for guard in guards if guard.begin == n]:
+                blocks.append((guard, self.writer.body))
+                self.writer.body = []
+            if n >= len(program.once):
+                (self.nest if self.is_wide(instruction) else self.lines)(instruction)
+            elif self.is_wide(instruction):
                 for address in range(instruction.dst, instruction.dst + instruction.width):
                     self.known[address] = Number(self.values[address])
             else:
                 self.lines(instruction)
-        for instruction in program.each:
-            (self.nest if self.is_wide(instruction) else self.lines)(instruction)
+            while blocks and blocks[-1][0].end == n + 1:
+                self.close(*blocks.pop())
         return [self.known[address] for address in program.results]
+
+    def close(self, guard: Guard, around: list[Statement]) -> None:
+        """End the block of a guard. The variables in it that something outside reads are defined before it."""
+        body, self.writer.body = self.writer.body, around
+        inside = self.program.instructions[guard.begin : guard.end]
+        made = [address for i in inside for address in range(i.dst, i.dst + i.width)]
+        own: Counter[int] = Counter()
+        for instruction in inside:
+            for n in range(len(instruction.operands)):
+                own.update(instruction.addresses(n))
+        outside = {name for a in made if self.uses[a] > own[a] for name in names_in(self.known[a])}
+        inner: list[Statement] = []
+        for x in body:
+            if isinstance(x, Let) and x.name in outside:
+                self.writer.add(Let(x.name, ZERO, varies=True))
+                inner.append(Store(Name(x.name), x.expression))
+            else:
+                inner.append(x)
+        if inner:
+            self.writer.add(If(self.known[guard.condition], guard.taken, tuple(inner)))
 
     def is_wide(self, instruction: Instruction) -> bool:
         """Whether an instruction is written as a loop nest: of straight lines, a long sum over arrays only."""
