@@ -721,6 +721,9 @@ static void fill_erf(void) {
 #define KIND avx2x8
 #define WIDE 8
 #include "kernel_avx2.h"
+#define KIND avx2x32
+#define WIDE 32
+#include "kernel_avx2.h"
 
 #define KIND avx512x2
 #define WIDE 2
@@ -742,8 +745,8 @@ static const Kind KINDS[] = {
     BLOCK(vectors, 4, 2),
 #endif
 #ifdef HAS_AVX
-    BLOCK(avx2, 4, 4),       BLOCK(avx2x2, 8, 4),     BLOCK(avx2x8, 32, 4),
-    BLOCK(avx512x2, 16, 8),  BLOCK(avx512x8, 64, 8),
+    BLOCK(avx2, 4, 4),      BLOCK(avx2x2, 8, 4),    BLOCK(avx2x8, 32, 4), BLOCK(avx2x32, 128, 4),
+    BLOCK(avx512x2, 16, 8), BLOCK(avx512x8, 64, 8),
 #endif
 };
 
@@ -755,7 +758,7 @@ static int count_kinds(void) {
         return 2;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
         !__builtin_cpu_supports("avx512vl"))
-        return 5;
+        return 6;
 #endif
     return sizeof(KINDS) / sizeof(*KINDS);
 }

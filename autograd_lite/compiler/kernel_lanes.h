@@ -375,8 +375,10 @@ INLINE Line N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, pt
         return (Line){space + (x->start + first * x->step) * ROWS, x->step * ROWS};
     }
     if (x->flat && x->step == 0) {
+        const V number = SPLAT(numbers->shared[x->start]);
+        UNROLL
         for (int w = 0; w < WIDE; w++)
-            copied[w] = SPLAT(numbers->shared[x->start]);
+            copied[w] = number;
         return (Line){(const double *)copied, 0};
     }
     N(copy)(x, numbers, I, first, count, copied);
