@@ -763,16 +763,17 @@ static int count_kinds(void) {
     return sizeof(KINDS) / sizeof(*KINDS);
 }
 
-/* The largest kind to use for `program`. More than 16 rows only if the numbers of a block stay in the first cache, or if
-   the instructions are so short that a block of few rows would take longer to fetch them than to compute. */
+/* The largest kind to use for `program`: the largest whose numbers stay in the first cache. Blocks of up to 16 rows need
+   not stay there; nor do blocks of up to 64 rows if the instructions are so short that a block of few rows would take
+   longer to fetch them than to compute. */
 static int best_kind(const Program *program) {
     int kind = count_kinds() - 1;
     ptrdiff_t terms = 0;
     for (ptrdiff_t n = program->once; n < program->once + program->each; n++)
         terms += program->instructions[n].width * program->instructions[n].K;
-    if (terms > program->each * SHORT)
-        while (KINDS[kind].rows > 16 && (program->rows - program->shared) * KINDS[kind].rows > NEAR)
-            kind--;
+    const int always = terms > program->each * SHORT ? 16 : 64; /* rows that may leave the cache */
+    while (KINDS[kind].rows > always && (program->rows - program->shared) * KINDS[kind].rows > NEAR)
+        kind--;
     return kind;
 }
 
