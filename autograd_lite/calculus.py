@@ -131,25 +131,41 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
 
 def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[Scalar]) -> list[Scalar]:
     """Forward mode: for each of `ys`, the sum over `xs` of dy/dx * tangent; the float 0.0 where y depends on no x."""
-    found = dict(zip(xs, tangents, strict=True))
+    return _forward_sweep(ys, [(xs, tangents)])[0]
+
+
+def _forward_sweep(
+    ys: Sequence[Scalar], directions: Sequence[tuple[Sequence[Value], Sequence[Scalar]]]
+) -> list[list[Scalar]]:
+    """For each direction, some inputs with their tangents, what `push_forward` gives; the partials are made once."""
     order = topological_order(*_values(ys))
-    active_recorder().watch_push_forward(order, xs, tangents)
+    sweeps: list[dict[Value, Scalar]] = []  # the tangents that are known, for each direction
+    for xs, tangents in directions:
+        active_recorder().watch_push_forward(order, xs, tangents)
+        sweeps.append(dict(zip(xs, tangents, strict=True)))
     for node in order:
         op, args = node.op, node.args
-        if op is None or node in found or found.keys().isdisjoint(args):
+        if op is None:
             continue
-        if isinstance(op, Call):
-            found[node] = op.push(node, found)
-            continue
-        if op is item:
-            found[node] = found[args[0]].item(int(args[1]))
-            continue
-        factors: list[Scalar] = []
-        for x, dx in zip(args, op.partials(node, *args), strict=True):
-            if x in found and dx is not None:
-                factors += _passed(found[x], dx) if op.selects else found[x], dx
-        found[node] = _sum_of_products(factors)
-    return [found.get(y, 0.0) for y in ys]
+        partials = None
+        for found in sweeps:
+            if node in found or found.keys().isdisjoint(args):
+                continue
+            if isinstance(op, Call):
+                found[node] = op.push(node, found)
+                continue
+            if op is item:
+                found[node] = found[args[0]].item(int(args[1]))
+                continue
+            if partials is None:
+                partials = op.partials(node, *args)
+                selects = op.selects
+            factors: list[Scalar] = []
+            for x, dx in zip(args, partials, strict=True):
+                if x in found and dx is not None:
+                    factors += _passed(found[x], dx) if selects else found[x], dx
+            found[node] = _sum_of_products(factors)
+    return [[found.get(y, 0.0) for y in ys] for found in sweeps]
 
 
 def jacobian_of(ys: Sequence[Scalar], xs: Sequence[Value], forward: bool = True) -> Sparse:
@@ -166,7 +182,7 @@ def jacobian_of(ys: Sequence[Scalar], xs: Sequence[Value], forward: bool = True)
     pattern = dependencies(ys, xs)
     rows, columns = color_columns(transposed(pattern, len(xs)), len(ys)), color_columns(pattern, len(xs))
     if forward and max(columns, default=0) < max(rows, default=0):
-        tangents = _forward_sweeps(ys, xs, columns)
+        tangents = _compressed(ys, xs, columns)
         return _assembled(pattern, len(xs), lambda i, j: tangents[columns[j]][i])
     groups: list[list[int]] = [[] for _ in range(1 + max(rows, default=-1))]
     for i, color in enumerate(rows):
@@ -181,7 +197,7 @@ def hessian_of(y: Scalar, xs: Sequence[Value]) -> Sparse:
     pattern = dependencies(gradient, xs)
     pattern = [a | b for a, b in zip(pattern, transposed(pattern, len(xs)), strict=True)]
     colors = star_colors(pattern)
-    tangents = _forward_sweeps(gradient, xs, colors)
+    tangents = _compressed(gradient, xs, colors)
     neighbours = [members(mask) for mask in pattern]
     counts: list[dict[int, int]] = [{} for _ in xs]  # for each row, how many of its columns have each colour
     for i, columns in enumerate(neighbours):
@@ -197,12 +213,12 @@ def hessian_of(y: Scalar, xs: Sequence[Value]) -> Sparse:
     return _assembled(pattern, len(xs), entry)
 
 
-def _forward_sweeps(ys: Sequence[Scalar], xs: Sequence[Value], colors: Sequence[int]) -> list[list[Scalar]]:
+def _compressed(ys: Sequence[Scalar], xs: Sequence[Value], colors: Sequence[int]) -> list[list[Scalar]]:
     """For each colour, the derivative of `ys` in the direction that is 1 for the `xs` of that colour."""
     groups: list[list[Value]] = [[] for _ in range(1 + max(colors, default=-1))]
     for x, color in zip(xs, colors, strict=True):
         groups[color].append(x)
-    return [push_forward(ys, group, [1.0] * len(group)) for group in groups]
+    return _forward_sweep(ys, [(group, [1.0] * len(group)) for group in groups])
 
 
 def _assembled(pattern: Sequence[int], columns: int, entry: Callable[[int, int], Scalar]) -> Sparse:

@@ -73,17 +73,24 @@ def test_a_star_colouring_has_no_path_of_four_in_two_colors(drawn: tuple[int, se
 
 
 def test_the_number_of_sweeps_is_the_number_of_colors(monkeypatch: pytest.MonkeyPatch) -> None:
-    sweeps: list[str] = []
-    for name in ("push_forward", "pull_back"):
-        sweep = getattr(calculus, name)
-        monkeypatch.setattr(
-            calculus, name, lambda *args, name=name, sweep=sweep: (sweeps.append(name), sweep(*args))[1]
-        )
+    sweeps = {"reverse": 0, "forward": 0}
+    pull_back, forward_sweep = calculus.pull_back, calculus._forward_sweep
+
+    def counted_pull_back(*args: Any) -> Any:
+        sweeps["reverse"] += 1
+        return pull_back(*args)
+
+    def counted_forward_sweep(ys: Any, directions: Any) -> Any:
+        sweeps["forward"] += len(directions)
+        return forward_sweep(ys, directions)
+
+    monkeypatch.setattr(calculus, "pull_back", counted_pull_back)
+    monkeypatch.setattr(calculus, "_forward_sweep", counted_forward_sweep)
 
     def count(run: Any) -> tuple[int, int]:
-        sweeps.clear()
+        sweeps.update(reverse=0, forward=0)
         run()
-        return sweeps.count("pull_back"), sweeps.count("push_forward")
+        return sweeps["reverse"], sweeps["forward"]
 
     assert count(lambda: hessian(rosenbrock)(point(50))) == (1, 3)
     assert count(lambda: hessian(arrow)(point(50))) == (1, 2)
