@@ -147,7 +147,7 @@ def _forward_sweep(
         op, args = node.op, node.args
         if op is None:
             continue
-        partials = None
+        partials, selects = None, op.selects
         for found in sweeps:
             if node in found or found.keys().isdisjoint(args):
                 continue
@@ -159,7 +159,6 @@ def _forward_sweep(
                 continue
             if partials is None:
                 partials = op.partials(node, *args)
-                selects = op.selects
             factors: list[Scalar] = []
             for x, dx in zip(args, partials, strict=True):
                 if x in found and dx is not None:

@@ -351,7 +351,9 @@ class _Writer:
             label = stem if count > 1 else x.name if named else labels[at]  # type: ignore[union-attr]
             name = self.array(f"{label}_at", n * count)
             self.copy(Item(name, Index(0, ((count, counter),))), xs[at : at + count])
-            columns += [[Item(name, Index(count * step + k)) for step in range(n)] for k in range(count)]
+            for k in range(count):
+                column: list[Expression] = [Item(name, Index(count * step + k)) for step in range(n)]
+                columns.append(column)
         return columns
 
     def stop(self, condition: Expression) -> None:
