@@ -262,7 +262,7 @@ def test_light_and_dark_and_a_narrow_screen(show):
     before = picture(light, "#view canvas")
     light.emulate_media(color_scheme="dark")
     light.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(13, 17, 23)'")
-    assert picture(light, "#view canvas") != before
+    light.wait_for_function("before => document.querySelector('#view canvas').toDataURL() !== before", arg=before)
 
 
 def test_hostile_names_are_text(show):
