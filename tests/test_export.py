@@ -484,6 +484,13 @@ def test_all_states_of_a_loop_are_updated_together(suffix: str, tmp_path: Path) 
         s, ys = scan(shift, [x * (k + 1.0) for k in range(9)], [1.0, 0.5, 2.0, -1.0])
         return add_up([k * y for k, y in enumerate(s)]) + add_up(ys)
 
+    def read_by_a_cycle(x: Any, y: Any) -> Any:
+        return add_up(fori_loop(0, 5, lambda _, s: (0.5 * s[0] + 1, s[0] + s[2], s[1]), (x, y, x * y)))
+
+    path = jit(read_by_a_cycle).export(tmp_path / f"cycle{suffix}", 1.0, 2.0)
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    (found,) = call(path, [("read_by_a_cycle_gradient", [1.5, -2.0], [None] * 3)])
+    assert_close(found, [read_by_a_cycle(1.5, -2.0), *grad(read_by_a_cycle, (0, 1))(1.5, -2.0)], 1e-13)
     path = jit(fibonacci).export(tmp_path / f"fibonacci{suffix}", 1.0, 2.0)
     assert re.search("0 of [0-9]+ numbers differ", self_test(path))
     (found,) = call(path, [("fibonacci_gradient", [1.5, -2.0], [None] * 3)])

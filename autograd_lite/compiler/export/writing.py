@@ -378,8 +378,8 @@ class _Writer:
         while pending:
             reads = {name: set(names_in(x)) for name, x in pending.items()}
             free = [x for x in pending if not any(x in reads[other] for other in pending if other != x)]
-            if not free:
-                name = next(iter(pending))
+            if not free:  # then some of them read others: put the first that does into a new variable
+                name = next(x for x in pending if not reads[x].isdisjoint(pending.keys() - {x}))
                 pending[name] = self.aside(name, pending[name], name in arrays)
                 continue
             for name in free[:1]:
