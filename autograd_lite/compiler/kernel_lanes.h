@@ -170,8 +170,8 @@ INLINE V N(tanh)(V x) {
     return (V)((M)N(fabs)(t / (2 + t)) | ((M)x & INT64_MIN));
 }
 
-/* For r, the next multiple of 1 / 128 to |x|, and d = |x| - r, the Taylor series of erf around r:
-   erf(r) + slope(r) d (1 - r d + (2 r^2 - 1) / 3 d^2 - ...), where the polynomials in r are those of Hermite. From 6 on it
+/* The Taylor series of erf around r, the multiple of 1 / 128 nearest to |x|, with d = |x| - r:
+   erf(r) + slope(r) d (1 - r d + (2 r^2 - 1) / 3 d^2 - ...). The polynomials in r are Hermite polynomials. From 6 on, erf
    is 1. */
 #define VALUE_OF_ERF(l, at) ERF[at[l]].value
 #define SLOPE_OF_ERF(l, at) ERF[at[l]].slope
@@ -191,6 +191,7 @@ INLINE V N(erf)(V x) {
     z = SELECT(x == x, z, x);
     return (V)((M)z | ((M)x & INT64_MIN));
 }
+
 /* The sine and the cosine of r for x = n pi / 2 + r, and n as a number of which only the last two bits count. */
 typedef struct {
     V sine, cosine;
