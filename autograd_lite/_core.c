@@ -1083,18 +1083,18 @@ typedef struct {
 } Frame;
 
 /* Grow an array so that it holds one more than `used` items of `size` bytes. */
-static int grow(void *array, size_t *room, size_t used, size_t size)
+static int grow(void *array, size_t *capacity, size_t used, size_t size)
 {
-    if (used < *room)
+    if (used < *capacity)
         return 0;
-    size_t larger = *room ? *room * 2 : 64;
+    size_t larger = *capacity ? *capacity * 2 : 64;
     void *moved = PyMem_Realloc(*(void **)array, larger * size);
     if (!moved) {
         PyErr_NoMemory();
         return -1;
     }
     *(void **)array = moved;
-    *room = larger;
+    *capacity = larger;
     return 0;
 }
 
@@ -1113,7 +1113,7 @@ static Node **walk(PyObject *const *roots, Py_ssize_t n_roots, Py_ssize_t *count
 {
     Node **order = NULL;
     Frame *stack = NULL;
-    size_t room = 0, deep = 0, used = 0, depth = 0;
+    size_t capacity = 0, deep = 0, used = 0, depth = 0;
 restart:;
     uint64_t base = S.clock;
     used = depth = 0;
@@ -1144,12 +1144,12 @@ restart:;
                     stack[depth++] = (Frame){x, 0};
                     goto next;
                 }
-                if (grow(&order, &room, used, sizeof(Node *)) < 0)
+                if (grow(&order, &capacity, used, sizeof(Node *)) < 0)
                     goto failed;
                 x->mark = base + used;
                 order[used++] = x;
             }
-            if (grow(&order, &room, used, sizeof(Node *)) < 0)
+            if (grow(&order, &capacity, used, sizeof(Node *)) < 0)
                 goto failed;
             z->mark = base + used;
             order[used++] = z;

@@ -158,7 +158,7 @@ static int number_nodes(Numbering *s, PyObject *order)
     return 1;
 }
 
-/* Set marks[n] for each node of `roots`, the number of which is n. */
+/* For each node in `roots`, set marks[n], where n is the node's number. */
 static int mark_roots(const Numbering *s, PyObject *roots, char *marks)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(roots); i++) {

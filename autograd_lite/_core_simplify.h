@@ -10,7 +10,7 @@ typedef struct {
 
 typedef struct {
     Term *at;
-    size_t used, room;
+    size_t used, capacity;
 } Terms;
 
 /* What is known of a node while its graph is simplified. */
@@ -40,7 +40,7 @@ static void free_terms(Terms *terms)
 /* Append x * y, and take over the references, also after an error. */
 static int append_term(Terms *terms, PyObject *x, PyObject *y)
 {
-    if (grow(&terms->at, &terms->room, terms->used, sizeof(Term)) < 0) {
+    if (grow(&terms->at, &terms->capacity, terms->used, sizeof(Term)) < 0) {
         Py_DECREF(x);
         Py_XDECREF(y);
         return -1;
@@ -156,16 +156,16 @@ static int find_terms(const Simplification *s, Node *root, Terms *terms)
 /* Move `terms` to `merged`, with (c + c) * x in place of c * x + c * x. */
 static int merge_terms(Terms *terms, Terms *merged)
 {
-    size_t products = 0, room = 4;
+    size_t products = 0, capacity = 4;
     for (size_t i = 0; i < terms->used; i++)
         products += terms->at[i].y && (PyFloat_CheckExact(terms->at[i].x) || PyFloat_CheckExact(terms->at[i].y));
-    while (room < 2 * products)
-        room *= 2;
+    while (capacity < 2 * products)
+        capacity *= 2;
     struct {
         uint64_t c;
         PyObject *x;
         size_t n;
-    } *places = products > 1 ? PyMem_Calloc(room, sizeof *places) : NULL; /* of the first term with this c and x */
+    } *places = products > 1 ? PyMem_Calloc(capacity, sizeof *places) : NULL; /* of the first term with this c and x */
     if (products > 1 && !places) {
         PyErr_NoMemory();
         return -1;
@@ -186,9 +186,9 @@ static int merge_terms(Terms *terms, Terms *merged)
         }
         double c = y && PyFloat_CheckExact(x) ? PyFloat_AS_DOUBLE(x) : 0.0;
         if (places && c != 0.0 && isfinite(c)) {
-            size_t at = (size_t)mixed(bits_of(c), (uint64_t)(uintptr_t)y) & (room - 1);
+            size_t at = (size_t)mixed(bits_of(c), (uint64_t)(uintptr_t)y) & (capacity - 1);
             while (places[at].x && (places[at].x != y || places[at].c != bits_of(c)))
-                at = (at + 1) & (room - 1);
+                at = (at + 1) & (capacity - 1);
             if (places[at].x) {
                 Term *first = &merged->at[places[at].n];
                 double total = PyFloat_AS_DOUBLE(first->x) + c;

@@ -15,7 +15,7 @@ typedef struct {
 /* A set of nodes in which each operation on the same operands occurs once: a hash table with open addressing. */
 typedef struct Table {
     Numbered **known;
-    size_t room, used;   /* `room` is 0 or a power of two, of which at most half is used */
+    size_t capacity, used; /* `capacity` is 0 or a power of two; at most half of it is used */
     struct Table *aside; /* the table that was set aside for this one; NULL: none */
 } Table;
 
@@ -121,31 +121,31 @@ static int is_same(Node *x, Node *y)
 }
 
 /* The place of the node that is the same as `z`, or else the free place where it belongs. */
-static Numbered **place_of(Numbered **known, size_t room, Node *z)
+static Numbered **place_of(Numbered **known, size_t capacity, Node *z)
 {
-    size_t at = (size_t)hash_of(z) & (room - 1);
+    size_t at = (size_t)hash_of(z) & (capacity - 1);
     while (known[at] && !is_same(&known[at]->node, z))
-        at = (at + 1) & (room - 1);
+        at = (at + 1) & (capacity - 1);
     return &known[at];
 }
 
-/* Make room for one node more. */
+/* Enlarge the table, if necessary, for one more node. */
 static int grow_table(Table *table)
 {
-    if (2 * (table->used + 1) <= table->room)
+    if (2 * (table->used + 1) <= table->capacity)
         return 0;
-    size_t room = table->room ? 2 * table->room : 256;
-    Numbered **known = PyMem_Calloc(room, sizeof *known);
+    size_t capacity = table->capacity ? 2 * table->capacity : 256;
+    Numbered **known = PyMem_Calloc(capacity, sizeof *known);
     if (!known) {
         PyErr_NoMemory();
         return -1;
     }
-    for (size_t i = 0; i < table->room; i++)
+    for (size_t i = 0; i < table->capacity; i++)
         if (table->known[i])
-            *place_of(known, room, &table->known[i]->node) = table->known[i];
+            *place_of(known, capacity, &table->known[i]->node) = table->known[i];
     PyMem_Free(table->known);
     table->known = known;
-    table->room = room;
+    table->capacity = capacity;
     return 0;
 }
 
@@ -155,7 +155,7 @@ static void drop_table(Table *table)
     Table dropped = *table, *aside = dropped.aside;
     *table = aside ? *aside : (Table){0};
     PyMem_Free(aside);
-    for (size_t i = 0; i < dropped.room; i++)
+    for (size_t i = 0; i < dropped.capacity; i++)
         Py_XDECREF(dropped.known[i]);
     PyMem_Free(dropped.known);
 }
@@ -199,7 +199,7 @@ static PyObject *node_in(Operations *self, Primitive *op, PyObject *const *args,
             sought.numbers |= (uint8_t)(1 << i);
         }
     }
-    Numbered **place = once ? place_of(self->table.known, self->table.room, &sought) : NULL;
+    Numbered **place = once ? place_of(self->table.known, self->table.capacity, &sought) : NULL;
     if (place && *place) {
         PyMem_Free(many);
         Py_INCREF(*place);

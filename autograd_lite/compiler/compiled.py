@@ -511,7 +511,7 @@ def _is_template(tree: Tree) -> bool:
 
 
 def _has_list(tree: Tree) -> bool:
-    """Whether there is a list in `tree`, in place of which a call on arrays gives an array."""
+    """Whether `tree` has a list in it. A call on arrays gives an array in its place."""
     branches = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple) else ()
     return isinstance(tree, list) or any(map(_has_list, branches))
 

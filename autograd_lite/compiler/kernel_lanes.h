@@ -192,7 +192,7 @@ INLINE V N(erf)(V x) {
     return (V)((M)z | ((M)x & INT64_MIN));
 }
 
-/* The sine and the cosine of r for x = n pi / 2 + r, and n as a number of which only the last two bits count. */
+/* The sine and the cosine of r, for x = n pi / 2 + r. The last two bits of `quadrant` are those of n. */
 typedef struct {
     V sine, cosine;
     Bits quadrant;
@@ -1125,8 +1125,8 @@ ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, ptrdi
         }
 }
 
-/* Fetch the memory of the rows from `first` to `last - 1` of narrow buffers into the cache: each buffer is a stream of its
-   own, of which a block reads or writes few bytes at a time. */
+/* Fetch the rows from `first` to `last - 1` of narrow buffers into the cache. Each buffer is a stream of its own, and a
+   block reads or writes only a few bytes of each. */
 INLINE void N(prefetch)(Tables tables, ptrdiff_t first, ptrdiff_t last) {
 #ifdef HAS_GNU_C
     for (const Table *table = tables.tables, *end = table + tables.count; table < end; table++)

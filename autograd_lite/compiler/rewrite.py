@@ -48,7 +48,7 @@ def _float_first(x: Any, y: Any) -> tuple[Any, Any]:
     return (x, y) if type(x) is float else (y, x)
 
 
-# The rules. `c` is a float; `x` and `y` are operands, one of which is a Symbol.
+# The rules. `c` is a float; `x` and `y` are operands; at least one of them is a Symbol.
 
 
 def _add(x: Any, y: Any) -> Simpler:
