@@ -70,20 +70,21 @@ def schedule(
     groups = _in_order(found_groups, [runs.number.get(node, 0) for node in order] if runs.number else [])
 
     layout = _Layout(numbers, len(constants), of_sums)
+
+    def emit_guarded(stage: int) -> None:
+        """Emit the groups of a stage, each inside the guards of its run."""
+        for group in groups:
+            if group.stage == stage:
+                layout.enter(runs.paths[group.run] if runs.paths else (), stage)
+                layout.emit(group.op, group.nodes, stage)
+        layout.enter((), stage)
+
     layout.place(range(len(order), len(order) + len(constants)))
     layout.place([numbers[x] for x in captured])
-    for group in groups:
-        if group.stage == ONCE:
-            layout.enter(runs.paths[group.run] if runs.paths else (), ONCE)
-            layout.emit(group.op, group.nodes, ONCE)
-    layout.enter((), ONCE)
+    emit_guarded(ONCE)
     layout.shared = layout.size
     layout.place([numbers[x] for x in inputs])
-    for group in groups:
-        if group.stage == EACH:
-            layout.enter(runs.paths[group.run] if runs.paths else (), EACH)
-            layout.emit(group.op, group.nodes, EACH)
-    layout.enter((), EACH)
+    emit_guarded(EACH)
     for copies in _copied(order, results, sums, of_sums):
         layout.emit(p.detach, copies, TOTAL)
     for group in groups:
