@@ -56,69 +56,87 @@ static double python_floordiv(double x, double y) {
 
 /* --- The table ---------------------------------------------------------------------------------------------------- */
 
-/* The formulas of ieee.py with the macros of kernel_lanes.h, and the number of operands: x, x and y, or c, x and y. */
-#define PRIMITIVES(ROW)                                                                                                \
-    ROW(add, 2, x + y)                                                                                                 \
-    ROW(sub, 2, x - y)                                                                                                 \
-    ROW(mul, 2, x * y)                                                                                                 \
-    ROW(div, 2, x / y)                                                                                                 \
-    ROW(mod, 2, N(mod)(x, y))                                                                                          \
-    ROW(floordiv, 2, N(floordiv)(x, y))                                                                                \
-    ROW(neg, 1, -x)                                                                                                    \
-    ROW(pow_const, 2, N(pow)(x, y))                                                                                    \
-    ROW(pow, 2, N(pow)(x, y))                                                                                          \
-    ROW(hypot, 2, N(hypot)(x, y))                                                                                      \
-    ROW(exp, 1, N(exp)(x))                                                                                             \
-    ROW(log, 1, N(log)(x))                                                                                             \
-    ROW(exp2, 1, N(exp2)(x))                                                                                           \
-    ROW(log2, 1, N(log2)(x))                                                                                           \
-    ROW(log10, 1, N(log10)(x))                                                                                         \
-    ROW(log1p, 1, N(log1p)(x))                                                                                         \
-    ROW(expm1, 1, N(expm1)(x))                                                                                         \
-    ROW(sqrt, 1, SQRT(x))                                                                                              \
-    ROW(cbrt, 1, N(cbrt)(x))                                                                                           \
-    ROW(sin, 1, N(sin)(x))                                                                                             \
-    ROW(cos, 1, N(cos)(x))                                                                                             \
-    ROW(tan, 1, N(tan)(x))                                                                                             \
-    ROW(asin, 1, N(asin)(x))                                                                                           \
-    ROW(acos, 1, N(acos)(x))                                                                                           \
-    ROW(atan, 1, N(atan)(x))                                                                                           \
-    ROW(atan2, 2, N(atan2)(x, y))                                                                                      \
-    ROW(sinh, 1, N(sinh)(x))                                                                                           \
-    ROW(cosh, 1, N(cosh)(x))                                                                                           \
-    ROW(tanh, 1, N(tanh)(x))                                                                                           \
-    ROW(asinh, 1, N(asinh)(x))                                                                                         \
-    ROW(acosh, 1, N(acosh)(x))                                                                                         \
-    ROW(atanh, 1, N(atanh)(x))                                                                                         \
-    ROW(erf, 1, N(erf)(x))                                                                                             \
-    ROW(sigmoid, 1, N(sigmoid)(x))                                                                                     \
-    ROW(softplus, 1, N(softplus)(x))                                                                                   \
-    ROW(relu, 1, SELECT(x <= 0, SPLAT(0.0), x))                                                                        \
-    ROW(step, 1, SELECT(x <= 0, SPLAT(0.0), SPLAT(1.0)))                                                               \
-    ROW(sign, 1, SELECT(x > 0, SPLAT(1.0), SELECT(x < 0, SPLAT(-1.0), x)))                                             \
-    ROW(abs, 1, N(fabs)(x))                                                                                            \
-    ROW(floor, 1, N(floor)(x))                                                                                         \
-    ROW(ceil, 1, N(ceil)(x))                                                                                           \
-    ROW(round, 1, N(rint)(x))                                                                                          \
-    ROW(maximum, 2, SELECT((x > y) | (x != x), x, y))                                                                  \
-    ROW(minimum, 2, SELECT((x < y) | (x != x), x, y))                                                                  \
-    ROW(share, 2, SELECT(x == y, SPLAT(0.5), SELECT(x < y, SPLAT(0.0), SPLAT(1.0))))                                   \
-    ROW(where, 3, SELECT(c != 0, x, y))                                                                                \
-    ROW(detach, 1, x)                                                                                                  \
-    ROW(muladd, 3, c + x * y) /* a dot of one product */
+/* The formulas of ieee.py with the macros of kernel_lanes.h, and the number of operands: x, x and y, or c, x and y. SHORT
+   formulas take hardly longer than the call of a routine. */
+#define PRIMITIVES(SHORT, LONG)                                                                                        \
+    SHORT(add, 2, x + y)                                                                                               \
+    SHORT(sub, 2, x - y)                                                                                               \
+    SHORT(mul, 2, x * y)                                                                                               \
+    SHORT(div, 2, x / y)                                                                                               \
+    LONG(mod, 2, N(mod)(x, y))                                                                                         \
+    LONG(floordiv, 2, N(floordiv)(x, y))                                                                               \
+    SHORT(neg, 1, -x)                                                                                                  \
+    LONG(pow_const, 2, N(pow)(x, y))                                                                                   \
+    LONG(pow, 2, N(pow)(x, y))                                                                                         \
+    LONG(hypot, 2, N(hypot)(x, y))                                                                                     \
+    LONG(exp, 1, N(exp)(x))                                                                                            \
+    LONG(log, 1, N(log)(x))                                                                                            \
+    LONG(exp2, 1, N(exp2)(x))                                                                                          \
+    LONG(log2, 1, N(log2)(x))                                                                                          \
+    LONG(log10, 1, N(log10)(x))                                                                                        \
+    LONG(log1p, 1, N(log1p)(x))                                                                                        \
+    LONG(expm1, 1, N(expm1)(x))                                                                                        \
+    LONG(sqrt, 1, SQRT(x))                                                                                             \
+    LONG(cbrt, 1, N(cbrt)(x))                                                                                          \
+    LONG(sin, 1, N(sin)(x))                                                                                            \
+    LONG(cos, 1, N(cos)(x))                                                                                            \
+    LONG(tan, 1, N(tan)(x))                                                                                            \
+    LONG(asin, 1, N(asin)(x))                                                                                          \
+    LONG(acos, 1, N(acos)(x))                                                                                          \
+    LONG(atan, 1, N(atan)(x))                                                                                          \
+    LONG(atan2, 2, N(atan2)(x, y))                                                                                     \
+    LONG(sinh, 1, N(sinh)(x))                                                                                          \
+    LONG(cosh, 1, N(cosh)(x))                                                                                          \
+    LONG(tanh, 1, N(tanh)(x))                                                                                          \
+    LONG(asinh, 1, N(asinh)(x))                                                                                        \
+    LONG(acosh, 1, N(acosh)(x))                                                                                        \
+    LONG(atanh, 1, N(atanh)(x))                                                                                        \
+    LONG(erf, 1, N(erf)(x))                                                                                            \
+    LONG(sigmoid, 1, N(sigmoid)(x))                                                                                    \
+    LONG(softplus, 1, N(softplus)(x))                                                                                  \
+    SHORT(relu, 1, SELECT(x <= 0, SPLAT(0.0), x))                                                                      \
+    SHORT(step, 1, SELECT(x <= 0, SPLAT(0.0), SPLAT(1.0)))                                                             \
+    SHORT(sign, 1, SELECT(x > 0, SPLAT(1.0), SELECT(x < 0, SPLAT(-1.0), x)))                                           \
+    SHORT(abs, 1, N(fabs)(x))                                                                                          \
+    LONG(floor, 1, N(floor)(x))                                                                                        \
+    LONG(ceil, 1, N(ceil)(x))                                                                                          \
+    LONG(round, 1, N(rint)(x))                                                                                         \
+    SHORT(maximum, 2, SELECT((x > y) | (x != x), x, y))                                                                \
+    SHORT(minimum, 2, SELECT((x < y) | (x != x), x, y))                                                                \
+    SHORT(share, 2, SELECT(x == y, SPLAT(0.5), SELECT(x < y, SPLAT(0.0), SPLAT(1.0))))                                 \
+    SHORT(where, 3, SELECT(c != 0, x, y))                                                                              \
+    SHORT(detach, 1, x)                                                                                                \
+    SHORT(muladd, 3, c + x * y) /* a dot of one product */
 
 /* The primitives that reduce, with their numbers of operands; kernel_lanes.h implements them. */
 #define REDUCTIONS(ROW) ROW(sum, 2) ROW(dot, 3)
 
+/* The other codes of a tape: see write_tape. The sum and the dot of K terms have a code for each K up to NARROW. */
+enum { NARROW = 8 };
+#define SUMS(ROW) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8)
+#define CONTROLS(ROW)                                                                                                  \
+    ROW(wide)    /* n, count: run instruction n, which makes `count` numbers */                                        \
+    ROW(sin_cos) /* x: its sine and cosine, in place of two steps */                                                   \
+    ROW(cos_sin) /* x: the cosine first */                                                                             \
+    ROW(unless)  /* x, words, count: if x is 0, skip the next `words` words, which make `count` numbers */             \
+    ROW(until)   /* x, words, count: the same if x is not 0 */                                                         \
+    ROW(end)
+
 #define OPCODE(name, ...) OP_##name,
-typedef enum { PRIMITIVES(OPCODE) REDUCTIONS(OPCODE) OPCODES } Opcode;
+#define OPCODES_OF_K(K) OP_sum##K, OP_dot##K,
+typedef enum {
+    PRIMITIVES(OPCODE, OPCODE) REDUCTIONS(OPCODE) OPCODES,
+    LAST_OPCODE = OPCODES - 1,
+    SUMS(OPCODES_OF_K) CONTROLS(OPCODE)
+} Opcode;
 #undef OPCODE
+#undef OPCODES_OF_K
 
 #define NAME_AND_ARITY(name, arity, ...) {#name, arity},
 static const struct {
     const char *name;
     int arity;
-} TABLE[] = {PRIMITIVES(NAME_AND_ARITY) REDUCTIONS(NAME_AND_ARITY)};
+} TABLE[] = {PRIMITIVES(NAME_AND_ARITY, NAME_AND_ARITY) REDUCTIONS(NAME_AND_ARITY)};
 #undef NAME_AND_ARITY
 
 static bool reduces(Opcode opcode) {
@@ -154,40 +172,16 @@ typedef struct {
     ptrdiff_t dst, J, I, K, width, dj, di, init_I;
     ptrdiff_t at, pitch; /* total: where its sums begin in Workspace.sums; OUTER: the distance from line j to j + 1 */
     ptrdiff_t lanes_at;  /* total, except OUTER: where its sums of each lane begin in Workspace.lanes */
-    ptrdiff_t step;      /* where its steps begin in a tape */
+    ptrdiff_t step;      /* where its steps begin in its tape */
     Operand operands[3];
 } Instruction;
-
-/* A step of a tape computes one number of a row from the numbers at the addresses a, b and c, and writes it to the next
-   address. SUM and DOT read lists of addresses, which occupy the steps that follow, four addresses in each. */
-typedef struct {
-    int32_t code, a, b, c;
-} Step;
-
-/* The codes of steps beside the opcodes of POINTWISE instructions. */
-#define STEP_CODES(ROW)                                                                                                \
-    ROW(SUM3)    /* a + b + c */                                                                                       \
-    ROW(SUM)     /* a and c numbers of the list */                                                                     \
-    ROW(DOT2)    /* a + b * c + the product of the first two in the list */                                            \
-    ROW(DOT3)    /* a + b * c + the products of the first two and of the next two in the list */                       \
-    ROW(DOT)     /* a and c products of two neighbours in the list */                                                  \
-    ROW(WIDE)    /* run instruction a, which makes b numbers */                                                        \
-    ROW(SIN_COS) /* the sine of a, and its cosine, in place of this step and the next */                               \
-    ROW(COS_SIN) /* the cosine first */                                                                                \
-    ROW(UNLESS)  /* if a is 0, skip the b steps that follow, which make c numbers */                                   \
-    ROW(UNTIL)   /* the same if a is not 0 */                                                                          \
-    ROW(END)
-#define STEP_CODE(name) STEP_##name,
-enum { STEP_ABOVE = OPCODES - 1, STEP_CODES(STEP_CODE) };
-#undef STEP_CODE
-
-enum { NARROW = 8 }; /* an instruction with at most this many terms is written to the tape number by number */
 
 /* The instructions from `begin` to `end` - 1 may be skipped where the number at `condition` is 0, if `taken`, else where
    it is not 0. */
 typedef struct {
     ptrdiff_t begin, end, condition;
     bool taken;
+    ptrdiff_t step; /* where its jump is in its tape */
 } Guard;
 
 /* Numbers with consecutive addresses. */
@@ -199,14 +193,15 @@ typedef struct {
     ptrdiff_t constants, captured, inputs, once, each, total; /* counts, as in the layout of an encoding */
     ptrdiff_t shared, rows, size;                             /* where the regions end, as in program.py */
     Instruction *instructions;
-    Step *once_tape, *each_tape; /* parts of one allocation */
-    Guard *guards;               /* in the order of `begin`; one that begins nowhere marks the end */
-    int32_t **tables;            /* three for each instruction, NULL for an operand that is not listed */
-    double *numbers;             /* the constants */
-    int32_t *results;            /* addresses */
-    Run *copies;                 /* `results` as runs, none of them with shared and other numbers */
-    Run *sums;                   /* where they lie in Workspace.sums */
-    ptrdiff_t results_count, copies_count, sums_count, runs_count;
+    int32_t *once_tape, *each_tape; /* see write_tape; parts of one allocation */
+    int32_t *broadcasts;            /* the addresses of the shared numbers that steps of each_tape read */
+    Guard *guards;                  /* in the order of `begin`; one that begins nowhere marks the end */
+    int32_t **tables;               /* three for each instruction, NULL for an operand that is not listed */
+    double *numbers;                /* the constants */
+    int32_t *results;               /* addresses */
+    Run *copies;                    /* `results` as runs, none of them with shared and other numbers */
+    Run *sums;                      /* where they lie in Workspace.sums */
+    ptrdiff_t results_count, copies_count, sums_count, runs_count, broadcasts_count;
     ptrdiff_t terms_size, starts_size, lanes_size, sums_size; /* sizes of the parts of a Workspace */
     ptrdiff_t pitch;                                          /* the largest */
     bool outer;                                               /* whether a total has the form OUTER */
@@ -227,28 +222,19 @@ typedef struct {
 
 enum { CHUNK = 32 };  /* how many numbers of an operand are copied into a contiguous line at a time */
 enum { NEAR = 3072 }; /* how many numbers fit into the first-level cache beside other data */
-enum { SPLATS = 256 }; /* how many shared numbers are copied to every row of a block */
 enum { SHORT = 16 };   /* how many terms the instructions of a program have on average if fetching them costs most */
 
-/* The memory that instructions read. */
+/* The memory of one thread. */
 typedef struct {
-    const double *shared;
-    const double *rows;
+    double *shared;          /* the numbers that all rows share, in the memory of the call */
+    double *rows;            /* the numbers of the rows of a block; the broadcasts stand before them, the last one first */
     double *lines;           /* contiguous copies of CHUNK numbers of each operand */
     double *starts;          /* contiguous copies of operand 0 of sums and dots */
-    const struct Kind *kind; /* the largest kind in use; its routines along a matrix serve blocks of one row as well */
-} Numbers;
-
-/* The memory of one thread: the numbers of its block, and its totals so far. */
-typedef struct {
-    double *rows;       /* the numbers of the rows of a block */
-    double *terms;      /* the terms of a total in each row of a block */
-    double *lanes;      /* totals so far, one number for each lane; added to `sums` at the end */
-    double *sums;       /* totals so far, one number each */
-    double *transposed; /* y of an OUTER, a contiguous line for each row: NEAR numbers, or one k if that is more */
-    double *lines;      /* see Numbers */
-    double *starts;
-    double *splats; /* the shared numbers, in all rows of a block; NULL if they are too many */
+    double *terms;           /* the terms of a total in each row of a block */
+    double *lanes;           /* totals so far, one number for each lane; added to `sums` at the end */
+    double *sums;            /* totals so far, one number each */
+    double *transposed;      /* y of an OUTER, a contiguous line for each row: NEAR numbers, or one k if that is more */
+    const struct Kind *kind; /* the largest in use; its routines along a matrix serve blocks of one row as well */
 } Workspace;
 
 /* --- Loading ------------------------------------------------------------------------------------------------------ */
@@ -402,115 +388,103 @@ static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff
     return true;
 }
 
-/* The address that operand `x` of `q` reads at k for the nth number that `q` writes. */
-static int32_t address_at(const Program *program, const Instruction *q, const Operand *x, ptrdiff_t n, ptrdiff_t k) {
-    const bool init = reduces(q->opcode) && x == q->operands;
-    const ptrdiff_t K = init ? 1 : q->K, base = x->shared ? 0 : program->shared;
+/* Where a step finds the number at `address`: see write_tape. */
+static int32_t place_of(Program *program, ptrdiff_t address, int32_t *places) {
+    if (places && address >= program->shared)
+        return (int32_t)(address - program->shared);
+    if (places && !places[address]) {
+        program->broadcasts[program->broadcasts_count++] = (int32_t)address;
+        places[address] = (int32_t)-program->broadcasts_count;
+    }
+    return places ? places[address] : (int32_t)address;
+}
+
+/* The address that operand `a` of `q` reads at k for the nth number that `q` writes. */
+static ptrdiff_t address_at(const Program *program, const Instruction *q, int a, ptrdiff_t n, ptrdiff_t k) {
+    const Operand *x = q->operands + a;
+    const bool init = reduces(q->opcode) && a == 0;
+    const ptrdiff_t base = x->shared ? 0 : program->shared;
     if (x->table)
-        return (int32_t)(base + x->table[n * K + k]);
+        return base + x->table[n * (init ? 1 : q->K) + k];
     ptrdiff_t j = n / q->init_I, i = n % q->init_I;
     if (!init && (q->J == 1 || q->di != 1)) /* a single line, or transposed */
         j = n % q->J, i = n / q->J;
-    return (int32_t)(base + x->start + j * x->outer + i * x->inner + k * x->depth);
+    return base + x->start + j * x->outer + i * x->inner + k * x->depth;
 }
 
-/* Write the steps of a narrow instruction to `steps`, or nothing if that is NULL. Returns how many steps there are. */
-static ptrdiff_t write_narrow(const Program *program, const Instruction *q, Step *steps) {
-    const bool product = q->opcode == OP_dot;
-    const ptrdiff_t K = q->K, listed = product ? 2 * K : K;
-    ptrdiff_t count = 0;
+/* Write the steps of a narrow instruction, and return where they end. */
+static int32_t *write_narrow(Program *program, const Instruction *q, int32_t *places, int32_t *step) {
+    const bool one = q->K == 1;
+    int code = q->opcode;
+    if (code == OP_sum)
+        code = one ? OP_add : OP_sum2 + 2 * ((int)q->K - 2);
+    else if (code == OP_dot)
+        code = one ? OP_muladd : OP_dot2 + 2 * ((int)q->K - 2);
     for (ptrdiff_t n = 0; n < q->width; n++) {
-        int32_t from[3] = {0};
-        for (int a = 0; a < q->arity; a++)
-            from[a] = address_at(program, q, q->operands + a, n, 0);
-        Step step = {q->opcode, from[0], from[1], from[2]};
-        if (!reduces(q->opcode)) {
-            if (steps)
-                steps[count] = step;
-            count++;
-            continue;
-        }
-        ptrdiff_t first = product ? 1 : 0; /* of the terms in the list */
-        if (product && (K == 2 || K == 3))
-            step.code = K == 2 ? STEP_DOT2 : STEP_DOT3;
-        else if (!product && K == 2)
-            step.code = STEP_SUM3, step.c = address_at(program, q, q->operands + 1, n, 1), first = 2;
+        *step++ = code;
+        for (ptrdiff_t k = 0; k < q->K; k++)
+            for (int a = k > 0; a < q->arity; a++)
+                *step++ = place_of(program, address_at(program, q, a, n, k), places);
+    }
+    return step;
+}
+
+/* Write the tape of instructions `first` to `last` - 1 to `tape`, and return where it ends. A step is a code and its
+   words; it writes its number, or numbers, after those of the step before. Addresses count from the first shared number,
+   or with `places` from the first number of a row, where broadcasts have negative addresses: places[s] is that of the
+   shared number s, or 0. An instruction of at most NARROW terms is a step for each number that it writes. */
+static int32_t *write_tape(Program *program, ptrdiff_t first, ptrdiff_t last, int32_t *places, int32_t *tape) {
+    Guard *guards = program->guards, *guard;
+    while (guards->begin < first)
+        guards++;
+    guard = guards;
+    int32_t *step = tape, *before = NULL; /* the step before, if it is a sine or cosine */
+    for (ptrdiff_t n = first; n < last; n++) {
+        Instruction *q = program->instructions + n;
+        q->step = step - tape;
+        for (; guard->begin == n; guard++, step += 4, before = NULL)
+            guard->step = step - tape;
+        int32_t *here = step;
+        if (q->width * q->K > NARROW)
+            *step++ = OP_wide, *step++ = (int32_t)n, *step++ = (int32_t)q->width;
         else
-            step.code = product ? STEP_DOT : STEP_SUM, step.c = (int32_t)K, first = 0;
-        const ptrdiff_t slots = (listed - first * (product ? 2 : 1) + 3) / 4;
-        if (steps) {
-            steps[count] = step;
-            int32_t *list = &steps[count + 1].code;
-            for (ptrdiff_t k = first; k < K; k++)
-                for (int a = 1; a < q->arity; a++)
-                    *list++ = address_at(program, q, q->operands + a, n, k);
+            step = write_narrow(program, q, places, step);
+        const bool turn = (q->opcode == OP_sin || q->opcode == OP_cos) && q->width == 1;
+        if (turn && before && *before != *here && before[1] == here[1]) { /* both take hardly longer than one */
+            *before = *before == OP_sin ? OP_sin_cos : OP_cos_sin;
+            here = NULL;
         }
-        count += 1 + slots;
+        before = turn ? here : NULL;
     }
-    return count;
-}
-
-/* Write the jumps of the guards among instructions `first` to `last` - 1, whose tape of `written` steps is `steps`. */
-static void write_jumps(const Program *program, ptrdiff_t first, ptrdiff_t last, ptrdiff_t written, Step *steps) {
-    const Instruction *q = program->instructions;
-    for (const Guard *guard = program->guards; guard->begin < last; guard++) {
-        if (guard->begin < first)
-            continue;
-        const Guard *outer = guard;
-        while (outer > program->guards && outer[-1].begin == guard->begin)
-            outer--;
-        const ptrdiff_t at = q[guard->begin].step + (guard - outer), end = guard->end;
-        const ptrdiff_t to = end < last ? q[end].step : written;
-        const Instruction *inside = q + end - 1;
-        steps[at] = (Step){guard->taken ? STEP_UNLESS : STEP_UNTIL, (int32_t)guard->condition, (int32_t)(to - at - 1),
-                           (int32_t)(inside->dst + inside->width - q[guard->begin].dst)};
+    *step = OP_end;
+    program->instructions[last].step = step - tape;
+    for (; guards < guard; guards++) {
+        const Instruction *from = program->instructions + guards->begin, *to = program->instructions + guards->end;
+        const ptrdiff_t after = guards->step + 4, count = to[-1].dst + to[-1].width - from->dst;
+        tape[after - 4] = guards->taken ? OP_unless : OP_until;
+        tape[after - 3] = place_of(program, guards->condition, places);
+        tape[after - 2] = (int32_t)(to->step - after), tape[after - 1] = (int32_t)count;
     }
-}
-
-/* Write the tape of instructions `first` to `last` - 1 to `steps`, or nothing if that is NULL. Returns how many steps it
-   has. */
-static ptrdiff_t write_tape(const Program *program, ptrdiff_t first, ptrdiff_t last, Step *steps) {
-    ptrdiff_t written = 0;
-    const Guard *guard = program->guards;
-    Instruction *q = program->instructions + first;
-    for (const Instruction *end = program->instructions + last, *before = NULL; q < end; before = q++) {
-        q->step = written;
-        for (; guard->begin <= q - program->instructions; guard++)
-            if (guard->begin >= first)
-                written++, before = NULL; /* a jump stands between */
-        if (q->width * q->K <= NARROW) {
-            Step *step = steps ? steps + written : NULL;
-            written += write_narrow(program, q, step);
-            /* The C library finds both in little more than the time of one. */
-            const bool pair = step && before && q->width == 1 && before->width == 1 &&
-                              ((before->opcode == OP_sin && q->opcode == OP_cos) ||
-                               (before->opcode == OP_cos && q->opcode == OP_sin));
-            if (pair && step[-1].a == step->a)
-                step[-1].code = q->opcode == OP_cos ? STEP_SIN_COS : STEP_COS_SIN;
-            continue;
-        }
-        if (steps)
-            steps[written] = (Step){STEP_WIDE, (int32_t)(q - program->instructions), (int32_t)q->width, 0};
-        written++;
-    }
-    if (steps) {
-        steps[written].code = STEP_END;
-        write_jumps(program, first, last, written, steps);
-    }
-    return written + 1;
+    return step + 1;
 }
 
 /* Write the tapes; false and a MemoryError if there is no memory. */
 static bool make_tapes(Program *program) {
     const ptrdiff_t once = program->once, each = once + program->each;
-    ptrdiff_t first = write_tape(program, 0, once, NULL);
-    program->once_tape = allocate(first + write_tape(program, once, each, NULL), sizeof(Step));
-    if (!program->once_tape)
-        return false;
-    program->each_tape = program->once_tape + first;
-    write_tape(program, 0, once, program->once_tape);
-    write_tape(program, once, each, program->each_tape);
-    return true;
+    int64_t words = 2;
+    for (const Instruction *q = program->instructions; q < program->instructions + each; q++)
+        words += q->width * q->K > NARROW ? 3 : 4 * q->width * q->K;
+    for (const Guard *guard = program->guards; guard->begin < each; guard++)
+        words += 4;
+    int32_t *places = allocate(program->shared, sizeof(int32_t));
+    program->broadcasts = allocate(program->shared, sizeof(int32_t));
+    program->once_tape = allocate(words, sizeof(int32_t));
+    if (places && program->broadcasts && program->once_tape) {
+        program->each_tape = write_tape(program, 0, once, NULL, program->once_tape);
+        write_tape(program, once, each, places, program->each_tape);
+    }
+    PyMem_Free(places);
+    return program->each_tape != NULL;
 }
 
 /* Read and validate the guards, when all instructions have been read. */
@@ -521,7 +495,7 @@ static bool read_guards(Program *program, const Encoding *encoding) {
         return false;
     const int32_t *record = encoding->layout + LAYOUT;
     for (ptrdiff_t before = 0; guard < program->guards + count; before = guard++->begin, record += GUARD) {
-        *guard = (Guard){record[0], record[1], record[2], record[3] != 0};
+        *guard = (Guard){record[0], record[1], record[2], record[3] != 0, 0};
         const bool ordered = before <= guard->begin && guard->begin < guard->end &&
                              guard->end <= (guard->begin < once ? once : once + program->each);
         if (!ordered || record[3] != guard->taken)
@@ -550,7 +524,7 @@ static bool read_program(Program *program, const Encoding *encoding) {
     program->constants = layout[0], program->captured = layout[1], program->inputs = layout[2];
     program->once = layout[3], program->each = layout[4], program->total = layout[5];
     program->size = layout[6];
-    program->instructions = allocate(instructions, sizeof(Instruction));
+    program->instructions = allocate(instructions + 1, sizeof(Instruction));
     program->tables = allocate(3 * instructions, sizeof(int32_t *));
     program->numbers = allocate(layout[0], sizeof(double));
     if (!program->instructions || !program->tables || !program->numbers)
@@ -615,14 +589,18 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define PASTE_(name, kind) name##_##kind
 #define PASTE(name, kind) PASTE_(name, kind)
 #define ROUTINE static TARGET
-#define UNROLL
-#define ONCE
 #ifdef HAS_GNU_C
 #define NOINLINE __attribute__((noinline))
 #define INLINE static inline __attribute__((always_inline)) TARGET
+#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL_16 _Pragma("GCC unroll 16")
+#define ONCE _Pragma("GCC unroll 1")
 #else
 #define NOINLINE
 #define INLINE static inline
+#define UNROLL
+#define UNROLL_16
+#define ONCE
 #endif
 
 /* The numbers of an operand at successive points, `step` numbers apart. */
@@ -640,10 +618,9 @@ typedef struct Kind {
     const char *name;
     int rows, lanes;
     const Function *functions;
-    bool (*run_rows)(const Program *, const Numbers *, Tables, Tables, ptrdiff_t, ptrdiff_t, Workspace *, bool);
-    bool (*product_of_one)(const Instruction *, const Numbers *, const double *, ptrdiff_t, double *);
-    bool (*reduction_of_one)(const Instruction *, const Numbers *, const double *, ptrdiff_t, double *);
-    void (*outer_product)(const Instruction *, int, int, Workspace *, bool);
+    bool (*run_rows)(const Program *, const Workspace *, Tables, Tables, ptrdiff_t, ptrdiff_t, bool);
+    bool (*reduction_of_one)(const Instruction *, const Workspace *, const double *, ptrdiff_t, double *);
+    void (*outer_product)(const Instruction *, int, int, const Workspace *, bool);
 } Kind;
 
 #define KIND plain
@@ -653,10 +630,6 @@ typedef struct Kind {
 /* The other kinds need a compiler with vector types, and a machine that evaluates doubles in double precision. */
 #if defined(HAS_GNU_C) && FLT_EVAL_METHOD == 0
 #define HAS_VECTORS
-#undef UNROLL
-#define UNROLL _Pragma("GCC unroll 8")
-#undef ONCE
-#define ONCE _Pragma("GCC unroll 1")
 #pragma GCC diagnostic ignored "-Wpsabi" /* about vectors as arguments: every such function is inlined */
 #ifdef __clang__
 #define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
@@ -735,8 +708,7 @@ static void fill_erf(void) {
 #endif
 
 #define BLOCK(kind, rows, lanes)                                                                                       \
-    {#kind, rows, lanes, FUNCTIONS_##kind, run_rows_##kind, product_of_one_##kind, reduction_of_one_##kind,            \
-     outer_product_##kind}
+    {#kind, rows, lanes, FUNCTIONS_##kind, run_rows_##kind, reduction_of_one_##kind, outer_product_##kind}
 
 /* The kinds of block, each faster than those of the same number of rows before it. */
 static const Kind KINDS[] = {
@@ -803,19 +775,18 @@ static double *part(double **top, int64_t size) {
 /* A new pool for the program that holds its constants; NULL and a MemoryError if there is no memory. */
 static WorkspacePool *make_pool(const Program *program) {
     const int64_t rows = KINDS[program->kind].rows, line = program->pitch * rows;
-    int64_t sizes[8] = {(program->rows - program->shared) * rows,
-                        program->terms_size * rows,
-                        program->lanes_size * rows,
-                        program->sums_size,
-                        line && line < NEAR ? NEAR : line,
-                        3 * CHUNK * rows,
-                        program->starts_size * rows,
-                        program->shared <= SPLATS ? program->shared * rows : 0};
+    const int64_t broadcasts = in_eights(program->broadcasts_count * rows);
+    const int64_t sizes[7] = {broadcasts + (program->rows - program->shared) * rows,
+                              3 * CHUNK * rows,
+                              program->starts_size * rows,
+                              program->terms_size * rows,
+                              program->lanes_size * rows,
+                              program->sums_size,
+                              line && line < NEAR ? NEAR : line};
     int64_t workspace = 0;
-    for (int n = 0; n < 8; n++)
+    for (int n = 0; n < 7; n++)
         workspace += sizes[n] + 8;
-    int64_t doubles = 8 + program->shared + 8 + program->threads * workspace;
-    const ptrdiff_t before = (8 - program->shared % 8) % 8; /* so that the shared numbers end where a cache line ends */
+    const int64_t doubles = 8 + program->shared + 8 + program->threads * workspace;
     WorkspacePool *pool = PyMem_Calloc(1, sizeof(WorkspacePool) + program->threads * sizeof(Workspace));
     void *memory = doubles < PY_SSIZE_T_MAX / 8 ? malloc((size_t)doubles * sizeof(double)) : NULL;
     if (!pool || !memory) {
@@ -826,18 +797,16 @@ static WorkspacePool *make_pool(const Program *program) {
     }
     double *top = (double *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
     pool->memory = memory;
-    pool->shared = part(&top, before + program->shared) + before; /* the rows of the first workspace follow */
+    pool->shared = part(&top, program->shared);
     memcpy(pool->shared, program->numbers, program->constants * sizeof(double));
-    for (int t = 0; t < program->threads; t++) {
-        Workspace *workspace = pool->workspaces + t;
-        workspace->rows = part(&top, sizes[0]);
-        workspace->terms = part(&top, sizes[1]);
-        workspace->lanes = part(&top, sizes[2]);
-        workspace->sums = part(&top, sizes[3]);
-        workspace->transposed = part(&top, sizes[4]);
-        workspace->lines = part(&top, sizes[5]);
-        workspace->starts = part(&top, sizes[6]);
-        workspace->splats = program->shared <= SPLATS ? part(&top, sizes[7]) : NULL;
+    for (Workspace *own = pool->workspaces, *end = own + program->threads; own < end; own++) {
+        double **parts[7] = {&own->rows, &own->lines, &own->starts, &own->terms, &own->lanes, &own->sums,
+                             &own->transposed};
+        for (int n = 0; n < 7; n++)
+            *parts[n] = part(&top, sizes[n]);
+        own->rows += broadcasts;
+        own->shared = pool->shared;
+        own->kind = KINDS + program->kind;
     }
     return pool;
 }
@@ -845,10 +814,9 @@ static WorkspacePool *make_pool(const Program *program) {
 /* What one thread does: run the rows from `first` to `last - 1` in a workspace. */
 typedef struct {
     const Program *program;
-    Numbers numbers;
+    const Workspace *workspace;
     Tables inputs, outputs;
     ptrdiff_t first, last;
-    Workspace *workspace;
 } Job;
 
 /* The kind of block for the first of n rows: the largest block that n rows fill more than half; `plain` for one row. */
@@ -868,8 +836,7 @@ static bool do_job(const Job *job, bool fused) {
     for (ptrdiff_t row = job->first, n; right && row < job->last; row += n) {
         int kind = next_kind(program, job->last - row), rows = KINDS[kind].rows;
         n = job->last - row < rows ? job->last - row : (job->last - row) / rows * rows;
-        right = KINDS[kind].run_rows(program, &job->numbers, job->inputs, job->outputs, row, row + n, job->workspace,
-                                     fused);
+        right = KINDS[kind].run_rows(program, job->workspace, job->inputs, job->outputs, row, row + n, fused);
     }
     return right;
 }
@@ -903,21 +870,13 @@ static void in_parallel(Job *jobs, int count) {
 static void run(const Program *program, WorkspacePool *pool, ptrdiff_t n, Tables inputs, const double *captured,
                 Tables outputs, double *sums) {
     memcpy(pool->shared + program->constants, captured, program->captured * sizeof(double));
-    const Workspace *own = pool->workspaces;
-    const Numbers numbers = {pool->shared, own->rows, own->lines, own->starts, KINDS + program->kind};
-    run_once(program, &numbers, pool->shared);
+    run_once(program, pool->workspaces);
     const ptrdiff_t rows = KINDS[program->kind].rows, blocks = (n + rows - 1) / rows;
     const int threads = blocks < program->threads ? (int)blocks : program->threads;
     Job jobs[MAX_THREADS];
     for (int t = 0; t < threads; t++) {
-        ptrdiff_t first = blocks * t / threads * rows, last = blocks * (t + 1) / threads * rows;
-        Workspace *workspace = pool->workspaces + t;
-        jobs[t] = (Job){
-            program,   {pool->shared, workspace->rows, workspace->lines, workspace->starts, KINDS + program->kind},
-            inputs,    outputs,
-            first,     last < n ? last : n,
-            workspace,
-        };
+        const ptrdiff_t first = blocks * t / threads * rows, last = blocks * (t + 1) / threads * rows;
+        jobs[t] = (Job){program, pool->workspaces + t, inputs, outputs, first, last < n ? last : n};
     }
     in_parallel(jobs, threads);
     for (const Run *piece = program->sums, *end = piece + program->runs_count; piece < end; piece++) {
@@ -976,6 +935,7 @@ static void free_program(Program *program) {
         PyMem_Free(program->tables[n]);
     PyMem_Free(program->instructions);
     PyMem_Free(program->once_tape);
+    PyMem_Free(program->broadcasts);
     PyMem_Free(program->guards);
     PyMem_Free(program->tables);
     PyMem_Free(program->numbers);
@@ -1124,6 +1084,11 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
     if (!done)
         return NULL;
     Py_RETURN_NONE;
+}
+
+/* The number at `address`, after a program has run on one row. */
+static const double *number_at(const Program *program, const Workspace *workspace, ptrdiff_t address) {
+    return (address < program->shared ? workspace->shared : workspace->rows - program->shared) + address;
 }
 
 #include "kernel_loop.h"

@@ -22,7 +22,6 @@
 #define M N(Mask)
 #define Bits N(Bits)
 #define ROWS (LANES * WIDE)
-#define TALL (8 * WIDE + 4 < REGISTERS) /* whether 8 x WIDE sums, and what is added to them, fit in registers */
 
 #if LANES == 1
 #define SPLAT(x) (x)
@@ -344,9 +343,9 @@ INLINE V N(load)(const double *space, ptrdiff_t address, bool shared, int w) {
 }
 
 /* Copy an operand at `count` points of the J x I nest, from point `first` on, to `line`. */
-ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
+ROUTINE NOINLINE void N(copy)(const Operand *x, const Workspace *workspace, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
                               V *line) {
-    const double *space = x->shared ? numbers->shared : numbers->rows;
+    const double *space = x->shared ? workspace->shared : workspace->rows;
     const bool shared = x->shared;
     if (x->table) {
         const int32_t *table = x->table + first;
@@ -369,20 +368,20 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Numbers *numbers, ptrdiff_
 
 /* An operand at `count` points from `first` on: in memory where they have a constant distance, else a copy in `copied`.
    A shared number that is the same at all points is copied once, with step 0. */
-INLINE Line N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
+INLINE Line N(in_line)(const Operand *x, const Workspace *workspace, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
                        V *copied) {
     if (x->flat && (!x->shared || LANES == 1)) {
-        const double *space = x->shared ? numbers->shared : numbers->rows;
+        const double *space = x->shared ? workspace->shared : workspace->rows;
         return (Line){space + (x->start + first * x->step) * ROWS, x->step * ROWS};
     }
     if (x->flat && x->step == 0) {
-        const V number = SPLAT(numbers->shared[x->start]);
+        const V number = SPLAT(workspace->shared[x->start]);
         UNROLL
         for (int w = 0; w < WIDE; w++)
             copied[w] = number;
         return (Line){(const double *)copied, 0};
     }
-    N(copy)(x, numbers, I, first, count, copied);
+    N(copy)(x, workspace, I, first, count, copied);
     return (Line){(const double *)copied, ROWS};
 }
 
@@ -406,24 +405,24 @@ INLINE Line N(in_line)(const Operand *x, const Numbers *numbers, ptrdiff_t I, pt
 INLINE V N(at)(Line line, ptrdiff_t p, ptrdiff_t w) {
     return *(const N(Unaligned) *)(line.first + p * line.step + w * LANES);
 }
-PRIMITIVES(FUNCTION)
+PRIMITIVES(FUNCTION, FUNCTION)
 
 #define DO(name, ...) N(do_##name),
-static const Function N(FUNCTIONS)[] = {PRIMITIVES(DO)};
+static const Function N(FUNCTIONS)[] = {PRIMITIVES(DO, DO)};
 #undef DO
 
 #if LANES == 1
 #include "kernel_row.h"
 #else
 /* Run a POINTWISE instruction, CHUNK points at a time. */
-ROUTINE void N(pointwise)(const Instruction *q, const Numbers *numbers, V *dst) {
+ROUTINE void N(pointwise)(const Instruction *q, const Workspace *workspace, V *dst) {
     for (ptrdiff_t first = 0; first < q->width; first += CHUNK) {
         const ptrdiff_t count = q->width - first < CHUNK ? q->width - first : CHUNK;
         bool dense = true;
         Line lines[3];
         for (int a = 0; a < q->arity; a++) {
-            V *copied = (V *)numbers->lines + a * CHUNK * WIDE;
-            lines[a] = N(in_line)(q->operands + a, numbers, q->I, first, count, copied);
+            V *copied = (V *)workspace->lines + a * CHUNK * WIDE;
+            lines[a] = N(in_line)(q->operands + a, workspace, q->I, first, count, copied);
             dense = dense && lines[a].step == ROWS;
         }
         N(FUNCTIONS)[q->opcode](lines, dense ? 1 : count, dense ? count * WIDE : WIDE, (double *)(dst + first * WIDE),
@@ -432,85 +431,55 @@ ROUTINE void N(pointwise)(const Instruction *q, const Numbers *numbers, V *dst) 
 }
 #endif
 
-/* The numbers of an operand for k = 0, 1, ...: at the addresses in a table, or at equal distances. */
-typedef struct {
-    const int32_t *table;
-    const double *space;
-    ptrdiff_t depth;
-} N(Stream);
-
-INLINE N(Stream) N(stream)(bool gathered, bool shared, const Numbers *numbers, const Operand *x, ptrdiff_t at) {
-    const double *space = shared ? numbers->shared : numbers->rows;
-    ptrdiff_t width = shared ? 1 : ROWS;
-    return gathered ? (N(Stream)){x->table + at, space, 0} : (N(Stream)){NULL, space + at * width, x->depth * width};
-}
-
-INLINE void N(next)(bool gathered, bool shared, N(Stream) *xs, V *x) {
-    ptrdiff_t address = gathered ? *xs->table++ : 0;
-    UNROLL
-    for (int w = 0; w < WIDE; w++)
-        x[w] = N(load)(xs->space, address, shared, w);
-    if (!gathered)
-        xs->space += xs->depth;
-}
-
-/* z += x[0] y[0] + ... + x[K-1] y[K-1], or the sum of x if not `product`. All callers pass the flags as constants. */
-INLINE void N(reduce)(bool product, bool fused, bool gathered, bool x_shared, bool y_shared, const Numbers *numbers,
-                      const Operand *x, const Operand *y, ptrdiff_t x_at, ptrdiff_t y_at, ptrdiff_t K, V *z) {
-    N(Stream) xs = N(stream)(gathered, x_shared, numbers, x, x_at), ys = xs;
-    if (product)
-        ys = N(stream)(gathered, y_shared, numbers, y, y_at);
-#define ADD(z)                                                                                                         \
-    do {                                                                                                               \
-        V a[WIDE], b[WIDE];                                                                                            \
-        N(next)(gathered, x_shared, &xs, a);                                                                           \
-        if (product)                                                                                                   \
-            N(next)(gathered, y_shared, &ys, b);                                                                       \
-        UNROLL for (int w = 0; w < WIDE; w++)                                                                          \
-            z[w] = !product ? (V)(z[w] + a[w]) : fused ? (V)FMA(a[w], b[w], z[w]) : (V)(z[w] + a[w] * b[w]);           \
-    } while (0)
-    if (K >= 8 && WIDE <= 2) { /* four independent sums, so that additions overlap */
-        V z1[WIDE], z2[WIDE], z3[WIDE];
-        UNROLL
-        for (int w = 0; w < WIDE; w++)
-            z1[w] = z2[w] = z3[w] = SPLAT(-0.0);
-        for (; K >= 4; K -= 4) {
-            ADD(z);
-            ADD(z1);
-            ADD(z2);
-            ADD(z3);
-        }
-        UNROLL
-        for (int w = 0; w < WIDE; w++)
-            z[w] = (z[w] + z1[w]) + (z2[w] + z3[w]);
+/* The body of `reduction`, whose callers pass constants as flags. */
+INLINE void N(reduce)(bool product, bool fused, bool listed, bool x_shared, bool y_shared, const Instruction *q,
+                      const Workspace *workspace, const V *init, ptrdiff_t step, V *dst) {
+    enum { SUMS = WIDE <= 2 ? 4 : 1 }; /* independent sums, so that additions overlap */
+    const Operand *x = q->operands + 1, *y = x + product;
+    const double *xs = x_shared ? workspace->shared : workspace->rows;
+    const double *ys = y_shared ? workspace->shared : workspace->rows;
+    const ptrdiff_t K = q->K;
+#define ADD(z, k)                                                                                                      \
+    UNROLL for (int w = 0; w < WIDE; w++) {                                                                            \
+        const V a = N(load)(xs, listed ? x->table[x_at + (k)] : x_at + (k) * x->depth, x_shared, w);                   \
+        const V b = product ? N(load)(ys, listed ? y->table[y_at + (k)] : y_at + (k) * y->depth, y_shared, w) : a;     \
+        z[w] = !product ? (V)(z[w] + a) : fused ? (V)FMA(a, b, z[w]) : (V)(z[w] + a * b);                              \
     }
-    for (; K; K--)
-        ADD(z);
+    for (ptrdiff_t j = 0; j < q->J; j++)
+        for (ptrdiff_t i = 0; i < q->I; i++) {
+            const ptrdiff_t n = j * q->dj + i * q->di;
+            const ptrdiff_t x_at = listed ? n * K : x->start + j * x->outer + i * x->inner;
+            const ptrdiff_t y_at = listed ? n * K : y->start + j * y->outer + i * y->inner;
+            V z[SUMS][WIDE];
+            for (int s = 0; s < SUMS; s++)
+                UNROLL for (int w = 0; w < WIDE; w++)
+                    z[s][w] = s ? (V)SPLAT(-0.0) : init[n * step + w];
+            ptrdiff_t k = 0;
+            for (; K >= 2 * SUMS && k + SUMS <= K; k += SUMS)
+                UNROLL for (int s = 0; s < SUMS; s++)
+                    ADD(z[s], k + s)
+            for (; k < K; k++)
+                ADD(z[0], k)
+            UNROLL for (int w = 0; w < WIDE; w++) {
+                for (int s = 1; s < SUMS; s++)
+                    z[0][w] += z[s][w];
+                dst[n * WIDE + w] = z[0][w];
+            }
+        }
 #undef ADD
 }
 
 /* Run a REDUCTION, or a MATRIX_PRODUCT as one; `init` has the numbers to start from, `step` V apart. */
-ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step, V *dst,
-                                   bool fused) {
-    const Operand *x = &q->operands[1], *y = &q->operands[2];
-    bool product = q->opcode == OP_dot, gathered = x->table != NULL;
-#define CASE(p, f, g, s, t)                                                                                            \
-    case p << 4 | f << 3 | g << 2 | s << 1 | t:                                                                        \
-        for (ptrdiff_t j = 0; j < q->J; j++)                                                                           \
-            for (ptrdiff_t i = 0; i < q->I; i++) {                                                                     \
-                ptrdiff_t n = j * q->dj + i * q->di;                                                                   \
-                ptrdiff_t x_at = g ? n * q->K : x->start + j * x->outer + i * x->inner;                                \
-                ptrdiff_t y_at = g ? n * q->K : y->start + j * y->outer + i * y->inner;                                \
-                V z[WIDE];                                                                                             \
-                UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
-                    z[w] = init[n * step + w];                                                                         \
-                N(reduce)(p, f, g, s, t, numbers, x, y, x_at, y_at, q->K, z);                                          \
-                UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
-                    dst[n * WIDE + w] = z[w];                                                                          \
-            }                                                                                                          \
+ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Workspace *workspace, const V *init, ptrdiff_t step,
+                                   V *dst, bool fused) {
+    const bool product = q->opcode == OP_dot, listed = q->operands[1].table != NULL;
+    const bool x_shared = q->operands[1].shared, y_shared = product && q->operands[2].shared;
+#define CASE(p, f, l, s, t)                                                                                            \
+    case p << 4 | f << 3 | l << 2 | s << 1 | t:                                                                        \
+        N(reduce)(p, f, l, s, t, q, workspace, init, step, dst);                                                       \
         break;
 #define CASES(p, f, s, t) CASE(p, f, 0, s, t) CASE(p, f, 1, s, t)
-    switch (product << 4 | (product && fused) << 3 | gathered << 2 | x->shared << 1 | (product && y->shared)) {
+    switch (product << 4 | (product && fused) << 3 | listed << 2 | x_shared << 1 | y_shared) {
         CASES(0, 0, 0, 0) CASES(0, 0, 1, 0)
         CASES(1, 0, 0, 0) CASES(1, 0, 1, 0) CASES(1, 0, 1, 1)
         CASES(1, 1, 0, 0) CASES(1, 1, 1, 0) CASES(1, 1, 1, 1)
@@ -519,187 +488,178 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Numbers *numbers,
 #undef CASES
 }
 
-/* JT x IT results of a MATRIX_PRODUCT: z[j, i] = init[j, i] + the sum of x[j, k] y[i, k] over k. Each size of tile
-   has a function of its own, so that its sums stay in registers. */
-#define TILE(JT, IT, shared)                                                                                           \
-    ROUTINE NOINLINE void N(tile_##JT##_##IT##_##shared)(const Instruction *q, const double *x, const double *y,       \
-                                                         const V *init, ptrdiff_t step, V *z) {                        \
-        const ptrdiff_t xj = q->operands[1].outer * (shared ? 1 : ROWS);                                               \
-        const ptrdiff_t xk = q->operands[1].depth * (shared ? 1 : ROWS);                                               \
-        const ptrdiff_t yi = q->operands[2].inner * ROWS, yk = q->operands[2].depth * ROWS;                            \
-        const ptrdiff_t dj = q->dj, di = q->di;                                                                        \
-        V sums[JT][IT][WIDE];                                                                                          \
-        UNROLL for (int j = 0; j < JT; j++)                                                                            \
-            UNROLL for (int i = 0; i < IT; i++)                                                                        \
-                UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
-                    sums[j][i][w] = init[(j * dj + i * di) * step + w];                                                \
-        for (ptrdiff_t k = q->K; k; k--, x += xk, y += yk)                                                             \
-            UNROLL for (int j = 0; j < JT; j++)                                                                        \
-                UNROLL for (int i = 0; i < IT; i++)                                                                    \
-                    UNROLL for (int w = 0; w < WIDE; w++)                                                              \
-                        sums[j][i][w] =                                                                                \
-                            FMA(N(load)(x + j * xj, 0, shared, w), N(load)(y + i * yi, 0, false, w), sums[j][i][w]);   \
-        UNROLL for (int j = 0; j < JT; j++)                                                                            \
-            UNROLL for (int i = 0; i < IT; i++)                                                                        \
-                UNROLL for (int w = 0; w < WIDE; w++)                                                                  \
-                    z[(j * dj + i * di) * WIDE + w] = sums[j][i][w];                                                   \
-    }
-TILE(4, 1, 0) TILE(4, 1, 1)
-#if TALL
-TILE(8, 1, 0) TILE(4, 2, 0) TILE(8, 1, 1) TILE(4, 2, 1)
-#endif
+/* `high` results of a MATRIX_PRODUCT, one for each j: z[j] = init[j] + the sum of x[j, k] y[k] over k. Each height has a
+   routine of its own, so that its sums stay in registers. */
+INLINE void N(tile)(int high, bool shared, const Instruction *q, const double *x, const double *y, const V *init,
+                    ptrdiff_t step, V *z) {
+    const ptrdiff_t xj = q->operands[1].outer * (shared ? 1 : ROWS), xk = q->operands[1].depth * (shared ? 1 : ROWS);
+    const ptrdiff_t yk = q->operands[2].depth * ROWS, dj = q->dj;
+    V sums[8][WIDE];
+    UNROLL for (int j = 0; j < high; j++)
+        UNROLL for (int w = 0; w < WIDE; w++)
+            sums[j][w] = init[j * dj * step + w];
+    for (ptrdiff_t k = q->K; k; k--, x += xk, y += yk)
+        UNROLL for (int j = 0; j < high; j++)
+            UNROLL for (int w = 0; w < WIDE; w++)
+                sums[j][w] = FMA(N(load)(x + j * xj, 0, shared, w), N(load)(y, 0, false, w), sums[j][w]);
+    UNROLL for (int j = 0; j < high; j++)
+        UNROLL for (int w = 0; w < WIDE; w++)
+            z[j * dj * WIDE + w] = sums[j][w];
+}
 
-static void (*const N(TILES)[2][3])(const Instruction *, const double *, const double *, const V *, ptrdiff_t, V *) = {
-#if TALL
-    {N(tile_4_1_0), N(tile_8_1_0), N(tile_4_2_0)},
-    {N(tile_4_1_1), N(tile_8_1_1), N(tile_4_2_1)},
-#else
-    {N(tile_4_1_0)},
-    {N(tile_4_1_1)},
-#endif
-};
+#define TILE(high, shared)                                                                                             \
+    ROUTINE NOINLINE void N(tile_##high##_##shared)(const Instruction *q, const double *x, const double *y,            \
+                                                    const V *init, ptrdiff_t step, V *z) {                             \
+        N(tile)(high, shared, q, x, y, init, step, z);                                                                 \
+    }
+TILE(4, 0) TILE(4, 1) TILE(8, 0) TILE(8, 1)
 
 /* Run a MATRIX_PRODUCT; `init` has the numbers to start from, `step` V apart. */
-ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Numbers *numbers, const V *init, ptrdiff_t step,
-                                        V *dst) {
+ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Workspace *workspace, const V *init,
+                                        ptrdiff_t step, V *dst) {
+    static void (*const TILES[2][2])(const Instruction *, const double *, const double *, const V *, ptrdiff_t, V *) = {
+        {N(tile_4_0), N(tile_8_0)}, {N(tile_4_1), N(tile_8_1)}};
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     const bool shared = x->shared;
-    const ptrdiff_t J = q->J, I = q->I, xj = x->outer * (shared ? 1 : ROWS), yi = y->inner * ROWS;
-    const double *xs = shared ? numbers->shared + x->start : numbers->rows + x->start * ROWS;
-    const double *ys = numbers->rows + y->start * ROWS;
-    if (J < 4) { /* lower than any tile */
-        N(reduction)(q, numbers, init, step, dst, true);
+    const ptrdiff_t J = q->J, xj = x->outer * (shared ? 1 : ROWS), yi = y->inner * ROWS;
+    const double *xs = shared ? workspace->shared + x->start : workspace->rows + x->start * ROWS;
+    const double *ys = workspace->rows + y->start * ROWS;
+    const ptrdiff_t high = 8 * WIDE + 4 < REGISTERS && J >= 8 ? 8 : 4; /* the sums and their terms fit in registers */
+    if (J < high) {
+        N(reduction)(q, workspace, init, step, dst, true);
         return;
     }
-    for (ptrdiff_t i = 0, wide; i < I; i += wide) {
-        wide = TALL && I - i >= 2 ? 2 : 1;
-        for (ptrdiff_t j = 0, high; j < J; j += high) {
-            high = TALL && wide == 1 && J >= 8 ? 8 : 4;
-            if (J - j < high) /* the last tile overlaps the one before */
-                j = J - high;
-            const ptrdiff_t n = j * q->dj + i * q->di, tile = wide == 2 ? 2 : high == 8;
-            N(TILES)[shared][tile](q, xs + j * xj, ys + i * yi, init + n * step, step, dst + n * WIDE);
-        }
-    }
-}
-
-/* Run a MATRIX_PRODUCT on a block of one row, with lanes along the matrix. False, and nothing done, if x is contiguous
-   neither along j nor along k. */
-ROUTINE NOINLINE bool N(product_of_one)(const Instruction *q, const Numbers *numbers, const double *init,
-                                        ptrdiff_t step, double *dst) {
-#if LANES == 1
-    (void)q, (void)numbers, (void)init, (void)step, (void)dst;
-    return false;
-#else
-    const Operand *x = &q->operands[1], *y = &q->operands[2];
-    const double *xs = (x->shared ? numbers->shared : numbers->rows) + x->start, *ys = numbers->rows + y->start;
-    const ptrdiff_t J = q->J, I = q->I, K = q->K, xj = x->outer, xk = x->depth, yi = y->inner, yk = y->depth;
-    const bool along_k = xk == 1 && K >= LANES && (yk == 1 || K <= 3 * CHUNK * numbers->kind->rows);
-    if (!along_k && !(xj == 1 && J >= LANES))
-        return false;
-    for (ptrdiff_t i = 0; i < I; i++) {
-        const double *with = ys + i * yi;
-        if (along_k && yk != 1) {
-            for (ptrdiff_t k = 0; k < K; k++)
-                numbers->lines[k] = with[k * yk];
-            with = numbers->lines;
-        }
-        for (ptrdiff_t j = 0; j < J; j += LANES) {
-            if (J >= LANES && J - j < LANES)
-                j = J - LANES; /* the last tile overlaps the one before */
-            const double *from = xs + j * xj;
-            V z[LANES];
-            UNROLL
-            for (int l = 0; l < LANES; l++)
-                z[l] = SPLAT(-0.0);
-            ptrdiff_t k = 0;
-            if (along_k) {
-                for (; k + LANES <= K; k += LANES)
-                    UNROLL
-                    for (int l = 0; l < LANES; l++)
-                        z[l] = FMA(*(const N(Unaligned) *)(from + (j + l < J ? l : J - 1 - j) * xj + k),
-                                   *(const N(Unaligned) *)(with + k), z[l]);
-                N(transpose)(z);
-            } else {
-                for (; k + 4 <= K; k += 4)
-                    UNROLL
-                    for (int l = 0; l < 4; l++)
-                        z[l % LANES] = FMA(*(const N(Unaligned) *)(from + (k + l) * xk), SPLAT(with[(k + l) * yk]),
-                                           z[l % LANES]);
-            }
-            UNROLL
-            for (int half = LANES / 2; half; half /= 2)
-                UNROLL
-                for (int l = 0; l < half; l++)
-                    z[l] += z[l + half];
-            double products[LANES];
-            *(N(Unaligned) *)products = z[0];
-            for (int l = 0; l < LANES && j + l < J; l++) {
-                for (ptrdiff_t rest = k; rest < K; rest++)
-                    products[l] += from[l * xj + rest * xk] * with[rest * (along_k ? 1 : yk)];
-                dst[(j + l) * q->dj + i * q->di] = init[((j + l) * q->dj + i * q->di) * step] + products[l];
-            }
-        }
-    }
-    return true;
-#endif
-}
-
-/* LANES numbers that are `step` apart: 0 or 1. */
-INLINE V N(successive)(const double *from, ptrdiff_t step) {
-    if (step)
-        return *(const N(Unaligned) *)from;
-    return SPLAT(*from);
-}
-
-/* Run a REDUCTION, or a MATRIX_PRODUCT as one, on a block of one row: with lanes along the results, or along k. False,
-   and nothing done, if the operands are contiguous along neither. `init` has the numbers to start from, `step` apart. */
-ROUTINE NOINLINE bool N(reduction_of_one)(const Instruction *q, const Numbers *numbers, const double *init,
-                                          ptrdiff_t step, double *dst) {
-#if LANES == 1
-    (void)q, (void)numbers, (void)init, (void)step, (void)dst;
-    return false;
-#else
-    const bool product = q->opcode == OP_dot;
-    const Operand *x = &q->operands[1], *y = product ? &q->operands[2] : x;
-    const double *xs = (x->shared ? numbers->shared : numbers->rows) + x->start;
-    const double *ys = (y->shared ? numbers->shared : numbers->rows) + y->start;
-    const ptrdiff_t width = q->width, K = q->K;
-    if (x->table || y->table || (step & ~1))
-        return false;
-    if (width >= LANES && x->flat && y->flat && !(x->step & ~1) && !(y->step & ~1) && q->di == 1) {
-        for (ptrdiff_t n = 0; n < width; n += LANES) {
-            n = n + LANES > width ? width - LANES : n; /* the last register overlaps the one before */
-            const double *a = xs + n * x->step, *b = ys + n * y->step;
-            V z = N(successive)(init + n * step, step);
-            for (ptrdiff_t k = K; k; k--, a += x->depth, b += y->depth)
-                z = product ? (V)FMA(N(successive)(a, x->step), N(successive)(b, y->step), z) : (V)(z + N(successive)(a, x->step));
-            *(N(Unaligned) *)(dst + n) = z;
-        }
-        return true;
-    }
-    if (K < 2 * LANES || (x->depth & ~1) || (y->depth & ~1))
-        return false;
-    for (ptrdiff_t j = 0; j < q->J; j++)
-        for (ptrdiff_t i = 0; i < q->I; i++) {
-            const double *a = xs + j * x->outer + i * x->inner, *b = ys + j * y->outer + i * y->inner;
+    for (ptrdiff_t i = 0; i < q->I; i++)
+        for (ptrdiff_t j = 0; j < J; j += high) {
+            j = J - j < high ? J - high : j; /* the last tile overlaps the one before */
             const ptrdiff_t n = j * q->dj + i * q->di;
-            V z[4] = {SPLAT(-0.0), SPLAT(-0.0), SPLAT(-0.0), SPLAT(-0.0)};
-            ptrdiff_t k = 0;
-            for (; k + LANES <= K; k += LANES) {
-                V u = N(successive)(a + k * x->depth, x->depth);
-                V sum = product ? (V)FMA(u, N(successive)(b + k * y->depth, y->depth), z[0]) : (V)(z[0] + u);
-                z[0] = z[1], z[1] = z[2], z[2] = z[3], z[3] = sum;
-            }
-            V all = (z[0] + z[1]) + (z[2] + z[3]);
-            double sum = init[n * step];
-            for (; k < K; k++)
-                sum += product ? a[k * x->depth] * b[k * y->depth] : a[k * x->depth];
-            for (int l = 0; l < LANES; l++)
-                sum += all[l];
-            dst[n] = sum;
+            TILES[shared][high == 8](q, xs + j * xj, ys + i * yi, init + n * step, step, dst + n * WIDE);
         }
+}
+
+#if LANES > 1
+/* LANES numbers that follow one another, or one in all lanes. */
+INLINE V N(successive)(const double *from, bool same) {
+    return same ? (V)SPLAT(*from) : (V) * (const N(Unaligned) *)from;
+}
+
+/* `length` results of a reduction on a block of one row, with lanes along them: x or y is the same for all of them if the
+   flag says so, else contiguous. Results are `step` apart in `init`, times `along`, and `along` apart in `dst`. */
+INLINE void N(along_results)(bool product, bool same_x, bool same_y, const Instruction *q, ptrdiff_t length,
+                             const double *x, const double *y, const double *init, ptrdiff_t step, double *dst,
+                             ptrdiff_t along) {
+    const ptrdiff_t K = q->K, xk = q->operands[1].depth, yk = q->operands[2].depth;
+    for (ptrdiff_t a = 0; a < length; a += LANES) {
+        a = length - a < LANES ? length - LANES : a; /* the last register overlaps the one before */
+        const double *xs = x + (same_x ? 0 : a), *ys = y + (same_y ? 0 : a);
+        V z[4] = {SPLAT(-0.0), SPLAT(-0.0), SPLAT(-0.0), SPLAT(-0.0)};
+#define ADD(s, k)                                                                                                      \
+    z[s] = product ? (V)FMA(N(successive)(xs + (k) * xk, same_x), N(successive)(ys + (k) * yk, same_y), z[s])          \
+                   : (V)(z[s] + N(successive)(xs + (k) * xk, same_x));
+        ptrdiff_t k = 0;
+        for (; k + 4 <= K; k += 4)
+            UNROLL for (int s = 0; s < 4; s++)
+                ADD(s, k + s)
+        for (; k < K; k++)
+            ADD(0, k)
+#undef ADD
+        z[0] = (z[0] + z[1]) + (z[2] + z[3]);
+        const double *from = init + a * along * step;
+        if (along == 1 && !(step & ~1))
+            *(N(Unaligned) *)(dst + a) = N(successive)(from, !step) + z[0];
+        else
+            for (int l = 0; l < LANES; l++)
+                dst[(a + l) * along] = from[l * along * step] + z[0][l];
+    }
+}
+
+/* A result of a reduction on a block of one row, with lanes along k: x or y is the same for each k, or contiguous. */
+INLINE double N(along_k)(bool product, ptrdiff_t K, const double *x, ptrdiff_t xk, const double *y, ptrdiff_t yk) {
+    V z[4] = {SPLAT(-0.0), SPLAT(-0.0), SPLAT(-0.0), SPLAT(-0.0)};
+    ptrdiff_t k = 0;
+    for (; k + LANES <= K; k += LANES) {
+        const V a = N(successive)(x + k * xk, !xk);
+        const V sum = product ? (V)FMA(a, N(successive)(y + k * yk, !yk), z[0]) : (V)(z[0] + a);
+        z[0] = z[1], z[1] = z[2], z[2] = z[3], z[3] = sum;
+    }
+    z[0] = (z[0] + z[1]) + (z[2] + z[3]);
+    double sum = 0;
+    for (; k < K; k++)
+        sum += product ? x[k * xk] * y[k * yk] : x[k * xk];
+    for (int l = 0; l < LANES; l++)
+        sum += z[0][l];
+    return sum;
+}
+
+/* LANES results of a product on a block of one row, with lanes along k: lines of x, `xj` apart, times one of y. */
+INLINE V N(lines_along_k)(ptrdiff_t K, const double *x, ptrdiff_t xj, const double *y) {
+    V z[LANES];
+    UNROLL for (int l = 0; l < LANES; l++)
+        z[l] = SPLAT(-0.0);
+    ptrdiff_t k = 0;
+    for (; k + LANES <= K; k += LANES)
+        UNROLL for (int l = 0; l < LANES; l++)
+            z[l] = FMA(N(successive)(x + l * xj + k, false), N(successive)(y + k, false), z[l]);
+    N(transpose)(z);
+    UNROLL for (int l = 1; l < LANES; l++)
+        z[0] += z[l];
+    for (; k < K; k++)
+        for (int l = 0; l < LANES; l++)
+            z[0][l] += x[l * xj + k] * y[k];
+    return z[0];
+}
+#endif
+
+/* Run a REDUCTION or a MATRIX_PRODUCT on a block of one row, with lanes along the results or along k. False, and nothing
+   done, if the operands are contiguous along neither. `init` has the numbers to start from, `step` apart. */
+ROUTINE NOINLINE bool N(reduction_of_one)(const Instruction *q, const Workspace *workspace, const double *init,
+                                          ptrdiff_t step, double *dst) {
+#if LANES > 1
+    const bool product = q->opcode == OP_dot, matrix = q->form == MATRIX_PRODUCT && q->J >= LANES;
+    const Operand *x = q->operands + 1, *y = x + product;
+    const double *xs = (x->shared ? workspace->shared : workspace->rows) + x->start;
+    const double *ys = (y->shared ? workspace->shared : workspace->rows) + y->start;
+    const ptrdiff_t K = q->K, xk = x->depth, yk = y->depth;
+    if (x->table || y->table)
+        return false;
+    /* The results as lines of `length`: along j for a matrix, else along i, or along both. */
+    const bool flat = !matrix && x->flat && y->flat && q->di == 1;
+    const ptrdiff_t length = matrix ? q->J : flat ? q->width : q->I, lines = q->width / length;
+    const ptrdiff_t xa = matrix ? x->outer : flat ? x->step : x->inner, xo = matrix ? x->inner : x->outer;
+    const ptrdiff_t ya = matrix ? y->outer : flat ? y->step : y->inner, yo = matrix ? y->inner : y->outer;
+    const ptrdiff_t along = matrix ? q->dj : q->di, across = matrix ? q->di : q->dj;
+    const int kind = product << 2 | (xa == 0) << 1 | (ya == 0);
+    const bool by_results = length >= LANES && !((xa | ya) & ~1) && (xa || (product && ya));
+    const bool copies = matrix && xk == 1 && yk != 1 && K <= 3 * CHUNK * workspace->kind->rows; /* y to a line */
+    if (!by_results && (matrix ? K < LANES || xk != 1 || (yk != 1 && !copies) : K < 2 * LANES || ((xk | yk) & ~1)))
+        return false;
+    for (ptrdiff_t line = 0; line < lines; line++, xs += xo, ys += yo, init += across * step, dst += across) {
+        const double *with = copies ? workspace->lines : ys;
+        for (ptrdiff_t k = 0; copies && k < K; k++)
+            workspace->lines[k] = ys[k * yk];
+        if (by_results && kind == 0)
+            N(along_results)(false, false, false, q, length, xs, xs, init, step, dst, along);
+        else if (by_results && kind == 4)
+            N(along_results)(true, false, false, q, length, xs, ys, init, step, dst, along);
+        else if (by_results && kind == 5)
+            N(along_results)(true, false, true, q, length, xs, ys, init, step, dst, along);
+        else if (by_results)
+            N(along_results)(true, true, false, q, length, xs, ys, init, step, dst, along);
+        else if (!matrix)
+            for (ptrdiff_t a = 0; a < length; a++)
+                dst[a * along] = init[a * along * step] + N(along_k)(product, K, xs + a * xa, xk, ys + a * ya, yk);
+        else
+            for (ptrdiff_t a = 0; a < length; a += LANES) {
+                a = length - a < LANES ? length - LANES : a;
+                const V z = N(lines_along_k)(K, xs + a * xa, xa, with);
+                for (int l = 0; l < LANES; l++)
+                    dst[(a + l) * along] = init[(a + l) * along * step] + z[l];
+            }
+    }
     return true;
+#else
+    (void)q, (void)workspace, (void)init, (void)step, (void)dst;
+    return false;
 #endif
 }
 
@@ -720,250 +680,163 @@ INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
     return !ANY(hostile);
 }
 
-ROUTINE void N(execute)(const Instruction *q, const Numbers *numbers, V *dst) {
+ROUTINE void N(execute)(const Instruction *q, const Workspace *workspace, V *dst) {
     if (q->opcode == OP_detach) {
-        N(copy)(q->operands, numbers, q->I, 0, q->width, dst);
+        N(copy)(q->operands, workspace, q->I, 0, q->width, dst);
         return;
     }
     if (q->form == POINTWISE) {
-        N(pointwise)(q, numbers, dst);
+        N(pointwise)(q, workspace, dst);
         return;
     }
-    const Line starts = N(in_line)(q->operands, numbers, q->init_I, 0, q->width, (V *)numbers->starts);
+    const Line starts = N(in_line)(q->operands, workspace, q->init_I, 0, q->width, (V *)workspace->starts);
     const V *init = (const V *)starts.first;
     const ptrdiff_t step = starts.step / LANES;
-    const Kind *along = numbers->kind; /* for a block of one row */
-    const bool product = q->form == MATRIX_PRODUCT;
-    bool done = ROWS == 1 && !(product && q->J >= along->lanes) &&
-                along->reduction_of_one(q, numbers, (const double *)init, step, (double *)dst);
-    done = done || (ROWS == 1 && product && along->product_of_one(q, numbers, (const double *)init, step, (double *)dst));
-    if (!done && product)
-        N(matrix_product)(q, numbers, init, step, dst);
-    else if (!done)
-        N(reduction)(q, numbers, init, step, dst, true);
+    if (ROWS == 1 && workspace->kind->reduction_of_one(q, workspace, (const double *)init, step, (double *)dst))
+        ;
+    else if (q->form == MATRIX_PRODUCT)
+        N(matrix_product)(q, workspace, init, step, dst);
+    else
+        N(reduction)(q, workspace, init, step, dst, true);
     if (q->opcode == OP_dot && !N(all_finite)(dst, q->width * WIDE)) {
         /* An infinity minus an infinite product is nan, but FMA does not round the product: run it unfused. */
-        N(reduction)(q, numbers, init, step, dst, false);
+        N(reduction)(q, workspace, init, step, dst, false);
     }
 }
 
+/* --- Tapes -------------------------------------------------------------------------------------------------------- */
+
+/* The sum of `count` numbers in register `w`, or of the first and the products of the next two, and so on. */
+INLINE V N(sum_of)(const V *const *at, int count, int w) {
+    V z = at[0][w];
+    UNROLL_16
+    for (int k = 1; k < count; k++)
+        z += at[k][w];
+    return z;
+}
+
+INLINE V N(dot_of)(const V *const *at, int count, int w) {
+    V z = at[0][w];
+    UNROLL_16
+    for (int k = 1; k < count; k += 2)
+        z += at[k][w] * at[k + 1][w];
+    return z;
+}
+
+/* Set `sines` and `cosines` to those of WIDE registers. */
+ROUTINE void N(turns)(const V *x, V *sines, V *cosines) {
+    ONCE for (int w = 0; w < WIDE; w++) {
 #if LANES == 1
-/* Whether one of the rows in which the condition is x[0], x[1], ... needs what a guard with this `taken` may skip. */
-static bool is_needed(const double *x, int rows, bool taken) {
-    for (int row = 0; row < rows; row++)
+        const V angle = x[w]; /* the C library finds both in little more than the time of one */
+        sines[w] = sin(angle), cosines[w] = cos(angle);
+#else
+        const N(Turn) turn = N(turn)(x[w]);
+        sines[w] = N(sine_of_turn)(x[w], turn);
+        cosines[w] = N(cosine_of_turn)(x[w], turn);
+#endif
+    }
+}
+
+/* Whether a row of a block in which the condition is x[0], x[1], ... needs what a guard with this `taken` may skip. */
+INLINE bool N(is_needed)(const double *x, bool taken) {
+    for (int row = 0; row < ROWS; row++)
         if ((x[row] != 0) == taken)
             return true;
     return false;
 }
 
-/* Run a tape on one row. `numbers` is indexed by the program's addresses: the shared numbers, then those of the row.
-   `z` is where the first result of the tape goes. `given` is the same memory for wide instructions. */
-static void run_tape(const Program *program, const Numbers *given, const Step *step, double *numbers, double *z) {
-#define A numbers[step->a]
-#define B numbers[step->b]
-#define C numbers[step->c]
-#ifdef HAS_GNU_C
-#define LABEL(name, ...) &&do_##name,
-    static const void *const LABELS[] = {PRIMITIVES(LABEL) REDUCTIONS(LABEL) STEP_CODES(LABEL)};
-#undef LABEL
-#define ON(name, code) do_##name:
-#define NEXT goto *LABELS[step->code] /* a jump after each step is predicted better than one jump for all */
-    NEXT;
-#else
-#define ON(name, code) case code:
-#define NEXT continue
-    for (;;)
-        switch (step->code)
-#endif
-    {
-#define POINTWISE_STEP(name, arity, formula)                                                                           \
-    ON(name, OP_##name) {                                                                                              \
-        const double c = A, x = arity == 3 ? B : A, y = arity == 1 ? A : arity == 2 ? B : C;                           \
-        (void)c, (void)y;                                                                                              \
-        *z++ = formula;                                                                                                \
-        step++;                                                                                                        \
+/* Run a tape: see write_tape. Address 0 is at `numbers`, and the first number of the tape goes to `z`. Products are not
+   fused with additions, so that infinities stay as they are. */
+ROUTINE NOINLINE void N(run_tape)(const Program *program, const Workspace *workspace, const int32_t *step,
+                                  const V *numbers, V *z) {
+#define AT(k) (numbers + (ptrdiff_t)step[1 + (k)] * WIDE)
+#define STEP(name, count, formula)                                                                                     \
+    ON(name) {                                                                                                         \
+        const V *at[count];                                                                                            \
+        UNROLL_16 for (int k = 0; k < count; k++)                                                                      \
+            at[k] = AT(k);                                                                                             \
+        UNROLL for (int w = 0; w < WIDE; w++) {                                                                        \
+            formula;                                                                                                   \
+        }                                                                                                              \
+        step += 1 + count, z += WIDE;                                                                                  \
         NEXT;                                                                                                          \
     }
-        PRIMITIVES(POINTWISE_STEP)
-#undef POINTWISE_STEP
-        ON(SUM3, STEP_SUM3) {
-            *z++ = A + B + C;
-            step++;
+#define PRIMITIVE(name, arity, formula)                                                                                \
+    STEP(name, arity, V c = at[0][w]; V x = at[arity == 3][w]; V y = at[arity - 1][w]; (void)c; (void)y; z[w] = formula)
+#define SUM(K) STEP(sum##K, 1 + K, z[w] = N(sum_of)(at, 1 + K, w)) STEP(dot##K, 1 + 2 * K, z[w] = N(dot_of)(at, 1 + 2 * K, w))
+#if LANES == 1
+#define CALL PRIMITIVE
+#define LABEL_OF_CALL LABEL
+#else
+#define CALL(name, ...)
+#define LABEL_OF_CALL(name, ...) &&do_call,
+#endif
+#ifdef HAS_GNU_C
+#define LABEL(name, ...) &&do_##name,
+#define LABELS_OF_K(K) &&do_sum##K, &&do_dot##K,
+    static const void *const LABELS[] = {PRIMITIVES(LABEL, LABEL_OF_CALL) REDUCTIONS(LABEL) SUMS(LABELS_OF_K)
+                                             CONTROLS(LABEL)};
+#define ON(name) do_##name:
+#define NEXT goto *LABELS[*step] /* a jump after each step is predicted better than one jump for all */
+    NEXT;
+#else
+#define ON(name) case OP_##name:
+#define NEXT continue
+    for (;;)
+        switch (*step)
+#endif
+    {
+        PRIMITIVES(PRIMITIVE, CALL)
+        SUMS(SUM)
+#if LANES > 1
+    do_call : { /* a primitive that takes longer than the call of its routine */
+        const int arity = TABLE[*step].arity;
+        Line lines[3];
+        for (int a = 0; a < arity; a++)
+            lines[a] = (Line){(const double *)AT(a), 0};
+        N(FUNCTIONS)[*step](lines, 1, WIDE, (double *)z, ROWS);
+        step += 1 + arity, z += WIDE;
+        NEXT;
+    }
+#endif
+        ON(sin_cos) {
+            N(turns)(AT(0), z, z + WIDE);
+            step += 4, z += 2 * WIDE;
             NEXT;
         }
-        ON(DOT2, STEP_DOT2) {
-            const int32_t *list = &step[1].code;
-            *z++ = A + B * C + numbers[list[0]] * numbers[list[1]];
-            step += 2;
+        ON(cos_sin) {
+            N(turns)(AT(0), z + WIDE, z);
+            step += 4, z += 2 * WIDE;
             NEXT;
         }
-        ON(DOT3, STEP_DOT3) {
-            const int32_t *list = &step[1].code;
-            *z++ = A + B * C + numbers[list[0]] * numbers[list[1]] + numbers[list[2]] * numbers[list[3]];
-            step += 2;
+        ON(wide) {
+            N(execute)(program->instructions + step[1], workspace, z);
+            z += step[2] * WIDE, step += 3;
             NEXT;
         }
-        ON(SUM, STEP_SUM) {
-            const int32_t *list = &step[1].code;
-            double sum = A;
-            for (int k = 0; k < step->c; k++)
-                sum += numbers[list[k]];
-            *z++ = sum;
-            step += 1 + (step->c + 3) / 4;
+        ON(unless)
+        ON(until) {
+            const bool needed = N(is_needed)((const double *)AT(0), *step == OP_unless);
+            z += needed ? 0 : step[3] * WIDE, step += needed ? 4 : 4 + step[2];
             NEXT;
         }
-        ON(DOT, STEP_DOT) {
-            const int32_t *list = &step[1].code;
-            double sum = A;
-            for (int k = 0; k < step->c; k++)
-                sum += numbers[list[2 * k]] * numbers[list[2 * k + 1]];
-            *z++ = sum;
-            step += 1 + (step->c + 1) / 2;
-            NEXT;
-        }
-        ON(WIDE, STEP_WIDE) {
-            N(execute)(program->instructions + step->a, given, z);
-            z += step->b;
-            step++;
-            NEXT;
-        }
-        ON(SIN_COS, STEP_SIN_COS) {
-            const double x = A;
-            z[0] = sin(x);
-            z[1] = cos(x);
-            z += 2, step += 2;
-            NEXT;
-        }
-        ON(COS_SIN, STEP_COS_SIN) {
-            const double x = A;
-            z[1] = sin(x);
-            z[0] = cos(x);
-            z += 2, step += 2;
-            NEXT;
-        }
-        ON(UNLESS, STEP_UNLESS) {
-            const bool skips = A == 0;
-            z += skips ? step->c : 0, step += skips ? 1 + step->b : 1;
-            NEXT;
-        }
-        ON(UNTIL, STEP_UNTIL) {
-            const bool skips = A != 0;
-            z += skips ? step->c : 0, step += skips ? 1 + step->b : 1;
-            NEXT;
-        }
-        ON(sum, OP_sum)
-        ON(dot, OP_dot)
-        ON(END, STEP_END) {
+        ON(sum)
+        ON(dot)
+        ON(end) {
             return;
         }
     }
-#undef A
-#undef B
-#undef C
+#undef AT
+#undef STEP
+#undef PRIMITIVE
+#undef SUM
+#undef CALL
+#undef LABEL
+#undef LABEL_OF_CALL
+#undef LABELS_OF_K
 #undef ON
 #undef NEXT
 }
-#endif
-
-#if LANES > 1
-/* The sines and the cosines of WIDE registers. */
-ROUTINE NOINLINE void N(sines_and_cosines)(const V *x, V *sines, V *cosines) {
-    ONCE for (int w = 0; w < WIDE; w++) {
-        const N(Turn) turn = N(turn)(x[w]);
-        sines[w] = N(sine_of_turn)(x[w], turn);
-        cosines[w] = N(cosine_of_turn)(x[w], turn);
-    }
-}
-
-/* Run a tape on a block of rows. `splats` has the shared numbers, each in all lanes of WIDE registers. `z` is where the
-   first result of the tape goes. Products are not fused with additions, so that infinities stay as they are. */
-ROUTINE NOINLINE void N(run_steps)(const Program *program, const Numbers *numbers, const Step *step, const V *splats,
-                                   V *z) {
-    const V *rows = (const V *)numbers->rows - program->shared * WIDE;
-#define NUMBER(address) (((address) < program->shared ? splats : rows) + (ptrdiff_t)(address) * WIDE)
-#define EACH_REGISTER UNROLL for (int w = 0; w < WIDE; w++)
-#define ON(code, formula)                                                                                              \
-    case code: {                                                                                                       \
-        const V *a = NUMBER(step->a), *b = NUMBER(step->b), *c = NUMBER(step->c);                                      \
-        (void)b, (void)c;                                                                                              \
-        EACH_REGISTER z[w] = formula;                                                                                  \
-        break;                                                                                                         \
-    }
-    for (;; step++, z += WIDE)
-        switch (step->code) {
-            ON(OP_add, a[w] + b[w]) /* these take hardly longer than the call of a routine */
-            ON(OP_sub, a[w] - b[w])
-            ON(OP_mul, a[w] * b[w])
-            ON(OP_div, a[w] / b[w])
-            ON(OP_neg, -a[w])
-            ON(OP_muladd, a[w] + b[w] * c[w])
-            ON(STEP_SUM3, a[w] + b[w] + c[w])
-        case STEP_SUM: {
-            const int32_t *list = &step[1].code;
-            const V *x = NUMBER(step->a);
-            V sums[WIDE];
-            EACH_REGISTER sums[w] = x[w];
-            for (int k = 0; k < step->c; k++) {
-                x = NUMBER(list[k]);
-                EACH_REGISTER sums[w] += x[w];
-            }
-            EACH_REGISTER z[w] = sums[w];
-            step += (step->c + 3) / 4;
-            break;
-        }
-        case STEP_DOT2:
-        case STEP_DOT3:
-        case STEP_DOT: {
-            const int count = step->code == STEP_DOT ? step->c : step->code == STEP_DOT3 ? 2 : 1; /* of the list */
-            const int32_t *list = &step[1].code;
-            const V *x = NUMBER(step->a), *y;
-            V sums[WIDE];
-            EACH_REGISTER sums[w] = x[w];
-            if (step->code != STEP_DOT) {
-                x = NUMBER(step->b), y = NUMBER(step->c);
-                EACH_REGISTER sums[w] += x[w] * y[w];
-            }
-            for (int k = 0; k < count; k++) {
-                x = NUMBER(list[2 * k]), y = NUMBER(list[2 * k + 1]);
-                EACH_REGISTER sums[w] += x[w] * y[w];
-            }
-            EACH_REGISTER z[w] = sums[w];
-            step += (count + 1) / 2;
-            break;
-        }
-        case STEP_SIN_COS:
-        case STEP_COS_SIN: {
-            const bool sine_first = step->code == STEP_SIN_COS;
-            N(sines_and_cosines)(NUMBER(step->a), sine_first ? z : z + WIDE, sine_first ? z + WIDE : z);
-            step++, z += WIDE;
-            break;
-        }
-        case STEP_WIDE:
-            N(execute)(program->instructions + step->a, numbers, z);
-            z += (step->b - 1) * WIDE;
-            break;
-        case STEP_UNLESS:
-        case STEP_UNTIL:
-            if (!is_needed((const double *)NUMBER(step->a), ROWS, step->code == STEP_UNLESS)) {
-                z += step->c * WIDE;
-                step += step->b;
-            }
-            z -= WIDE; /* a jump makes no number */
-            break;
-        case STEP_END:
-            return;
-        default: {
-            const Line lines[3] = {{(const double *)NUMBER(step->a), 0},
-                                   {(const double *)NUMBER(step->b), 0},
-                                   {(const double *)NUMBER(step->c), 0}};
-            N(FUNCTIONS)[step->code](lines, 1, WIDE, (double *)z, ROWS);
-        }
-        }
-#undef NUMBER
-#undef EACH_REGISTER
-#undef ON
-}
-#endif
 
 /* --- Totals ------------------------------------------------------------------------------------------------------- */
 
@@ -1021,7 +894,7 @@ INLINE void N(transpose_rows)(const double *y, ptrdiff_t I, ptrdiff_t step, int 
 
 /* Add the products of a total of the form OUTER to its sums. Lanes run along the matrix, not along the rows, so that
    each sum is one number, not one for each lane. The block has `rows` rows, ROWS or 1, and `live` of them count. */
-ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live, Workspace *workspace, bool fused) {
+ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live, const Workspace *workspace, bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * rows, yi = y->inner;
     const ptrdiff_t vectors = pitch / LANES, line = pitch * rows, deep = line < NEAR ? NEAR / line : 1;
@@ -1045,13 +918,13 @@ ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live,
 }
 
 /* Add the terms of any other total to its sums of each lane, in the first `live` rows. */
-ROUTINE void N(accumulate)(const Instruction *q, const Numbers *numbers, int live, Workspace *workspace) {
+ROUTINE void N(accumulate)(const Instruction *q, const Workspace *workspace, int live) {
     V *lanes = (V *)workspace->lanes + q->lanes_at;
     Line terms = {workspace->terms, ROWS};
     if (q->opcode == OP_detach)
-        terms = N(in_line)(q->operands, numbers, q->I, 0, q->width, (V *)workspace->terms);
+        terms = N(in_line)(q->operands, workspace, q->I, 0, q->width, (V *)workspace->terms);
     else
-        N(execute)(q, numbers, (V *)workspace->terms);
+        N(execute)(q, workspace, (V *)workspace->terms);
     const ptrdiff_t width = q->width;
     int64_t row_is_alive[ROWS];
     for (int row = 0; row < ROWS; row++)
@@ -1097,13 +970,13 @@ ROUTINE void N(read_rows)(Tables inputs, ptrdiff_t first, int live, V *rows) {
     }
 }
 
-ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, ptrdiff_t first, int live, Tables outputs) {
+ROUTINE void N(write_rows)(const Program *program, const Workspace *workspace, ptrdiff_t first, int live, Tables outputs) {
     const int32_t *result = program->results;
     if (ROWS == 1 && outputs.count == 1) {
         double *to = outputs.tables->numbers + first * program->results_count;
         for (const Run *run = program->copies, *end = run + program->copies_count; run < end; to += run++->count) {
             const bool shared = run->first < program->shared;
-            const double *from = (shared ? numbers->shared : numbers->rows - program->shared) + run->first;
+            const double *from = (shared ? workspace->shared : workspace->rows - program->shared) + run->first;
             if (run->count == 1)
                 *to = *from;
             else
@@ -1114,7 +987,7 @@ ROUTINE void N(write_rows)(const Program *program, const Numbers *numbers, ptrdi
     for (const Table *table = outputs.tables, *end = table + outputs.count; table < end; table++)
         for (ptrdiff_t a = 0; a < table->width; a++, result++) {
             bool shared = *result < program->shared;
-            const double *x = shared ? numbers->shared + *result : numbers->rows + (*result - program->shared) * ROWS;
+            const double *x = shared ? workspace->shared + *result : workspace->rows + (*result - program->shared) * ROWS;
             double *to = table->numbers + first * table->width + a;
             if (table->width == 1 && !shared && live == ROWS)
                 for (int w = 0; w < WIDE; w++)
@@ -1137,61 +1010,37 @@ INLINE void N(prefetch)(Tables tables, ptrdiff_t first, ptrdiff_t last) {
 #endif
 }
 
-/* Run the `each` instructions on a block, except those that no row needs. */
-ROUTINE void N(run_each)(const Program *program, const Numbers *numbers, V *rows) {
-    const Guard *guard = program->guards;
-    const ptrdiff_t end = program->once + program->each;
-    for (ptrdiff_t n = program->once; n < end;) {
-        if (guard->begin <= n) { /* it begins here, or in what was skipped */
-            const ptrdiff_t at = guard->condition - program->shared;
-            const double *x = at < 0 ? numbers->shared + guard->condition : numbers->rows + at * ROWS;
-            if (guard->begin == n && !is_needed(x, at < 0 ? 1 : ROWS, guard->taken))
-                n = guard->end;
-            guard++;
-            continue;
-        }
-        const Instruction *q = program->instructions + n++;
-        N(execute)(q, numbers, rows + q->dst * WIDE);
-    }
+/* Write the shared numbers that steps read before the rows of a block, each into all of its rows. */
+ROUTINE void N(broadcast)(const Program *program, const Workspace *workspace) {
+    V *to = (V *)workspace->rows;
+    for (ptrdiff_t s = 0; s < program->broadcasts_count; s++)
+        for (int w = 0; w < WIDE; w++)
+            *--to = SPLAT(workspace->shared[program->broadcasts[s]]);
 }
 
 /* Run the rows from `row` to `last - 1`: write their results, and add their sums to workspace->sums. `fused` allows
    FMA in totals. False if it was used and a sum is not finite: then it may be wrong, see N(execute). */
-static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, Tables inputs, Tables outputs,
-                               ptrdiff_t row, ptrdiff_t last, Workspace *workspace, bool fused) {
+static TARGET bool N(run_rows)(const Program *program, const Workspace *workspace, Tables inputs, Tables outputs,
+                               ptrdiff_t row, ptrdiff_t last, bool fused) {
     const Instruction *each = program->instructions + program->once, *total = each + program->each;
     const Instruction *end = total + program->total;
     memset(workspace->lanes, 0, program->lanes_size * LANES * sizeof(double));
-#if LANES > 1
-    V *splats = (V *)workspace->splats;
-    for (ptrdiff_t s = 0; splats && s < program->shared; s++)
-        for (int w = 0; w < WIDE; w++)
-            splats[s * WIDE + w] = SPLAT(numbers->shared[s]);
-#endif
+    N(broadcast)(program, workspace);
+    V *rows = (V *)workspace->rows;
     for (; row < last; row += ROWS) {
         int live = (int)(last - row < ROWS ? last - row : ROWS);
-        N(read_rows)(inputs, row, live, (V *)workspace->rows);
+        N(read_rows)(inputs, row, live, rows);
         if (live == ROWS && ROWS > 1) {
             N(prefetch)(outputs, row, row + ROWS);
             N(prefetch)(inputs, row + ROWS, last < row + 2 * ROWS ? last : row + 2 * ROWS);
         }
-#if LANES == 1
-        double *shared = workspace->rows - program->shared;
-        if (shared == numbers->shared)
-            run_tape(program, numbers, program->each_tape, shared, workspace->rows + program->inputs);
-        else
-#else
-        if (splats)
-            N(run_steps)(program, numbers, program->each_tape, splats, (V *)workspace->rows + program->inputs * WIDE);
-        else
-#endif
-            N(run_each)(program, numbers, (V *)workspace->rows);
-        N(write_rows)(program, numbers, row, live, outputs);
+        N(run_tape)(program, workspace, program->each_tape, rows, rows + program->inputs * WIDE);
+        N(write_rows)(program, workspace, row, live, outputs);
         for (const Instruction *q = total; q < end; q++)
             if (q->form == OUTER)
-                (ROWS == 1 ? numbers->kind->outer_product : N(outer_product))(q, ROWS, live, workspace, fused);
+                (ROWS == 1 ? workspace->kind->outer_product : N(outer_product))(q, ROWS, live, workspace, fused);
             else
-                N(accumulate)(q, numbers, live, workspace);
+                N(accumulate)(q, workspace, live);
     }
     for (const Instruction *q = total; q < end; q++)
         if (q->form != OUTER)
@@ -1207,8 +1056,9 @@ static TARGET bool N(run_rows)(const Program *program, const Numbers *numbers, T
 
 #if LANES == 1
 /* Run the `once` instructions, which compute numbers that all rows share. */
-static void run_once(const Program *program, const Numbers *numbers, double *shared) {
-    run_tape(program, numbers, program->once_tape, shared, shared + program->constants + program->captured);
+static void run_once(const Program *program, const Workspace *workspace) {
+    double *shared = workspace->shared;
+    run_tape_plain(program, workspace, program->once_tape, shared, shared + program->constants + program->captured);
 }
 #endif
 

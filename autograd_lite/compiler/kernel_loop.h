@@ -22,23 +22,23 @@ static void run_loop_of_one(const Program *program, WorkspacePool *pool, const L
                             const double *arguments, const LoopColumn *columns, double *next, double *results,
                             double *others) {
     const ptrdiff_t states = loop->states, fixed = states + loop->constants, steps = loop->steps;
-    const Workspace *workspace = pool->workspaces; /* its rows follow the shared numbers */
-    double *numbers = pool->shared, *in = workspace->rows;
-    const Numbers given = {numbers, in, workspace->lines, workspace->starts, KINDS + program->kind};
-    run_once(program, &given, numbers);
+    const Workspace *workspace = pool->workspaces;
+    double *in = workspace->rows;
+    run_once(program, workspace);
+    broadcast_plain(program, workspace);
     memcpy(in, arguments, fixed * sizeof(double));
     for (ptrdiff_t s = 0; s < steps; s++) {
         const ptrdiff_t i = loop->reverse ? steps - 1 - s : s;
         const int32_t *found = program->results;
         for (ptrdiff_t k = 0; k < loop->columns; k++)
             in[fixed + k] = columns[k].numbers[i];
-        run_tape(program, &given, program->each_tape, numbers, in + program->inputs);
+        run_tape_plain(program, workspace, program->each_tape, in, in + program->inputs);
         for (ptrdiff_t k = 0; k < states; k++)
-            next[k] = numbers[*found++];
+            next[k] = *number_at(program, workspace, *found++);
         for (double *to = results + states + i, *end = to + loop->kept * steps; to < end; to += steps)
-            *to = numbers[*found++];
+            *to = *number_at(program, workspace, *found++);
         for (double *to = others + i, *end = to + (loop->stored - loop->kept) * steps; to < end; to += steps)
-            *to = numbers[*found++];
+            *to = *number_at(program, workspace, *found++);
         for (ptrdiff_t k = 0; k < states; k++)
             in[k] = next[k];
     }

@@ -3,10 +3,10 @@
 
 /* An operand at `count` points from `first` on, for routines of `lanes` lanes: in memory where its numbers are side by
    side, else a copy in `copied`. A number that is the same at all points fills one register, with step 0. */
-static Line line_of_row(const Operand *x, const Numbers *numbers, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
+static Line line_of_row(const Operand *x, const Workspace *workspace, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
                         int lanes, double *copied) {
     const bool one_line = !x->table && (x->flat || (first % I == 0 && count <= I));
-    const double *from = x->shared ? numbers->shared : numbers->rows;
+    const double *from = x->shared ? workspace->shared : workspace->rows;
     from += x->start + (x->flat ? first * x->step : first / I * x->outer);
     if (one_line && (x->step == 1 || lanes == 1))
         return (Line){from, x->step * lanes};
@@ -15,13 +15,13 @@ static Line line_of_row(const Operand *x, const Numbers *numbers, ptrdiff_t I, p
             copied[l] = *from;
         return (Line){copied, 0};
     }
-    copy_plain(x, numbers, I, first, count, copied);
+    copy_plain(x, workspace, I, first, count, copied);
     return (Line){copied, lanes};
 }
 
 /* Run a POINTWISE instruction: line by line if its operands need no copies, else CHUNK points at a time. */
-static void pointwise_plain(const Instruction *q, const Numbers *numbers, double *dst) {
-    const Kind *kind = numbers->kind;
+static void pointwise_plain(const Instruction *q, const Workspace *workspace, double *dst) {
+    const Kind *kind = workspace->kind;
     const int lanes = q->width < kind->lanes ? 1 : kind->lanes;
     const Function of_one = FUNCTIONS_plain[q->opcode], function = lanes == 1 ? of_one : kind->functions[q->opcode];
     bool flat = true, in_place = true;
@@ -37,7 +37,7 @@ static void pointwise_plain(const Instruction *q, const Numbers *numbers, double
         bool dense = true;
         Line lines[3];
         for (int a = 0; a < q->arity; a++) {
-            lines[a] = line_of_row(q->operands + a, numbers, q->I, first, count, lanes, numbers->lines + a * CHUNK);
+            lines[a] = line_of_row(q->operands + a, workspace, q->I, first, count, lanes, workspace->lines + a * CHUNK);
             dense = dense && lines[a].step == lanes;
         }
         if (whole)
