@@ -203,7 +203,7 @@ def test_one_row_in_a_block_needs_a_side() -> None:
 )  # fmt: skip
 def test_the_kernel_refuses_a_malformed_guard(guard: tuple[int, ...]) -> None:
     encoded = kernel.encode(guarded(True))
-    encoded.layout[7:] = array("i", guard)
+    encoded.layout[9:] = array("i", guard)
     with pytest.raises(ValueError, match="malformed program"):
         kernel._kernel.Program(*encoded)
     encoded.layout.pop()

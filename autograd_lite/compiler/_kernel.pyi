@@ -4,8 +4,8 @@ from typing import Any, TypeAlias
 
 Buffer: TypeAlias = Any  # whatever has the buffer protocol
 Table: TypeAlias = Buffer | tuple[Buffer, ...]
-OPCODES: dict[str, int]
-KINDS: list[str]
+OPCODES: str
+KINDS: str
 
 class Program:
     def __new__(

@@ -132,12 +132,9 @@ typedef enum {
 #undef OPCODE
 #undef OPCODES_OF_K
 
-#define NAME_AND_ARITY(name, arity, ...) {#name, arity},
-static const struct {
-    const char *name;
-    int arity;
-} TABLE[] = {PRIMITIVES(NAME_AND_ARITY, NAME_AND_ARITY) REDUCTIONS(NAME_AND_ARITY)};
-#undef NAME_AND_ARITY
+#define ARITY(name, arity, ...) arity,
+static const int ARITIES[] = {PRIMITIVES(ARITY, ARITY) REDUCTIONS(ARITY)};
+#undef ARITY
 
 static bool reduces(Opcode opcode) {
     return opcode == OP_sum || opcode == OP_dot;
@@ -196,12 +193,12 @@ typedef struct {
     int32_t *once_tape, *each_tape; /* see write_tape; parts of one allocation */
     int32_t *broadcasts;            /* the addresses of the shared numbers that steps of each_tape read */
     Guard *guards;                  /* in the order of `begin`; one that begins nowhere marks the end */
-    int32_t **tables;               /* three for each instruction, NULL for an operand that is not listed */
+    int32_t *tables;                /* the addresses of listed operands */
     double *numbers;                /* the constants */
     int32_t *results;               /* addresses */
     Run *copies;                    /* `results` as runs, none of them with shared and other numbers */
     Run *sums;                      /* where they lie in Workspace.sums */
-    ptrdiff_t results_count, copies_count, sums_count, runs_count, broadcasts_count;
+    ptrdiff_t results_count, copies_count, sums_count, runs_count, broadcasts_count, listed;
     ptrdiff_t terms_size, starts_size, lanes_size, sums_size; /* sizes of the parts of a Workspace */
     ptrdiff_t pitch;                                          /* the largest */
     bool outer;                                               /* whether a total has the form OUTER */
@@ -260,25 +257,24 @@ typedef struct {
 } Encoding;
 
 /* Lengths of `layout` without guards, of a guard in it, and of an instruction in `code`. */
-enum { LAYOUT = 7, GUARD = 4, RECORD = 21 };
+enum { LAYOUT = 9, GUARD = 4, RECORD = 21 };
 
-/* Set `x` to the operand that `record` describes, read at `points` = {J, I, K}, all of its addresses below `defined`. A
-   listed operand gets a copy of its addresses, which `own` then owns. False and an exception if that is not possible.
- */
-static bool resolve(const Program *program, const Encoding *encoding, const int32_t *record, const int64_t *points,
-                    int64_t defined, ptrdiff_t n, Operand *x, int32_t **own) {
+/* Set `x` to the operand that `record` describes, read at `points` = {J, I, K}, all of its addresses below `defined`.
+   False and an exception if that is not possible. */
+static bool resolve(Program *program, const Encoding *encoding, const int32_t *record, const int64_t *points,
+                    int64_t defined, ptrdiff_t n, Operand *x) {
     int64_t low, high, count = points[0] * points[1] * points[2];
-    bool listed = record[0] >= 0;
-    if (record[0] < -1 || (listed && (record[1] || record[2] || record[3] || record[4])))
-        return malformed("an operand that is neither listed nor strided, in instruction", n);
+    int32_t *table = program->tables + program->listed;
+    const bool listed = record[0] != -1;
     if (listed) {
-        if (count > encoding->tables_count - record[0])
-            return malformed("an operand beyond the tables, in instruction", n);
-        const int32_t *addresses = encoding->tables + record[0];
-        low = high = addresses[0];
+        if (record[0] != program->listed || record[1] || record[2] || record[3] || record[4] ||
+            count > encoding->tables_count - program->listed)
+            return malformed("an operand that is not the next in the tables, in instruction", n);
+        program->listed += (ptrdiff_t)count;
+        low = high = table[0];
         for (int64_t p = 1; p < count; p++) {
-            low = addresses[p] < low ? addresses[p] : low;
-            high = addresses[p] > high ? addresses[p] : high;
+            low = table[p] < low ? table[p] : low;
+            high = table[p] > high ? table[p] : high;
         }
     } else {
         low = high = record[1];
@@ -293,14 +289,11 @@ static bool resolve(const Program *program, const Encoding *encoding, const int3
     if (low < program->shared && high >= program->shared)
         return malformed("an operand on both sides of the first input, in instruction", n);
     x->shared = high < program->shared;
-    int32_t base = x->shared ? 0 : (int32_t)program->shared;
+    const int32_t base = x->shared ? 0 : (int32_t)program->shared;
     if (listed) {
-        *own = allocate(count, sizeof(int32_t));
-        if (!*own)
-            return false;
         for (int64_t p = 0; p < count; p++)
-            (*own)[p] = encoding->tables[record[0] + p] - base;
-        x->table = *own;
+            table[p] -= base;
+        x->table = table;
         return true;
     }
     x->start = record[1] - base;
@@ -348,8 +341,8 @@ static void place_total(Program *program, Instruction *q) {
     }
 }
 
-/* Read and validate instruction `n`, which writes at `next` and the addresses that follow. */
-static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff_t n, int64_t next) {
+/* Read and validate instruction `n`, which writes at `*next` and the addresses that follow, and move `*next` behind. */
+static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff_t n, int64_t *next) {
     const int32_t *record = encoding->code + n * RECORD;
     Instruction *q = program->instructions + n;
     const bool once = n < program->once, total = n >= program->once + program->each;
@@ -359,21 +352,21 @@ static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff
         return malformed("an unknown form, in instruction", n);
     q->opcode = (Opcode)record[0];
     q->form = (Form)record[1];
-    q->arity = TABLE[q->opcode].arity;
+    q->arity = ARITIES[q->opcode];
     q->J = record[3], q->I = record[4], q->K = record[5];
     q->dj = record[2] ? 1 : q->I, q->di = record[2] ? q->J : 1;
     q->init_I = record[2] ? q->J : q->I;
     q->width = q->J * q->I;
-    q->dst = (ptrdiff_t)(next - (once ? 0 : total ? program->rows : program->shared));
+    q->dst = (ptrdiff_t)(*next - (once ? 0 : total ? program->rows : program->shared));
     const bool reducing = reduces(q->opcode);
-    if (q->K < 1 || (q->K > 1 && !reducing))
+    if (q->J < 1 || q->I < 1 || q->width > program->size - *next || q->K < 1 || (q->K > 1 && !reducing))
         return malformed("the loop nest of instruction", n);
     for (int a = 0; a < 3; a++) {
         const int32_t *described = record + 6 + 5 * a;
         const int64_t points[3] = {q->J, q->I, reducing ? q->K : 1}, starts[3] = {q->width / q->init_I, q->init_I, 1};
         if (q->form == OUTER ? a > 0 : a < q->arity) {
             if (!resolve(program, encoding, described, reducing && a == 0 ? starts : points,
-                         total ? program->rows : next, n, q->operands + a, program->tables + 3 * n + a))
+                         total ? program->rows : *next, n, q->operands + a))
                 return false;
         } else if (described[0] != -1 || described[1] || described[2] || described[3] || described[4]) {
             return malformed("too many operands of instruction", n);
@@ -385,6 +378,7 @@ static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff
         program->starts_size = q->width;
     if (total)
         place_total(program, q);
+    *next += q->width;
     return true;
 }
 
@@ -523,36 +517,28 @@ static bool read_program(Program *program, const Encoding *encoding) {
         return malformed("the length of the code,", encoding->code_count);
     program->constants = layout[0], program->captured = layout[1], program->inputs = layout[2];
     program->once = layout[3], program->each = layout[4], program->total = layout[5];
-    program->size = layout[6];
+    program->shared = layout[6], program->rows = layout[7], program->size = layout[8];
     program->instructions = allocate(instructions + 1, sizeof(Instruction));
-    program->tables = allocate(3 * instructions, sizeof(int32_t *));
+    program->tables = allocate(encoding->tables_count, sizeof(int32_t));
     program->numbers = allocate(layout[0], sizeof(double));
     if (!program->instructions || !program->tables || !program->numbers)
         return false;
     memcpy(program->numbers, encoding->constants, layout[0] * sizeof(double));
+    memcpy(program->tables, encoding->tables, encoding->tables_count * sizeof(int32_t));
 
-    /* Where the regions end, before an instruction is read: `shared` tells shared operands from those in rows. */
-    int64_t ends[3], next = first;
+    int64_t next = first;
     ptrdiff_t n = 0;
-    for (int stage = 0; stage < 3; stage++) {
-        for (ptrdiff_t last = n + layout[3 + stage]; n < last; n++) {
-            const int32_t *shape = encoding->code + n * RECORD + 3;
-            if (shape[0] < 1 || shape[1] < 1 || (int64_t)shape[0] * shape[1] > layout[6])
-                return malformed("the loop nest of instruction", n);
-            next += (int64_t)shape[0] * shape[1];
-        }
-        ends[stage] = next;
-        next += stage == 0 ? layout[2] : 0;
-    }
-    if (ends[2] != layout[6])
-        return malformed("the size,", layout[6]);
-    program->shared = (ptrdiff_t)ends[0], program->rows = (ptrdiff_t)ends[1];
-    next = first;
-    for (n = 0; n < instructions; next += program->instructions[n++].width) {
+    for (; n <= instructions; n++) {
+        if (n == program->once && next != program->shared)
+            return malformed("the number of shared numbers,", program->shared);
         next += n == program->once ? program->inputs : 0;
-        if (!read_instruction(program, encoding, n, next))
+        if (n == program->once + program->each && next != program->rows)
+            return malformed("the address of the first total,", program->rows);
+        if (n < instructions && !read_instruction(program, encoding, n, &next))
             return false;
     }
+    if (next != program->size)
+        return malformed("the size,", program->size);
 
     program->results_count = encoding->results_count, program->runs_count = encoding->sums_count / 2;
     program->results = allocate(program->results_count, sizeof(int32_t));
@@ -931,8 +917,6 @@ static bool get_buffer(PyObject *object, const char *name, char format, bool wri
 }
 
 static void free_program(Program *program) {
-    for (ptrdiff_t n = 0; program->tables && n < 3 * (program->once + program->each + program->total); n++)
-        PyMem_Free(program->tables[n]);
     PyMem_Free(program->instructions);
     PyMem_Free(program->once_tape);
     PyMem_Free(program->broadcasts);
@@ -1135,30 +1119,22 @@ static PyType_Spec program_spec = {
     .slots = program_slots,
 };
 
-/* Add Program, OPCODES and KINDS to the module. */
+/* Add Program, and the names of the opcodes and of the kinds of block that this machine has, with spaces between them. */
 static int module_exec(PyObject *module) {
 #ifdef HAS_VECTORS
     fill_erf();
 #endif
+#define NAME(name, ...) #name " "
+    const char *opcodes = PRIMITIVES(NAME, NAME) REDUCTIONS(NAME);
+#undef NAME
+    char kinds[128] = "";
+    for (int k = 0; k < count_kinds(); k++)
+        strcat(strcat(kinds, KINDS[k].name), " ");
     PyObject *type = PyType_FromModuleAndSpec(module, &program_spec, NULL);
-    int failed = PyModule_AddObjectRef(module, "Program", type);
+    const bool failed = PyModule_AddObjectRef(module, "Program", type) < 0 ||
+                        PyModule_AddStringConstant(module, "OPCODES", opcodes) < 0 ||
+                        PyModule_AddStringConstant(module, "KINDS", kinds) < 0;
     Py_XDECREF(type);
-    PyObject *opcodes = PyDict_New();
-    for (int op = 0; opcodes && op < OPCODES; op++) {
-        PyObject *number = PyLong_FromLong(op);
-        failed |= !number || PyDict_SetItemString(opcodes, TABLE[op].name, number) < 0;
-        Py_XDECREF(number);
-    }
-    failed |= PyModule_AddObjectRef(module, "OPCODES", opcodes) < 0;
-    Py_XDECREF(opcodes);
-    PyObject *kinds = PyList_New(0);
-    for (int k = 0; kinds && k < count_kinds(); k++) {
-        PyObject *name = PyUnicode_FromString(KINDS[k].name);
-        failed |= !name || PyList_Append(kinds, name) < 0;
-        Py_XDECREF(name);
-    }
-    failed |= PyModule_AddObjectRef(module, "KINDS", kinds) < 0;
-    Py_XDECREF(kinds);
     return failed ? -1 : 0;
 }
 

@@ -790,7 +790,7 @@ ROUTINE NOINLINE void N(run_tape)(const Program *program, const Workspace *works
         SUMS(SUM)
 #if LANES > 1
     do_call : { /* a primitive that takes longer than the call of its routine */
-        const int arity = TABLE[*step].arity;
+        const int arity = ARITIES[*step];
         Line lines[3];
         for (int a = 0; a < arity; a++)
             lines[a] = (Line){(const double *)AT(a), 0};

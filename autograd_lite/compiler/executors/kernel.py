@@ -26,9 +26,10 @@ from autograd_lite.primitives import PRIMITIVES
 
 Buffer: TypeAlias = Any  # an object with the buffer protocol
 _ZERO = array("d", [0.0])
-KINDS = tuple(_kernel.KINDS)  # the block kinds that this machine can run, largest last
-OPCODES = {PRIMITIVES[name]: opcode for name, opcode in _kernel.OPCODES.items() if name in PRIMITIVES}
-MULADD = _kernel.OPCODES["muladd"]  # x + y * z
+KINDS = tuple(_kernel.KINDS.split())  # the block kinds that this machine can run, largest last
+_NAMES = _kernel.OPCODES.split()
+OPCODES = {PRIMITIVES[name]: opcode for opcode, name in enumerate(_NAMES) if name in PRIMITIVES}
+MULADD = _NAMES.index("muladd")  # x + y * z
 POINTWISE, REDUCTION, MATRIX_PRODUCT, OUTER = range(4)  # the forms: see Form in kernel.c
 _NO_OPERAND = (-1, 0, 0, 0, 0)
 
@@ -36,8 +37,8 @@ _NO_OPERAND = (-1, 0, 0, 0, 0)
 class Encoded(NamedTuple):
     """A program in buffers of int32 (`array("i")`) and float64 (`array("d")`).
 
-    layout     [len(constants), captured, inputs, len(once), len(each), len(total), size], and for each guard
-               [begin, end, condition, taken]
+    layout     [len(constants), captured, inputs, len(once), len(each), len(total), shared, rows, size], and for each
+               guard [begin, end, condition, taken]
     code       21 int32 for each instruction, in the order once, each, total:
                [opcode, form, transposed, J, I, K] and for each of three operands [table, start, outer, inner, depth].
                Where `transposed` is 1, J and I are exchanged, and so are outer and inner of the second and third
@@ -104,7 +105,8 @@ def encode(program: Program) -> Encoded:
             places.extend(range(size, size + instruction.width))
             size += _in_eights(instruction.width)
     counts = [len(instructions) for instructions in (program.once, program.each, program.total)]
-    layout = array("i", [len(program.constants), program.captured, program.inputs, *counts, program.size])
+    ends = program.shared, program.rows, program.size
+    layout = array("i", [len(program.constants), program.captured, program.inputs, *counts, *ends])
     layout.extend([number for guard in program.guards for number in guard])
     sums = _runs([places[address - program.rows] for address in program.sums])
     return Encoded(layout, array("i", code), tables, program.results, sums, array("d", program.constants))
