@@ -484,8 +484,6 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Workspace *worksp
         CASES(1, 0, 0, 0) CASES(1, 0, 1, 0) CASES(1, 0, 1, 1)
         CASES(1, 1, 0, 0) CASES(1, 1, 1, 0) CASES(1, 1, 1, 1)
     }
-#undef CASE
-#undef CASES
 }
 
 /* `high` results of a MATRIX_PRODUCT, one for each j: z[j] = init[j] + the sum of x[j, k] y[k] over k. Each height has a
@@ -826,16 +824,6 @@ ROUTINE NOINLINE void N(run_tape)(const Program *program, const Workspace *works
             return;
         }
     }
-#undef AT
-#undef STEP
-#undef PRIMITIVE
-#undef SUM
-#undef CALL
-#undef LABEL
-#undef LABEL_OF_CALL
-#undef LABELS_OF_K
-#undef ON
-#undef NEXT
 }
 
 /* --- Totals ------------------------------------------------------------------------------------------------------- */
@@ -1063,6 +1051,8 @@ static void run_once(const Program *program, const Workspace *workspace) {
 #endif
 
 /* The other macros are the same for each kind. */
+#undef CALL
+#undef LABEL_OF_CALL
 #undef KIND
 #undef WIDE
 #undef LANES
