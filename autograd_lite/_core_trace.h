@@ -39,7 +39,7 @@ static PyTypeObject *NumberedType, *OperationsType;
 /* What Python gave to `connect_trace`. */
 static struct {
     PyTypeObject *symbol, *trace, *call;
-    PyObject *str_operand, *str_constant, *str_settled;
+    PyObject *str_operand, *str_constant;
 } T;
 
 static inline int is_numbered(PyObject *x)
@@ -254,12 +254,29 @@ static PyObject *rewritten(Primitive *op, PyObject *const *args, Py_ssize_t n)
     Py_RETURN_NONE;
 }
 
+static PyObject *make_operand(Operations *self, Primitive *op, PyObject *const *args, Py_ssize_t n);
+
 /* Operations.settled: the operand for the answer `simpler` of a rule. Takes over the reference. */
 static PyObject *settle(Operations *self, PyObject *simpler)
 {
     if (!PyTuple_CheckExact(simpler))
         return simpler;
-    PyObject *call[] = {(PyObject *)self, simpler}, *z = PyObject_VectorcallMethod(T.str_settled, call, 2, NULL);
+    PyObject *op, *args, *operands[8], *z = NULL;
+    Py_ssize_t n = 0, count = 0;
+    if (PyArg_ParseTuple(simpler, "O!O!;a rule gives (op, args)", PrimitiveType, &op, &PyTuple_Type, &args)) {
+        count = PyTuple_GET_SIZE(args);
+        if (count > 8)
+            PyErr_SetString(PyExc_ValueError, "a rule gives an operation of at most 8 operands");
+        for (; n < count && count <= 8; n++) {
+            Py_INCREF(PyTuple_GET_ITEM(args, n));
+            if (!(operands[n] = settle(self, PyTuple_GET_ITEM(args, n))))
+                break;
+        }
+        if (n == count)
+            z = make_operand(self, (Primitive *)op, operands, n);
+    }
+    while (n)
+        Py_DECREF(operands[--n]);
     Py_DECREF(simpler);
     return z;
 }

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, ove
 
 from autograd_lite import primitives as p
 from autograd_lite.calls import Call, item
+from autograd_lite.extension import adopt, core
 from autograd_lite.graph import dependents, topological_order
 from autograd_lite.primitives import Result
 from autograd_lite.recording import keeps_history, with_history
@@ -100,7 +101,7 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
         op, args = node.op, node.args
         if type(op) is Result:
             calls = calls or Calls(order)
-            g = None if factors is None else _sum_of_products(factors)
+            g = None if factors is None else sum_of_products(factors)
             if node in found and g is not None:
                 found[node] = g
             for x, dx in calls.pulled(node, g, numbers=False):
@@ -109,7 +110,7 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
             continue
         if factors is None:
             continue
-        g = _sum_of_products(factors)
+        g = sum_of_products(factors)
         if node in found:
             found[node] = g
         if op is None:
@@ -139,32 +140,35 @@ def _forward_sweep(
 ) -> list[list[Scalar]]:
     """For each direction, some inputs with their tangents, what `push_forward` gives; the partials are made once."""
     order = topological_order(*_values(ys))
-    sweeps: list[dict[Value, Scalar]] = []  # the tangents that are known, for each direction
-    for xs, tangents in directions:
+    found: dict[Value, dict[int, Scalar]] = {}  # the tangents of each node, by the number of the direction
+    for n, (xs, tangents) in enumerate(directions):
         active_recorder().watch_push_forward(order, xs, tangents)
-        sweeps.append(dict(zip(xs, tangents, strict=True)))
+        for x, tangent in zip(xs, tangents, strict=True):
+            found.setdefault(x, {})[n] = tangent
     for node in order:
         op, args = node.op, node.args
-        if op is None:
+        if op is None or found.keys().isdisjoint(args):
             continue
-        partials, selects = None, op.selects
-        for found in sweeps:
-            if node in found or found.keys().isdisjoint(args):
-                continue
-            if isinstance(op, Call):
-                found[node] = op.push(node, found)
-                continue
-            if op is item:
-                found[node] = found[args[0]].item(int(args[1]))
-                continue
-            if partials is None:
-                partials = op.partials(node, *args)
-            factors: list[Scalar] = []
-            for x, dx in zip(args, partials, strict=True):
-                if x in found and dx is not None:
-                    factors += _passed(found[x], dx) if selects else found[x], dx
-            found[node] = _sum_of_products(factors)
-    return [[found.get(y, 0.0) for y in ys] for found in sweeps]
+        if isinstance(op, Call):
+            moving = {n for x in args if x in found for n in found[x]}
+            made = {n: op.push(node, {x: found[x][n] for x in args if x in found and n in found[x]}) for n in moving}
+        elif op is item:
+            made = {n: tangent.item(int(args[1])) for n, tangent in found[args[0]].items()}
+        else:
+            selects = op.selects
+            factors: dict[int, list[Scalar]] = {}  # [t0, dx0, t1, dx1, ...]: a tangent is the sum of t * dx
+            for x, dx in zip(args, op.partials(node, *args), strict=True):
+                if dx is None or x not in found:
+                    continue
+                for n, tangent in found[x].items():
+                    passed = _passed(tangent, dx) if selects else tangent
+                    if n in factors:
+                        factors[n] += passed, dx
+                    else:
+                        factors[n] = [passed, dx]
+            made = {n: sum_of_products(pairs) for n, pairs in factors.items()}
+        found[node] = made | found[node] if node in found else made
+    return [[found[y].get(n, 0.0) if y in found else 0.0 for y in ys] for n in range(len(directions))]
 
 
 def jacobian_of(ys: Sequence[Scalar], xs: Sequence[Value], forward: bool = True) -> Sparse:
@@ -240,7 +244,7 @@ def _passed(g: Scalar, partial: Scalar) -> Scalar:
     return p.where(partial, g, 0.0)
 
 
-def _sum_of_products(factors: list[Scalar]) -> Scalar:
+def sum_of_products(factors: list[Scalar]) -> Scalar:
     """x0*y0 + x1*y1 + ... of [x0, y0, x1, y1, ...], as at most one node; a factor of 1.0 is not multiplied by."""
     if len(factors) == 2:
         x, y = factors
@@ -249,6 +253,10 @@ def _sum_of_products(factors: list[Scalar]) -> Scalar:
     if all(type(y) is float and y == 1.0 for y in ys):
         return p.sum_(*xs) if xs else 0.0
     return p.dot(*xs, *ys)
+
+
+if core is not None:
+    adopt(globals(), "sum_of_products")
 
 
 def _values(xs: Iterable[Scalar]) -> list[Value]:

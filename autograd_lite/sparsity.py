@@ -10,15 +10,18 @@ A *pattern* is a list with one int for each row: bit j says that the row may hav
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import cache, cached_property
+from itertools import compress
 from typing import Any
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
+
+
+MANY = 1 << 30  # bits in the sets of all nodes, from which `dependencies` drops each set after its last use
 
 
 class Sparse:
@@ -64,25 +67,35 @@ def dependencies(ys: Sequence[Any], xs: Sequence[Any]) -> list[int]:
     A dependence through which no derivative flows, as through `detach` and `step`, does not count.
     """
     order = topological_order(*[y for y in ys if type(y) is not float])
-    uses = Counter([x for node in order for x in node.args if type(x) is not float])
-    uses.update([y for y in ys if type(y) is not float])
     found = {x: 1 << j for j, x in enumerate(xs)}
+    get = found.get
+    last = _last_uses(order, ys) if len(order) * len(xs) > MANY else {}
     for node in order:
         op, args = node.op, node.args
         if op is None:
             continue
-        mask = found.get(node, 0)
-        active = _active(op) or (True,) * len(args)
-        for x, flows in zip(args, active, strict=True):
+        mask = get(node, 0)
+        active = _active(op)
+        for x in compress(args, active) if active else args:
             if type(x) is not float:
-                if flows:
-                    mask |= found.get(x, 0)
-                uses[x] -= 1
-                if not uses[x]:  # a set may be large, and there is one for each node
-                    found.pop(x, None)
+                mask |= get(x, 0)
         if mask:
             found[node] = mask
-    return [0 if type(y) is float else found.get(y, 0) for y in ys]
+        for x in last.get(node, ()):
+            found.pop(x, None)
+    return [0 if type(y) is float else get(y, 0) for y in ys]
+
+
+def _last_uses(order: Sequence[Any], ys: Sequence[Any]) -> dict[Any, list[Any]]:
+    """For each node, its arguments that neither later nodes of `order` nor `ys` use."""
+    used = {y for y in ys if type(y) is not float}
+    last: dict[Any, list[Any]] = {}
+    for node in reversed(order):
+        for x in node.args:
+            if type(x) is not float and x not in used:
+                used.add(x)
+                last.setdefault(node, []).append(x)
+    return last
 
 
 @cache

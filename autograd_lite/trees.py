@@ -24,7 +24,11 @@ def tree_map(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     for other in others:
         _check_same_structure(tree, other)
     keys = list(tree) if isinstance(tree, dict) else list(range(len(tree)))
-    branches = [tree_map(function, tree[key], *[other[key] for other in others]) for key in keys]
+    if others:
+        branches = [tree_map(function, tree[key], *[other[key] for other in others]) for key in keys]
+    else:
+        items = tree.values() if isinstance(tree, dict) else tree
+        branches = [tree_map(function, x) if isinstance(x, (dict, list, tuple)) else function(x) for x in items]
     if isinstance(tree, tuple):
         return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
     result: Any = copy(tree)
