@@ -1232,42 +1232,7 @@ static PyObject *dependents(PyObject *module, PyObject *const *args, Py_ssize_t 
 
 #include "_core_simplify.h"
 #include "_core_outline.h"
-
-/* sum_of_products([x0, y0, x1, y1, ...]): see calculus.py. */
-static PyObject *sum_of_pairs(PyObject *module, PyObject *factors)
-{
-    (void)module;
-    if (!PyList_CheckExact(factors) || PyList_GET_SIZE(factors) % 2)
-        return PyErr_Format(PyExc_TypeError, "sum_of_products takes a list of pairs");
-    const Py_ssize_t n = PyList_GET_SIZE(factors) / 2;
-    int plain = 1; /* every second factor is 1.0 */
-    for (Py_ssize_t i = 0; plain && i < n; i++)
-        plain = is_one(PyList_GET_ITEM(factors, 2 * i + 1));
-    if (n == 0)
-        return PyFloat_FromDouble(0.0);
-    if (n == 1 && (plain || is_one(PyList_GET_ITEM(factors, 0)))) {
-        PyObject *z = PyList_GET_ITEM(factors, plain ? 0 : 1);
-        Py_INCREF(z);
-        return z;
-    }
-    const Py_ssize_t count = plain ? n : 2 * n;
-    PyObject *small[8], **args = count > 8 ? PyMem_Malloc((size_t)count * sizeof *args) : small, *z;
-    if (!args)
-        return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < count; i++) {
-        args[i] = PyList_GET_ITEM(factors, i < n ? 2 * i : 2 * (i - n) + 1);
-        Py_INCREF(args[i]);
-    }
-    if (n == 1)
-        z = PyNumber_Multiply(args[0], args[1]);
-    else
-        z = PyObject_Vectorcall((PyObject *)(plain ? S.sum : S.dot), args, (size_t)count, NULL);
-    for (Py_ssize_t i = 0; i < count; i++)
-        Py_DECREF(args[i]);
-    if (args != small)
-        PyMem_Free(args);
-    return z;
-}
+#include "_core_sweep.h"
 
 /* ---- Rules: the partials of a row of the table, as instructions of a register machine ---------------------------- */
 
@@ -2355,6 +2320,8 @@ static PyMethodDef functions[] = {
     {"connect", connect, METH_VARARGS, NULL},
     {"connect_trace", connect_trace, METH_VARARGS, NULL},
     {"sum_of_products", sum_of_pairs, METH_O, NULL},
+    {"tangents_of", FAST(tangents_of), METH_FASTCALL, NULL},
+    {"add_products", FAST(add_products), METH_FASTCALL, NULL},
     {"simplify", FAST(simplify), METH_FASTCALL, NULL},
     {"outlined", FAST(outlined), METH_FASTCALL, NULL},
     {"claim", claim, METH_NOARGS, NULL},

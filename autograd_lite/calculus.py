@@ -118,15 +118,7 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
         if op is item:
             of_results.setdefault(args[0], {}).setdefault(int(args[1]), []).append(g)
             continue
-        selects = op.selects
-        for x, dx in zip(args, op.partials(node, *args), strict=False):  # strict would cost a tenth of the sweep
-            if x in active and dx is not None:
-                passed = _passed(g, dx) if selects else g
-                known = pairs.get(x)
-                if known is None:
-                    pairs[x] = [passed, dx]
-                else:
-                    known += passed, dx
+        add_products(pairs, active, g, args, op.partials(node, *args), _passed if op.selects else None)
     return [found[x] for x in xs]
 
 
@@ -155,18 +147,7 @@ def _forward_sweep(
         elif op is item:
             made = {n: tangent.item(int(args[1])) for n, tangent in found[args[0]].items()}
         else:
-            selects = op.selects
-            factors: dict[int, list[Scalar]] = {}  # [t0, dx0, t1, dx1, ...]: a tangent is the sum of t * dx
-            for x, dx in zip(args, op.partials(node, *args), strict=True):
-                if dx is None or x not in found:
-                    continue
-                for n, tangent in found[x].items():
-                    passed = _passed(tangent, dx) if selects else tangent
-                    if n in factors:
-                        factors[n] += passed, dx
-                    else:
-                        factors[n] = [passed, dx]
-            made = {n: sum_of_products(pairs) for n, pairs in factors.items()}
+            made = tangents_of(args, op.partials(node, *args), found, _passed if op.selects else None)
         found[node] = made | found[node] if node in found else made
     return [[found[y].get(n, 0.0) if y in found else 0.0 for y in ys] for n in range(len(directions))]
 
@@ -255,8 +236,40 @@ def sum_of_products(factors: list[Scalar]) -> Scalar:
     return p.dot(*xs, *ys)
 
 
+def tangents_of(
+    args: tuple[Any, ...],
+    partials: tuple[Any, ...],
+    tangents: dict[Value, dict[int, Scalar]],
+    passed: Callable[[Scalar, Scalar], Scalar] | None,
+) -> dict[int, Scalar]:
+    """The tangents of a node by direction, from its `partials` and the `tangents` of its arguments.
+
+    Each is the sum of t * dx, with passed(t, dx) in place of t unless `passed` is None.
+    """
+    factors: dict[int, list[Scalar]] = {}
+    for x, dx in zip(args, partials, strict=True):
+        if dx is not None and x in tangents:
+            for n, t in tangents[x].items():
+                factors.setdefault(n, []).extend((t if passed is None else passed(t, dx), dx))
+    return {n: sum_of_products(pairs) for n, pairs in factors.items()}
+
+
+def add_products(
+    pairs: dict[Value, list[Scalar]],
+    active: set[Value],
+    g: Scalar,
+    args: tuple[Any, ...],
+    partials: tuple[Any, ...],
+    passed: Callable[[Scalar, Scalar], Scalar] | None,
+) -> None:
+    """Append the pair g, dx to the `pairs` of each active argument, with passed(g, dx) in place of g unless None."""
+    for x, dx in zip(args, partials, strict=False):
+        if x in active and dx is not None:
+            pairs.setdefault(x, []).extend((g if passed is None else passed(g, dx), dx))
+
+
 if core is not None:
-    adopt(globals(), "sum_of_products")
+    adopt(globals(), "sum_of_products", "tangents_of", "add_products")
 
 
 def _values(xs: Iterable[Scalar]) -> list[Value]:

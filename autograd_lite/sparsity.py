@@ -20,7 +20,6 @@ from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 
-
 MANY = 1 << 30  # bits in the sets of all nodes, from which `dependencies` drops each set after its last use
 
 

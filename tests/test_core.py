@@ -621,6 +621,43 @@ def test_a_trace_refuses_what_is_not_an_operand() -> None:
             trace.make(p.mul, 3.0)
 
 
+@needs_core
+def test_the_steps_of_a_sweep_refuse_what_they_cannot_read() -> None:
+    x = Value(1.0)
+    for call, error in [
+        (lambda: core.sum_of_products([x]), TypeError),
+        (lambda: core.sum_of_products((x, x)), TypeError),
+        (lambda: core.sum_of_products([x, "y", x, x]), TypeError),
+        (lambda: core.tangents_of((x,), (1.0, 1.0), {}, None), ValueError),
+        (lambda: core.tangents_of((x,), (1.0,), {x: 1.0}, None), TypeError),
+        (lambda: core.tangents_of((x,), (1.0,), {x: {0: 1.0}}, 3.0), TypeError),
+        (lambda: core.tangents_of([x], (1.0,), {}, None), TypeError),
+        (lambda: core.add_products({x: 1.0}, {x}, 1.0, (x,), (1.0,), None), TypeError),
+        (lambda: core.add_products({}, [x], 1.0, (x,), (1.0,), None), TypeError),
+        (lambda: core.add_products({}, {x}, 1.0, (x,)), TypeError),
+    ]:
+        with pytest.raises(error):
+            call()
+    y = Symbol(Trace(), row=True)
+    with pytest.raises(TypeError, match="a rule gives"):
+        rewritten_to((p.mul, (y, y), y))
+    with pytest.raises(TypeError, match="a rule gives"):
+        rewritten_to((1.0, (y, y)))
+    with pytest.raises(ValueError, match="at most 8 operands"):
+        rewritten_to((p.sum_, (y,) * 9))
+    assert rewritten_to((p.mul, (y, (p.neg, (y,))))).op is p.mul
+
+
+def rewritten_to(answer: Any) -> Any:
+    """What a trace records for an operation whose rule gives `answer`."""
+    rules = {p.atan2: Rule(lambda *_: answer)}
+    try:
+        core.connect_trace(Symbol, Trace, Call, rules)
+        return Trace().make(p.atan2, (Symbol(Trace(), row=True), 3.0))
+    finally:
+        core.connect_trace(Symbol, Trace, Call, {p.atan2: Rule(lambda *_: None, (), ())})
+
+
 def test_operations_that_were_set_aside_come_back() -> None:
     trace = Trace()
     x = Symbol(trace, row=True)

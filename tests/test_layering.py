@@ -19,7 +19,7 @@ ALLOWED = {
     "sparsity": {"primitives", "graph"},
     "calls": {"primitives"},
     "signatures": {"value"},
-    "calculus": {*"primitives calls graph recording value trees sparsity signatures".split()},
+    "calculus": {*"primitives calls graph recording value trees sparsity signatures extension".split()},
     "control": {*"primitives calls recording value trees calculus naming compiler".split()},
     "naming": set(),
     "files": set(),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import autograd_lite as ag
-from autograd_lite import Value, calculus, hessian, jacobian, jit
+from autograd_lite import Value, calculus, hessian, jacobian, jit, sparsity
 from autograd_lite.sparsity import color_columns, dependencies, members, star_colors, transposed
 
 np = pytest.importorskip("numpy")
@@ -41,6 +41,15 @@ def test_dependencies_leave_out_arguments_without_a_derivative() -> None:
     x, y, z = xs = [Value(0.5), Value(2.0), Value(3.0)]
     ys = [x * y, z.detach() * x, ag.where(x, y, z), ag.step(x) + z, 1.0, z, x.floor()]
     assert dependencies(ys, xs) == [0b011, 0b001, 0b110, 0b100, 0, 0b100, 0]
+
+
+def test_sets_that_are_dropped_after_their_last_use_give_the_same_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    xs = [Value(x) for x in point(40)]
+    ys = [*stencil(xs), arrow(xs), xs[3], 1.0, rosenbrock(xs), xs[3].detach()]
+    kept = dependencies(ys, xs)
+    monkeypatch.setattr(sparsity, "MANY", -1)
+    assert dependencies(ys, xs) == kept
+    assert kept[:2] == [0b111, 0b1110]
 
 
 @st.composite
