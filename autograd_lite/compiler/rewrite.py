@@ -75,18 +75,22 @@ def _mul(x: Any, y: Any) -> Simpler:
     """
     if type(x) is float or type(y) is float:
         c, other = _float_first(x, y)
-        if other.op is p.neg:
+        op = other.op
+        if op is p.neg:
             return p.mul, (-c, other.args[0])
-        if other.op is p.add and other.args[0] is other.args[1] and abs(c) >= 1.0 and math.isfinite(2.0 * c):
-            return p.mul, (2.0 * c, other.args[0])  # for a smaller c, x + x may be infinite where 2 c x is not
+        if op is p.add and abs(c) >= 1.0:  # for a smaller c, x + x may be infinite where 2 c x is not
+            first, second = other.args
+            if first is second and math.isfinite(2.0 * c):
+                return p.mul, (2.0 * c, first)
         return other if c == 1.0 else (p.neg, (other,)) if c == -1.0 else None  # 0 * x is nan where x is infinite
-    if x.op is p.neg and y.op is p.neg:
+    ops = x.op, y.op
+    if ops == (p.neg, p.neg):
         return p.mul, (x.args[0], y.args[0])
-    for c, other in ((x, y), (y, x)):
-        if other.op is p.where:
-            condition, if_true, if_false = other.args
-            if c is condition and c.op is p.step and type(if_false) is float:  # the condition is 1 or 0
-                return p.where, (c, if_true, if_false * 0.0)
+    if p.step in ops and p.where in ops:
+        c, other = (x, y) if x.op is p.step else (y, x)
+        condition, if_true, if_false = other.args
+        if c is condition and type(if_false) is float:  # the condition is 1 or 0
+            return p.where, (c, if_true, if_false * 0.0)
     return None
 
 

@@ -381,8 +381,8 @@ def _unpack(point: Point, arity: int) -> tuple[int, ...]:
 
 def _step(points: list[Point]) -> Point | None:
     """The constant distance between neighbours; None if it varies."""
-    if len(points) == 1:
-        return 0
+    if len(points) < 3:
+        return points[-1] - points[0]
     return points[1] - points[0] if _run(points, 0) == len(points) else None
 
 
@@ -399,6 +399,8 @@ def _run(points: list[Point], begin: int) -> int:
 
 def _segments(terms: list[Point]) -> list[list[Point]]:
     """`terms` cut into segments: long ones at constant distances, and one last segment for all others."""
+    if len(terms) < LONG:
+        return [terms]
     segments: list[list[Point]] = []
     left: list[Point] = []
     begin = 0
