@@ -182,15 +182,14 @@ def hessian_of(y: Scalar, xs: Sequence[Value]) -> Sparse:
     pattern = [a | b for a, b in zip(pattern, transposed(pattern, len(xs)), strict=True)]
     colors = star_colors(pattern)
     tangents = _compressed(gradient, xs, colors)
-    neighbours = [members(mask) for mask in pattern]
     counts: list[dict[int, int]] = [{} for _ in xs]  # for each row, how many of its columns have each colour
-    for i, columns in enumerate(neighbours):
-        for j in columns:
-            counts[i][colors[j]] = counts[i].get(colors[j], 0) + 1
+    for count, mask in zip(counts, pattern, strict=True):
+        for j in members(mask):
+            count[colors[j]] = count.get(colors[j], 0) + 1
 
     def entry(i: int, j: int) -> Scalar:
         """The entry from its own row, if the colour of its column is there once; else from the row of its mirror."""
-        low, high = min(i, j), max(i, j)  # so that both halves are the same to the last digit
+        low, high = (i, j) if i < j else (j, i)  # so that both halves are the same to the last digit
         alone = counts[low][colors[high]] == 1
         return tangents[colors[high]][low] if alone else tangents[colors[low]][high]
 

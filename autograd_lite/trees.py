@@ -58,8 +58,14 @@ def tree_leaves(tree: Tree) -> list[Any]:
     >>> tree_leaves({"a": 1, "b": [2, (3,)]})
     [1, 2, 3]
     """
+    if not isinstance(tree, (dict, list, tuple)):
+        return [tree]
     leaves: list[Any] = []
-    tree_map(leaves.append, tree)
+    for x in tree.values() if isinstance(tree, dict) else tree:
+        if isinstance(x, (dict, list, tuple)):
+            leaves += tree_leaves(x)
+        else:
+            leaves.append(x)
     return leaves
 
 

@@ -227,12 +227,15 @@ class _Layout:
             self.emit_sorted(op, len(args), 1, 0, jobs, stage)
             return
         alike: dict[Any, list[tuple[Number, int, list[list[Point]]]]] = {}
-        half = len(args) // 2 if op is p.dot else 0
+        half, at = len(args) // 2 if op is p.dot else 0, self.addresses
         for number, args in nodes:
-            pairs: Iterable[Any] = zip(args[1:half], args[half + 1 :], strict=True) if half else zip(args[1:])
-            segments = _segments(sorted(self.points(pairs)))
+            if half:
+                terms = [at[x] << BITS | at[y] for x, y in zip(args[1:half], args[half + 1 :], strict=True)]
+            else:
+                terms = [at[x] for x in args[1:]]
+            segments = _segments(sorted(terms))
             shape = tuple([(len(terms), _step(terms)) for terms in segments])
-            alike.setdefault(shape, []).append((number, self.addresses[args[half]], segments))
+            alike.setdefault(shape, []).append((number, at[args[half]], segments))
         arity = 1 + op.factors
         for shape, members in alike.items():
             starts = [start << BITS * (arity - 1) for _, start, _ in members]
