@@ -3,7 +3,7 @@
    kernel.c includes this file once for each kind of block. It defines
 
        KIND       the name of the kind
-       WIDE       1, 2 or 8
+       WIDE       1, 2, 8 or 32
 
    and includes the header of an instruction set, which defines the following and then includes this file:
 
@@ -14,7 +14,7 @@
        SQRT       the square root in each lane
        ANY        whether a mask has a lane set
 
-   This file then defines N(run_rows), N(product_of_one) and N(outer_product), where N(name) is name_KIND, and with
+   This file then defines N(run_rows), N(reduction_of_one) and N(outer_product), where N(name) is name_KIND, and with
    LANES = 1 also run_once. A V is LANES numbers and fills one register; every operation on a V acts on all of them. */
 
 #define N(name) PASTE(name, KIND)
@@ -690,11 +690,11 @@ ROUTINE void N(execute)(const Instruction *q, const Workspace *workspace, V *dst
     const Line starts = N(in_line)(q->operands, workspace, q->init_I, 0, q->width, (V *)workspace->starts);
     const V *init = (const V *)starts.first;
     const ptrdiff_t step = starts.step / LANES;
-    if (ROWS == 1 && workspace->kind->reduction_of_one(q, workspace, (const double *)init, step, (double *)dst))
-        ;
-    else if (q->form == MATRIX_PRODUCT)
+    const bool done =
+        ROWS == 1 && workspace->kind->reduction_of_one(q, workspace, (const double *)init, step, (double *)dst);
+    if (!done && q->form == MATRIX_PRODUCT)
         N(matrix_product)(q, workspace, init, step, dst);
-    else
+    else if (!done)
         N(reduction)(q, workspace, init, step, dst, true);
     if (q->opcode == OP_dot && !N(all_finite)(dst, q->width * WIDE)) {
         /* An infinity minus an infinite product is nan, but FMA does not round the product: run it unfused. */
@@ -761,7 +761,9 @@ ROUTINE NOINLINE void N(run_tape)(const Program *program, const Workspace *works
     }
 #define PRIMITIVE(name, arity, formula)                                                                                \
     STEP(name, arity, V c = at[0][w]; V x = at[arity == 3][w]; V y = at[arity - 1][w]; (void)c; (void)y; z[w] = formula)
-#define SUM(K) STEP(sum##K, 1 + K, z[w] = N(sum_of)(at, 1 + K, w)) STEP(dot##K, 1 + 2 * K, z[w] = N(dot_of)(at, 1 + 2 * K, w))
+#define SUM(K)                                                                                                         \
+    STEP(sum##K, 1 + K, z[w] = N(sum_of)(at, 1 + K, w))                                                                \
+    STEP(dot##K, 1 + 2 * K, z[w] = N(dot_of)(at, 1 + 2 * K, w))
 #if LANES == 1
 #define CALL PRIMITIVE
 #define LABEL_OF_CALL LABEL
@@ -882,7 +884,8 @@ INLINE void N(transpose_rows)(const double *y, ptrdiff_t I, ptrdiff_t step, int 
 
 /* Add the products of a total of the form OUTER to its sums. Lanes run along the matrix, not along the rows, so that
    each sum is one number, not one for each lane. The block has `rows` rows, ROWS or 1, and `live` of them count. */
-ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live, const Workspace *workspace, bool fused) {
+ROUTINE NOINLINE void N(outer_product)(const Instruction *q, int rows, int live, const Workspace *workspace,
+                                       bool fused) {
     const Operand *x = &q->operands[1], *y = &q->operands[2];
     const ptrdiff_t J = q->J, I = q->I, pitch = q->pitch, xj = x->outer * rows, yi = y->inner;
     const ptrdiff_t vectors = pitch / LANES, line = pitch * rows, deep = line < NEAR ? NEAR / line : 1;
@@ -958,7 +961,8 @@ ROUTINE void N(read_rows)(Tables inputs, ptrdiff_t first, int live, V *rows) {
     }
 }
 
-ROUTINE void N(write_rows)(const Program *program, const Workspace *workspace, ptrdiff_t first, int live, Tables outputs) {
+ROUTINE void N(write_rows)(const Program *program, const Workspace *workspace, ptrdiff_t first, int live,
+                           Tables outputs) {
     const int32_t *result = program->results;
     if (ROWS == 1 && outputs.count == 1) {
         double *to = outputs.tables->numbers + first * program->results_count;
