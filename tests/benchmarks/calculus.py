@@ -5,9 +5,9 @@
     python tests/benchmarks/calculus.py gmm arm    the rows whose names contain one of these words
 
 One thread and one process for all. Every call gets new numbers: the inputs are drawn beforehand and taken in turn. The
-rounds of the competitors are interleaved, and the smallest mean of a round counts. Each gets its numbers as it likes
-them best: ours and JAX arrays of their own kind, CasADi's `Function` NumPy arrays ("call") and buffers without a copy
-("buffer"), PyTorch tensors. Compile time is the time from the function to its first result.
+rounds of the competitors are interleaved, and the smallest mean of a round counts. Each competitor gets its inputs in
+the form that it reads fastest: NumPy arrays for ours and for CasADi's `Function` ("call"), buffers that CasADi does not
+copy ("buffer"), JAX arrays, PyTorch tensors. Compile time is the time from the function to its first result.
 
 Before a time is printed, the results are compared with those of JAX in float64.
 
@@ -327,7 +327,7 @@ def our_rows(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def arm(m: Any, q: Any, target: Any) -> Any:
-    """How far the hand of an arm with two links is from the target."""
+    """The distances in x and y from the target to the hand of an arm with two links."""
     a, b = q[0], q[0] + q[1]
     return [1.0 * m.cos(a) + 0.8 * m.cos(b) - target[0], 1.0 * m.sin(a) + 0.8 * m.sin(b) - target[1]]
 
@@ -717,7 +717,7 @@ def problems(quick: bool) -> list[Problem]:
 
 
 def prepared(competitor: str, inputs: tuple[Array, ...]) -> Any:
-    """The inputs as a competitor takes them best."""
+    """The inputs in the form that the competitor reads fastest."""
     if competitor == "jax":
         return tuple([jnp.asarray(x) for x in inputs])
     if competitor == "torch":
@@ -762,7 +762,7 @@ def disagreement(found: Array, expected: Array) -> float:
 
 
 def per_call(run: Callable[[], object]) -> float:
-    """How long one call takes, from as many as fill a round."""
+    """The mean time of a call in a round of calls."""
     calls, start = 0, time.perf_counter()
     while True:
         run()

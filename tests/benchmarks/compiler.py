@@ -36,7 +36,7 @@ def weights(sizes: list[int]) -> list[tuple[Any, Any]]:
 
 
 def seconds(run: Callable[[], object], enough: float = 0.02) -> float:
-    """How long one call takes, from as many as fill `enough` seconds."""
+    """The mean time of a call, over as many calls as take `enough` seconds."""
     calls = 0
     start = time.perf_counter()
     while True:

@@ -38,7 +38,7 @@ def moons_loss(examples: int = 100) -> tuple[Value, list[Value]]:
 
 
 def seconds(run) -> float:
-    """How long `run` takes, with what it leaves behind freed outside the clock."""
+    """How long `run` takes. What it made is freed before and after the measured time."""
     gc.collect()
     start = time.perf_counter()
     result = run()
