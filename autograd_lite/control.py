@@ -145,7 +145,7 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
     On numbers and Values only the function that is chosen runs. Where `pred` is a comparison of traced Values under
     `jit`, both functions are traced, and return results of one structure. A compiled call computes the function that is
     chosen, and its derivatives, and skips the other: the Python backend for each row, the native backend for one row,
-    and of many rows for each block of up to 64 that agree. NumPy and other array modules compute both functions and
+    and of many rows for each block of up to 128 that agree. NumPy and other array modules compute both functions and
     select; so does every backend where a function is cheaper than a jump, and for loops inside the functions.
 
     No gradient passes the function that is not chosen, also where its derivative is infinite. Under `jit` a Value that
