@@ -17,6 +17,7 @@ from autograd_lite import Value, cond, fori_loop, grad, hessian, jit, jvp, primi
 from autograd_lite import primitives as p
 from autograd_lite.compiler.executors import kernel, straightline
 from autograd_lite.compiler.program import Guard, Instruction, Program, Strided
+from autograd_lite.compiler.trace import TraceError
 
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
@@ -156,6 +157,77 @@ def test_a_while_loop_takes_no_step_on_the_other_side() -> None:
 
     for backend in BACKENDS:
         assert [jit(f, backend=backend)(x) for x in (3.0, 0.0, -1.0)] == [192.0, 0.0, -1.0]
+
+
+def doubled(y: Any, end: Any = 100.0) -> Any:
+    """The first y * 2^n that is not less than `end`; no number is, if y is 0."""
+    return while_loop(lambda y: y < end, lambda y: 2.0 * y, y)
+
+
+def number(x: Any) -> float:
+    """The number of a Value or a number."""
+    return float(getattr(x, "data", x))
+
+
+captured = Value(0.0)
+ENDLESS: dict[str, Callable[[Any], Any]] = {
+    "a constant": lambda x: doubled(0.0),
+    "a constant, and what reads the result": lambda x: al.sqrt(doubled(0.0) * 2.0) * x,
+    "a captured Value": lambda x: doubled(captured),
+    "a captured Value, and what reads the result": lambda x: al.sin(doubled(captured) * 2.0) * captured + x,
+    "the end": lambda x: doubled(0.0, captured + 1.0),
+    "in steps": lambda x: fori_loop(0, 3, lambda i, y: doubled(y) + i, x),
+    "in steps, of a captured Value": lambda x: fori_loop(0, 3, lambda i, y: doubled(captured) + y, x),
+    "in steps with results": lambda x: sum(scan(lambda y, z: (doubled(y * z), y * y), x, [0.0, 1.0])[1]),
+    "in steps that were differentiated": grad(
+        lambda x: fori_loop(0, 3, lambda i, y: al.sin(y * x) + doubled(captured), x)
+    ),
+    "in the condition": lambda x: while_loop(lambda y: doubled(captured) < y, lambda y: y - 1.0, x),
+    "in a while_loop": lambda x: while_loop(lambda y: y < 1.0, lambda y: doubled(0.0 * y), x),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_endless_loop_on_the_other_side_takes_no_step(backend: str, case: str) -> None:
+    """Whatever the loop depends on, and also if it is the body of another loop."""
+
+    def f(x: Any) -> Any:
+        return cond(x > 0.0, ENDLESS[case], lambda x: x * x + captured, x)
+
+    def along(x: Any) -> Any:
+        return jvp(f, (x,), (1.0,))[1]
+
+    compiled = jit(f, backend=backend)
+    assert [number(compiled(x)) for x in (-3.0, 0.0)] == [9.0, 0.0]
+    assert [number(y) for y in compiled.map([-1.0, -2.0, 0.0])] == [1.0, 4.0, 0.0]
+    assert number(jit(along, backend=backend)(-3.0)) == -6.0
+    assert number(jvp(compiled, (-3.0,), (1.0,))[1]) == -6.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_reverse_mode_passes_a_loop_whose_numbers_are_constant(backend: str) -> None:
+    """The loop depends on the condition, which decides only how many steps it takes."""
+    weight = Value(3.0)
+
+    def f(x: Any) -> Any:
+        return cond(x > 0.0, lambda x: doubled(3.0, 5.0 + x) * x * weight, lambda x: x * x, x)
+
+    def in_steps(x: Any) -> Any:
+        return cond(x > 0.0, lambda x: fori_loop(0, 2, lambda i, y: y * doubled(3.0) * weight, x), lambda x: x * x, x)
+
+    for g in (f, in_steps):
+        for x in (2.0, -2.0):
+            slope = number(grad(g)(x))
+            assert number(jit(grad(g), backend=backend)(x)) == number(grad(jit(g, backend=backend))(x)) == slope
+            weight.grad = 0.0
+            g(x).backward() if x > 0.0 else None
+            expected, weight.grad = weight.grad, 0.0
+            jit(g, backend=backend)(x).backward()
+            assert weight.grad == expected
+
+    with pytest.raises(TraceError, match="while_loop has no reverse mode"):
+        jit(grad(lambda x: cond(x > 0.0, doubled, lambda x: x, x)), backend=backend)(1.0)
 
 
 # ---- the kernel: numbers of instructions that are skipped stay as they were

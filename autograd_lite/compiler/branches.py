@@ -30,8 +30,10 @@ def branch(trace: Trace, roots: Sequence[Operand], condition: Symbol, taken: boo
     order = topological_order(*[x for x in roots if type(x) is not float])
     inside: set[Any] = set()
     for node in order:
-        made = node.op is not None and node.index > begin and (node.row or not condition.row)
-        if made and (node.op is not item or node.args[0] in inside):
+        if node.op is None or node.index <= begin:
+            continue
+        needed = node.row or not condition.row or _may_not_end(node.op) or not inside.isdisjoint(node.args)
+        if needed and (node.op is not item or node.args[0] in inside):
             inside.add(node)
     new: dict[Any, Operand] = {}
 
@@ -47,33 +49,58 @@ def branch(trace: Trace, roots: Sequence[Operand], condition: Symbol, taken: boo
         op, args = node.op, node.args
         if node not in inside:
             continue
-        if isinstance(op, Loop) and op.conditional:
-            new[node] = _loop(trace, node, [read(x) for x in args], condition, taken)
-        elif op is item or isinstance(op, Call) or not _mixes(node):
+        known = [new.get(x, x) for x in args]
+        if _may_not_end(op):
+            new[node] = _loop(trace, op, [read(x) for x in args], condition, taken)
+        elif op is item or isinstance(op, Call) or not _mixes(known):
             read_args = [read(x) for x in args]
             if op is p.where:
-                read_args[0] = new.get(args[0], args[0])  # no gradient flows to it
+                read_args[0] = known[0]  # no gradient flows to it
             new[node] = trace.make(op, tuple(read_args))
         else:
-            read_args = [new.get(x, x) if type(x) is float or not x.row else chosen(new.get(x, x)) for x in args]
+            read_args = [x if type(x) is float or not x.row else chosen(x) for x in known]
             if op is p.where:
-                read_args[0] = new.get(args[0], args[0])
+                read_args[0] = known[0]
             new[node] = chosen(trace.make(op, tuple(read_args)))
     return [new.get(x, x) for x in roots]
 
 
-def _mixes(node: Symbol) -> bool:
-    """Whether `node` depends on the row, and reads a number that all rows share."""
-    return node.row and any(type(x) is not float and not x.row for x in node.args)
+def _mixes(args: Sequence[Operand]) -> bool:
+    """Whether some of `args` depend on the row, and others are numbers that all rows share."""
+    return len({x.row for x in args if type(x) is not float}) == 2
 
 
-def _loop(trace: Trace, node: Symbol, args: Sequence[Operand], condition: Symbol, taken: bool) -> Symbol:
-    """The while_loop `node` on other arguments; it takes no step where `condition` chooses the other function."""
-    op = node.op
-    assert isinstance(op, Loop)
+def _may_not_end(op: Any) -> bool:
+    """Whether `op` is a while_loop, or a loop with a while_loop in its body."""
+    if not isinstance(op, Loop):
+        return False
+    return op.conditional or any(_may_not_end(node.op) for node in _body_order(op))
+
+
+def _body_order(op: Loop) -> Sequence[Any]:
+    """The nodes of the body of `op`, in topological order."""
+    roots = [*op.body.next, *op.body.outputs, *op.residuals]
+    return topological_order(*[x for x in roots if type(x) is not float])
+
+
+def _loop(trace: Trace, op: Loop, args: Sequence[Operand], condition: Symbol, taken: bool) -> Symbol:
+    """The loop `op` on `args`. Where `condition` chooses the other function, it takes no step if it is a while_loop,
+    nor does any while_loop in its body.
+    """
     body, chosen, count = op.body, Symbol(trace, row=True), len(op.body.states)
-    (runs,) = body.outputs
-    outputs = [trace.make(p.where, (chosen, runs, 0.0) if taken else (chosen, 0.0, runs))]
-    constants = [*zip(body.constants, args[count:], strict=True), (chosen, condition)]
-    return looped(op.name, trace, op.n, op.reverse, body.states, args[:count], body.next, outputs, constants, [],
-                  body.labels, op.title)  # fmt: skip
+    new: dict[Any, Operand] = {}
+    for node in _body_order(op):
+        known = [new.get(x, x) for x in node.args]
+        if _may_not_end(node.op):
+            new[node] = _loop(trace, node.op, known, chosen, taken)
+        elif any(x in new for x in node.args):
+            new[node] = trace.make(node.op, tuple(known))
+    outputs = [new.get(x, x) for x in body.outputs]
+    if op.conditional:
+        outputs = [trace.make(p.where, (chosen, x, 0.0) if taken else (chosen, 0.0, x)) for x in outputs]
+    constants = [*zip(body.constants, args[count:], strict=False), (chosen, condition)]
+    loop = looped(op.name, trace, op.n, op.reverse, body.states, args[:count], [new.get(x, x) for x in body.next],
+                  outputs, constants, op.columns_of(args), body.labels, op.title)  # fmt: skip
+    assert isinstance(loop.op, Loop)
+    loop.op.residuals = [new.get(x, x) for x in op.residuals]  # columns of the new loop have the same numbers
+    return loop

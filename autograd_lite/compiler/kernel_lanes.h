@@ -771,16 +771,18 @@ ROUTINE NOINLINE void N(run_tape)(const Program *program, const Workspace *works
 #define CALL(name, ...)
 #define LABEL_OF_CALL(name, ...) &&do_call,
 #endif
-#ifdef HAS_GNU_C
+#if defined(HAS_GNU_C) && WIDE < 8 /* a long step hides its own jump, and one jump for all makes shorter code */
 #define LABEL(name, ...) &&do_##name,
 #define LABELS_OF_K(K) &&do_sum##K, &&do_dot##K,
     static const void *const LABELS[] = {PRIMITIVES(LABEL, LABEL_OF_CALL) REDUCTIONS(LABEL) SUMS(LABELS_OF_K)
                                              CONTROLS(LABEL)};
 #define ON(name) do_##name:
+#define ON_CALL do_call:
 #define NEXT goto *LABELS[*step] /* a jump after each step is predicted better than one jump for all */
     NEXT;
 #else
 #define ON(name) case OP_##name:
+#define ON_CALL default:
 #define NEXT continue
     for (;;)
         switch (*step)
@@ -789,15 +791,15 @@ ROUTINE NOINLINE void N(run_tape)(const Program *program, const Workspace *works
         PRIMITIVES(PRIMITIVE, CALL)
         SUMS(SUM)
 #if LANES > 1
-    do_call : { /* a primitive that takes longer than the call of its routine */
-        const int arity = ARITIES[*step];
-        Line lines[3];
-        for (int a = 0; a < arity; a++)
-            lines[a] = (Line){(const double *)AT(a), 0};
-        N(FUNCTIONS)[*step](lines, 1, WIDE, (double *)z, ROWS);
-        step += 1 + arity, z += WIDE;
-        NEXT;
-    }
+        ON_CALL { /* a primitive that takes longer than the call of its routine */
+            const int arity = ARITIES[*step];
+            Line lines[3];
+            for (int a = 0; a < arity; a++)
+                lines[a] = (Line){(const double *)AT(a), 0};
+            N(FUNCTIONS)[*step](lines, 1, WIDE, (double *)z, ROWS);
+            step += 1 + arity, z += WIDE;
+            NEXT;
+        }
 #endif
         ON(sin_cos) {
             N(turns)(AT(0), z, z + WIDE);
@@ -1056,7 +1058,12 @@ static void run_once(const Program *program, const Workspace *workspace) {
 
 /* The other macros are the same for each kind. */
 #undef CALL
+#undef LABEL
+#undef LABELS_OF_K
 #undef LABEL_OF_CALL
+#undef NEXT
+#undef ON
+#undef ON_CALL
 #undef KIND
 #undef WIDE
 #undef LANES

@@ -136,11 +136,6 @@ class Loop(Call):
 
         Its states are the cotangents of the states, and the cotangents of the constants, summed over the steps.
         """
-        if self.conditional:
-            raise TraceError(
-                f"{self.name} has no reverse mode where it is compiled, as the number of its steps is not known: use "
-                "jvp, fori_loop or scan; for a solution that the steps converge to, root or fixed_point"
-            )
         body, trace, S = self.body, self.trace, len(self.body.states)
         args, columns = node.args, self.columns_of(node.args)
         constant_args = args[S : S + len(body.constants)]
@@ -149,6 +144,13 @@ class Loop(Call):
             + [c.symbol for c in columns if c.loop in active or not active.isdisjoint(c.numbers)]
         )
         states = [k for k in range(S) if body.states[k] in varying]
+        if self.conditional and not states:
+            return []  # the active arguments decide the number of steps only
+        if self.conditional:
+            raise TraceError(
+                f"{self.name} has no reverse mode where it is compiled, as the number of its steps is not known: use "
+                "jvp, fori_loop or scan; for a solution that the steps converge to, root or fixed_point"
+            )
         constants = [k for k, symbol in enumerate(body.constants) if symbol in varying]
         active_columns = [c for c in columns if c.symbol in varying]
 
