@@ -30,7 +30,7 @@ def annotated(z: Value, **notes: Any) -> Value:
 
 
 def scope(name: str) -> Mode:
-    """Group what is recorded under `name` in pictures: `with scope("attention"):`, or a decorator of a function.
+    """Group operations under `name` in pictures: `with scope("attention"):`, or a decorator of a function.
 
     Scopes nest: inside `with scope("block"):` the group above is called `block.attention`. While no scope is open,
     nothing is slower. A TypeError if `name` is not a string, a ValueError if it is empty or has a dot or a slash.

@@ -130,7 +130,7 @@ def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[S
 def _forward_sweep(
     ys: Sequence[Scalar], directions: Sequence[tuple[Sequence[Value], Sequence[Scalar]]]
 ) -> list[list[Scalar]]:
-    """For each direction, some inputs with their tangents, what `push_forward` gives; the partials are made once."""
+    """`push_forward` for each direction, which is a pair of inputs and their tangents; the partials are made once."""
     order = topological_order(*_values(ys))
     found: dict[Value, dict[int, Scalar]] = {}  # the tangents of each node, by the number of the direction
     for n, (xs, tangents) in enumerate(directions):
@@ -218,7 +218,7 @@ def _assembled(pattern: Sequence[int], columns: int, entry: Callable[[int, int],
 
 
 def _passed(g: Scalar, partial: Scalar) -> Scalar:
-    """`g` where the partial of a selecting operation is not 0, else 0.0, so that 0 * inf gives no nan."""
+    """`g` where the partial of a selecting operation is not 0, else 0.0, so that 0 * inf does not give nan."""
     if type(partial) is float:
         return g if partial else 0.0
     return p.where(partial, g, 0.0)

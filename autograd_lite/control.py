@@ -51,7 +51,7 @@ def scan(
     This is jax.lax.scan on lists: where JAX has one array for each leaf of x, with the steps along its first axis, we
     have one list of items, and an item may be a tree. In the same way the second result is a list of all y.
 
-    A TypeError if `f` returns no pair, a ValueError if it returns a state of another structure.
+    A TypeError if `f` does not return a pair, a ValueError if it returns a state of another structure.
 
     >>> scan(lambda total, x: (total + x, total * x), 0.0, [1.0, 2.0, 3.0])
     (6.0, [0.0, 2.0, 9.0])
@@ -70,7 +70,7 @@ def _scanned(
     what: str,
     step: Callable[..., Any],
 ) -> tuple[S, list[Y]]:
-    """What `scan` returns. `step` is the function of the user that `f` calls; its parameters give names."""
+    """Run `scan` with checked arguments. `step` is the user's function, which `f` calls; its parameters give labels."""
     if every and len(items) > every:
         return _checkpointed(name, f, init, items, reverse, every, what, step)
     if items and active_recorder().symbolic:
@@ -240,7 +240,7 @@ def _compiled_scan(
     what: str,
     step: Callable[..., Any],
 ) -> tuple[S, list[Y]]:
-    """What `_scanned` returns, with the step traced once and a loop in the graph."""
+    """`_scanned` in a trace: one step is traced, and the graph gets a loop of it."""
     recorder = active_recorder()
     trace = trace_of(recorder)
 
@@ -283,7 +283,7 @@ def _compiled_scan(
 
 
 def _compiled_while(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init: S, what: str) -> S:
-    """What `while_loop` returns, with condition and body traced once and a loop in the graph."""
+    """`while_loop` in a trace: condition and body are traced once, and the graph gets a loop of them."""
     recorder = active_recorder()
     trace = trace_of(recorder)
     state = _symbols(trace, init, _labels(body_fun, (init,)))
@@ -296,7 +296,7 @@ def _compiled_while(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], in
 
 
 def _labels(step: Callable[..., Any], arguments: Any) -> list[str]:
-    """Labels for the numbers in `arguments`, in order: what `step` calls its parameters, or unpacks them into."""
+    """Labels for the numbers in `arguments`, in order: the names of the parameters of `step`, or of their parts."""
     labels = []
     for argument, name in zip(arguments, parameter_names(step, len(arguments)), strict=True):
         parts = unpacked_names(step, name)
@@ -325,7 +325,7 @@ def _checkpointed(
     what: str,
     step: Callable[..., Any],
 ) -> tuple[S, list[Y]]:
-    """What `_scanned` returns, as a scan of scans of `every` steps. Uncompiled, each of these is one jitted call."""
+    """`_scanned` as a scan of scans of `every` steps. In eager code each of the inner scans is one jitted call."""
 
     def segment(state: S, xs: list[Any]) -> tuple[S, list[Y]]:
         return _scanned(name, f, state, xs, reverse, None, what, step)
@@ -425,7 +425,7 @@ def _iterated(f: ListFunction, xs: list[float], tol: float, max_steps: int, what
 
 
 def _compiled_newton(f: ListFunction, xs: list[Any], tol: float, max_steps: float) -> list[Any]:
-    """What `_newton` finds, as a compiled loop. A step goes on by `size` times Newton's, or halves `size`."""
+    """`_newton` as a compiled loop. A step moves x by `size` times Newton's step, or halves `size`."""
 
     def body(state: Any) -> Any:
         xs, size, steps_left, _ = state
@@ -442,7 +442,7 @@ def _compiled_newton(f: ListFunction, xs: list[Any], tol: float, max_steps: floa
 
 
 def _compiled_iteration(f: ListFunction, xs: list[Any], tol: float, max_steps: float) -> list[Any]:
-    """What `_iterated` finds, as a compiled loop."""
+    """`_iterated` as a compiled loop."""
 
     def body(state: Any) -> Any:
         xs, _, steps_left, _ = state
@@ -519,7 +519,7 @@ def _solve(rows: Iterable[Sequence[Any]], ys: Sequence[Any]) -> list[Any]:
 
 
 def _larger_first(row: list[Any], other: list[Any], k: int) -> tuple[list[Any], list[Any]]:
-    """The two rows, the one with the larger number at column k first."""
+    """The two rows, the one whose number in column k has the larger absolute value first."""
     a, b = row[k], other[k]
     if active_recorder().symbolic:
         swap = p.step(p.abs_(b) - p.abs_(a))
@@ -545,7 +545,7 @@ def _numbers(xs: Iterable[Any], what: str) -> list[float]:
     return [x.data if isinstance(x, Value) else p.to_float(x, what) for x in xs]
 
 
-# ---- what the functions are called with
+# ---- checks of arguments and of the functions' results
 
 
 def _called(name: str, f: Callable[..., Any]) -> str:

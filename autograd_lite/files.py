@@ -1,4 +1,4 @@
-"""Writing a file in one step, so that a reader never sees half of it. Imports nothing of ours."""
+"""Writing a file in one step, so that a reader never sees half of it. Imports nothing else of the package."""
 
 from __future__ import annotations
 

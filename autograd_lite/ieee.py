@@ -1,4 +1,4 @@
-"""Numbers from numbers with the results of IEEE 754, where Python's `math` raises. Imports nothing of ours.
+"""Numbers from numbers with the results of IEEE 754, where Python's `math` raises. Imports nothing else of the package.
 
 No function here raises an error or gives a complex number. Where an argument is nan the result is nan, with these
 exceptions: nan**0, 1**nan and step(nan) are 1, and hypot(inf, nan) is inf.

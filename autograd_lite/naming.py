@@ -1,4 +1,4 @@
-"""Names for values: the path of a parameter in its module, `x0` for an input. Imports nothing of ours.
+"""Names for values: the path of a parameter in its module, `x0` for an input. Imports nothing else of the package.
 
 Owners (modules) register themselves when they are made, by a weak reference. Nothing else happens until a picture, a
 text or an error asks for names: then the attributes of the living owners are searched for the values in question.
@@ -217,14 +217,14 @@ def _search(owner: Any, kinds: dict[int, str], seen: set[int]) -> Iterator[tuple
 
 
 def _attributes(owner: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of `owner`, and what is in the lists, tuples and dicts among them."""
+    """The attributes of `owner`, and the items of the lists, tuples and dicts among them."""
     seen: set[int] = set()
     for name, thing in vars(owner).items():
         yield from _items(thing, name, seen)
 
 
 def _items(thing: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """What is in `thing`, at any depth of lists, tuples and dicts, with its name: `x0` in a list `x`, `d.key`."""
+    """The items of `thing`, at any depth of lists, tuples and dicts, with their names: `x0` in a list `x`, `d.key`."""
     stack = [(name, thing)]
     while stack:
         name, thing = stack.pop()

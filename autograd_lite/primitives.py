@@ -22,7 +22,7 @@ class Primitive:
     `compute(*floats) -> float` never raises. `partials(z, *args)` is the tuple of dz/darg, with None for an argument
     that no gradient flows to. `arity` is the number of arguments, None for any number of them.
 
-    `selects`: where a partial is 0 the gradient is dropped, not multiplied, so that 0 * inf gives no nan.
+    `selects`: where a partial is 0 the gradient is dropped, not multiplied, so that 0 * inf does not give nan.
     `commutative`: op(x, y) and op(y, x) are the same to the last bit.
     `factors`: how many arguments make one term of a reduction: 1 for `sum`, 2 for `dot`, 0 for every other operation.
     """

@@ -1,4 +1,4 @@
-"""Trees: nested lists, tuples, namedtuples and dicts. Everything else is a leaf. Imports nothing of ours.
+"""Trees: nested lists, tuples, namedtuples and dicts. Everything else is a leaf. Imports nothing else of the package.
 
 Public as `autograd_lite.trees`.
 """

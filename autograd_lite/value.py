@@ -220,12 +220,12 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
 
 
 def operate(op: Primitive, op_const: Primitive, x: Value, y: Any) -> Any:
-    """`x op y` for any `y` and any recorder; NotImplemented if `y` is no number."""
+    """`x op y` for any `y` and any recorder; NotImplemented if `y` is not a number."""
     return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
 
 
 def reflect(op: Primitive, y: Value, x: Any) -> Any:
-    """`x op y` for any `x` that is not a Value; NotImplemented if `x` is no number."""
+    """`x op y` for any `x` that is not a Value; NotImplemented if `x` is not a number."""
     if op is p.add and type(x) is int and x == 0:  # Python's own sum() starts with 0 + y
         return y
     return y.record(op, (x, y)) if _is_operand(x) else NotImplemented
@@ -297,7 +297,7 @@ class Value:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """What this was made from: a tuple of Values and floats, empty for a leaf."""
+        """The arguments that this was computed from: a tuple of Values and floats, empty for a leaf."""
         return (self._x, self._y) if self._y is not None else self._x if type(self._x) is tuple else (self._x,)
 
     @property
@@ -530,7 +530,7 @@ def sweep_by_flows(order: list[Value]) -> None:
 
 
 def sweep(order: list[Value]) -> None:
-    """What `sweep_by_flows` does, in a third of the time: most nodes have one argument or two.
+    """The same as `sweep_by_flows` in a third of the time: most nodes have one argument or two.
 
     The results of a call are pulled back together.
     """

@@ -15,7 +15,7 @@ from nn.optim import Optimizer
 
 @dataclass
 class Training:
-    """A training under way, as its callbacks see it. Parameters and optimiser hold the numbers after the last epoch.
+    """A running training, as its callbacks see it. Parameters and optimiser hold the numbers after the last epoch.
 
     >>> from nn.callbacks import Callback
     >>> class StopBelow(Callback):
@@ -110,7 +110,7 @@ class Checkpoint:
 class EarlyStopping(Callback):
     """Ends a training that does not improve any more, and sets parameters and optimiser back to the best epoch.
 
-    The best epoch is the first one with the smallest `val_loss`, or `loss` if there are no rows for validation.
+    The best epoch is the first one with the smallest `val_loss`, or `loss` without rows for validation.
 
     >>> import nn
     >>> model = nn.MLP(1, [1], seed=0)

@@ -64,7 +64,7 @@ class Finding:
 
 @dataclass
 class LayerReport:
-    """What one layer does on the rows: the numbers before its activation, and the sizes of gradients and updates."""
+    """Statistics of one layer on the rows: the numbers before its activation, and sizes of gradients and updates."""
 
     name: str
     kind: str

@@ -76,7 +76,7 @@ class Module:
             raise NotImplementedError(f"{name} has no __call__ method: define __call__(self, x)")
 
     def __getstate__(self) -> Any:
-        """What a copy and a pickle hold: everything but `_walk`, which is made again."""
+        """The attributes that a copy and a pickle hold: all but `_walk`, which is made again."""
         state: Any = super().__getstate__()
         attributes, slots = state if isinstance(state, tuple) else (state, {})
         slots = {name: slot for name, slot in slots.items() if name != "_walk"}

@@ -1,4 +1,4 @@
-"""What a model makes of rows of data: `predict` and `evaluate`."""
+"""`predict` and `evaluate`: the outputs of a model for rows of data, and its loss and metrics on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables: aligned text in a terminal, HTML in a notebook. Imports nothing of ours."""
+"""Tables: aligned text in a terminal, HTML in a notebook. Imports nothing else of the package."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 
 def is_number(x: Any) -> bool:
-    """Whether a leaf of the arguments is a number. Other leaves, as strings and None, belong to the structure."""
+    """Whether a leaf of the arguments is a number. Other leaves, such as strings and None, belong to the structure."""
     return isinstance(x, Real | Value) or type(x).__name__ in ("bool", "bool_")
 
 

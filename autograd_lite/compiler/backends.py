@@ -40,7 +40,7 @@ class Backend(NamedTuple):
         return module.writer(program, **self.options)
 
     def entry(self, program: Program | Pipeline, *template: Any) -> Any:
-        """The kernel's fast way for a call on plain numbers (see `executors.kernel.entry`); None on other backends."""
+        """The kernel's fast path for a call on plain numbers (see `executors.kernel.entry`); None on other backends."""
         if self.name != "native":
             return None
         if isinstance(program, Pipeline):

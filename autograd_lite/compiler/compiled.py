@@ -316,12 +316,12 @@ class Compiled(Graph):
         self.captured = [values[x] for x in self._captured]
 
     def result(self, found: Iterable[Any]) -> Tree:
-        """What the function returns, with `found` in place of the Values."""
+        """The function's result, with `found` in place of its Values."""
         rest = iter(found)
         return tree_map(lambda leaf: next(rest) if isinstance(leaf, Value) else leaf, self._result)
 
     def plain_result(self, found: Any, arrays: bool) -> Any:
-        """What the function returns, with the numbers of the buffer `found` in place of the Values.
+        """The function's result, with the numbers of the buffer `found` in place of its Values.
 
         Lists become arrays if `arrays`; a sparse matrix becomes a SciPy array.
         """
@@ -334,7 +334,7 @@ class Compiled(Graph):
         return self._in_arrays(numpy.array(found, dtype=float))
 
     def stacked_results(self, n: int, rows: Any) -> Any:
-        """What the function returns for each of `n` rows, as arrays with one axis more, for the rows.
+        """The function's results for `n` rows, as arrays with one axis more, for the rows.
 
         For a function that captures no Value.
         """
@@ -355,15 +355,15 @@ class Compiled(Graph):
 
     @cached_property
     def _in_arrays(self) -> Callable[[Any], Any]:
-        """From the array of all results to what the function returns, with arrays in place of lists."""
+        """A function from the array of all numbers to the function's result, with arrays in place of lists."""
         build, _ = _builder(self._result, 0)
         return build
 
     def make_entry(self, args: Tree) -> Callable[[tuple[Any, ...]], Any] | None:
-        """The fast way for a call on plain numbers: from the tuple of arguments to what the function returns.
+        """The fast path for a call on plain numbers: from the tuple of arguments to the function's result.
 
         It returns NotImplemented if its arguments have another structure than `args`. None if every call must
-        take the slow way.
+        take the slow path.
         """
         if self.captured or not _is_template(self._result):
             return None
@@ -381,7 +381,7 @@ class Compiled(Graph):
         return None
 
     def _sparse_entry(self, entry: Callable[[tuple[Any, ...]], Any]) -> Callable[[tuple[Any, ...]], Any]:
-        """The fast way to a SciPy array, from the fast way `entry` to its entries."""
+        """The fast path to a SciPy array, from the fast path `entry` to its entries."""
         sparse = self.sparse
         assert sparse is not None
 
@@ -392,7 +392,7 @@ class Compiled(Graph):
         return matrix
 
     def _finish(self, raw: bytearray) -> Any:
-        """What the function returns for arguments with arrays, from the memory of its results."""
+        """The function's result for arguments with arrays, from the memory of its numbers."""
         import numpy
 
         return self._in_arrays(numpy.frombuffer(raw))

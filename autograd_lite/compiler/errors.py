@@ -1,4 +1,4 @@
-"""What the compiler raises about code that it cannot compile. Imports nothing of ours."""
+"""The error for code that the compiler cannot compile. This module imports no other module of the package."""
 
 
 class CompileError(Exception):

@@ -89,7 +89,7 @@ class _Cache(dict[Hashable, Compiled]):
     def __init__(self) -> None:
         super().__init__()
         self.latest: Compiled | None = None
-        self.entry: Entry = _no_entry  # the fast way for a call like the latest one
+        self.entry: Entry = _no_entry  # the fast path for a call like the latest one
         self.entries: dict[
             Hashable, tuple[bool, Entry]
         ] = {}  # and for others; whether NumPy was there when it was made
@@ -97,7 +97,7 @@ class _Cache(dict[Hashable, Compiled]):
 
 
 def _no_entry(args: tuple[Any, ...]) -> Any:
-    """For a function that has no fast way."""
+    """The fast path of a function that has none."""
     return NotImplemented
 
 
@@ -167,7 +167,7 @@ class Jitted(Transformable, Generic[P, R]):
         return made
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What the function returns: numbers for numbers; otherwise Values, one node each."""
+        """The function's result: numbers for numbers; Values, one node each, for Values or if it captures some."""
         if not opened and not kwargs:
             found: Any = self._compiled.entry(args)
             if found is not NotImplemented:
@@ -175,7 +175,7 @@ class Jitted(Transformable, Generic[P, R]):
         return self._call(args, kwargs)  # type: ignore[no-any-return]
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call that the fast way does not know."""
+        """A call that the fast path does not handle."""
         recorder = active_recorder()
         # A program of derivatives does not show a nan in the function itself, which anomaly detection looks for.
         if recorder.inlines or (recorder.watches and self._is_derived):
@@ -242,7 +242,7 @@ class Jitted(Transformable, Generic[P, R]):
         return self._map_nodes(compiled, rows, floats(results), columns)
 
     def _map_nodes(self, compiled: Compiled, rows: Batch, found: list[float], columns: Any) -> list[Any]:
-        """What the function returns for each row, with nodes that have the numbers `found`."""
+        """The function's result for each row, with nodes that have the numbers `found`."""
         inputs, k = iter(floats(joined(rows.n, rows.numbers))), len(compiled.roots)
         each: list[Any] = []
         needs_args = keeps_history() or active_recorder().watches

@@ -92,7 +92,7 @@ class Loop(Call):
         return len(self.body.columns) - len(self.read)
 
     def stored(self, column: int) -> Operand:
-        """What column `column` stores in each step, an operand of the body."""
+        """The operand of the body that column `column` stores in each step."""
         return self.columns[column]
 
     def label(self, column: int) -> str:
@@ -101,7 +101,7 @@ class Loop(Call):
 
     @property
     def columns(self) -> list[Operand]:
-        """What a step can store."""
+        """The operands that a step can store."""
         return [*self.body.outputs, *self.body.states, *self.residuals]
 
     def residual(self, x: Symbol) -> int:
@@ -394,8 +394,8 @@ def traced_loop(
 def _with_residuals(
     trace: Trace, derivatives: Sequence[Operand], cotangents: set[Symbol]
 ) -> tuple[list[Operand], dict[Symbol, Symbol]]:
-    """`derivatives`, in which new Symbols stand for what they use of the step and is costly to compute again; and from
-    what the step should store to these Symbols.
+    """`derivatives`, in which new Symbols replace results of the step that are costly to compute again; and a dict from
+    these results, which the step should store, to the Symbols.
 
     These are the results of operations that do not depend on the `cotangents`, and are read by some that do. Only the
     states are read if all of that is cheap, or contains a loop: it runs again, and the memory stays small.

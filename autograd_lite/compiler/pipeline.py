@@ -1,4 +1,4 @@
-"""From a graph with loops to programs: the body of each loop is a program, and so is what lies between loops.
+"""From a graph with loops to programs: the body of each loop is a program, and so is each part between two loops.
 
 A loop is run after the program that computes its arguments. Its results are inputs of the programs after it. A loop
 that no row changes runs once for all rows.
@@ -162,7 +162,7 @@ def planned(
     inputs: Sequence[Symbol],
     captured: Sequence[Symbol],
 ) -> Program | Pipeline:
-    """What computes `results` for each row and adds up `sums` over the rows: operands in normal form."""
+    """The program that computes `results` for each row and adds up `sums` over the rows: operands in normal form."""
     roots = [*results, *sums]
     order = topological_order(*[x for x in roots if type(x) is not float])
     loops = [node for node in order if isinstance(node.op, Loop)]

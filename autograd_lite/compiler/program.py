@@ -91,7 +91,7 @@ class Guard(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to compute from `captured` numbers, the same for every row, and from rows of `inputs` numbers each.
+    """A computation on `captured` numbers, the same for every row, and on rows of `inputs` numbers each.
 
     A number has an address. The address space has six regions, one after the other:
 

@@ -8,7 +8,7 @@ of edges, except for sorting.
 A *point* is the tuple of addresses that a node, or one term of its sum, reads, packed into one int. Points sort like
 the tuples. Two pairs of points have the same difference if and only if their addresses have the same differences.
 
-Nodes and constants are known by *numbers*: see `outlined`.
+Nodes and constants are represented by *numbers*: see `outlined`.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ def _in_order(found: Iterable[Found], runs: Sequence[int]) -> list[Group]:
 
 
 def _place_of(group: Group) -> tuple[int, int, bool, Number]:
-    """What sorts groups: the run, the level, and then the first node. Cosines come last, next to the sines of the same
-    numbers if those are the last operation before them: the kernel computes such neighbours together."""
+    """The sort key of a group: the run, the level, and then the first node. Cosines come last, next to the sines of the
+    same numbers if those are the last operation before them: the kernel computes such neighbours together."""
     return group.run, group.level, group.op is p.cos, group.nodes[0][0]
 
 

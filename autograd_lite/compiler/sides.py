@@ -100,7 +100,7 @@ def _common(a: Side | None, b: Side | None) -> Side | None:
 
 
 def answered(x: Operand, side: Side | None) -> Operand:
-    """What stands for the operand `x` in `side`, which answers the conditions of some `where`."""
+    """The operand that `x` is in `side`: it looks through each `where` whose condition is known there."""
     answers = {s.condition: s.taken for s in side.path} if side else {}
     while type(x) is not float and x.op is p.where and x.args[0] in answers:
         x = x.args[1] if answers[x.args[0]] else x.args[2]

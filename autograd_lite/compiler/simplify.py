@@ -42,7 +42,7 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
 
 
 def simplify_in_python(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
-    """What `simplify` gives. The C core (_core_simplify.h) does the same faster, for a graph of one trace."""
+    """`simplify` in Python. The C core (_core_simplify.h) does the same faster, for a graph of one trace."""
     order = topological_order(*[x for x in roots if type(x) is not float])
     uses = Counter([x for node in order for x in node.args if type(x) is not float])
     uses.update([x for x in roots if type(x) is not float])

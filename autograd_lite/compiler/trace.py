@@ -101,7 +101,7 @@ class Operations:
         self._known = self._set_aside.pop()
 
     def settled(self, simpler: Simpler) -> Operand:
-        """The operand for the answer of a rewriting rule: what it gives, or what `make` gives for a pair (op, args)."""
+        """The operand for the answer of a rewriting rule: the answer, or what `make` returns for it if it is a pair."""
         if type(simpler) is not tuple:
             return simpler
         op, args = simpler

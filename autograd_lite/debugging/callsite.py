@@ -1,4 +1,4 @@
-"""The line of the user's code that is running. Imports nothing of ours."""
+"""The line of the user's code that is running. Imports nothing else of the package."""
 
 import linecache
 import os

@@ -57,10 +57,10 @@ def draw(
     """The graph under the roots as a `graphviz.Digraph`, arguments to the left.
 
     A box holds the sign of the operation, the name, the number and the gradient; a dot product has a row for each
-    product. Up to about 60 boxes every value is drawn. Beyond that, boxes stand for what made the values: a neuron, a
+    product. Up to about 60 boxes every value is drawn. Beyond that, a box stands for all values of a neuron, a
     layer, a model, the loss, the rows of a batch (times 100), or a scope (`with scope("attention"):`). Such a box holds
-    the range of the numbers and the size of the gradients, and is the darker the larger the gradients are. The caption
-    says what was collapsed.
+    the range of the numbers and the size of the gradients; larger gradients make it darker. The caption lists what was
+    collapsed.
 
     `detail` is "auto", or one of "model", "layer", "neuron", "value" (one box for all values that are made alike), and
     "all" (one box for each value). `expand` is the name of a group to open, or a list of such names: "layers.1".

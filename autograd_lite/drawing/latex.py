@@ -53,7 +53,7 @@ def to_latex(*roots: Node, max_nodes: int = 1000) -> str:
 
     A value that has a name or is used more than once is written once, on a line of its own, and referred to by name; so
     the formula is never longer than the graph. Parameters are named by their path; other leaves are written as numbers.
-    A TypeError if a root is no Value, a ValueError if there are more than `max_nodes` nodes.
+    A TypeError if a root is not a Value, a ValueError if there are more than `max_nodes` nodes.
 
         >>> from autograd_lite import Value, tanh
         >>> a, b = Value(2.0, label="a"), Value(3.0, label="b")

@@ -19,7 +19,7 @@ from autograd_lite.drawing.palette import CONSTANT, INK, LEAF, LINE, MADE
 def to_mermaid(*roots: Node, max_nodes: int = 200) -> str:
     """The graph under the roots as a Mermaid flowchart, left to right: paste it into a ```mermaid block.
 
-    A TypeError if a root is no Value. A ValueError if there are more than `max_nodes` nodes; Mermaid itself stops at
+    A TypeError if a root is not a Value. A ValueError if there are more than `max_nodes` nodes; Mermaid itself stops at
     500 arrows.
 
     >>> from autograd_lite import Value

@@ -34,7 +34,7 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
     ) -> Any:
         """The picture as bytes, or as a str if an `encoding` is given. Options as for `graphviz.Digraph.pipe`.
 
-        An SVG carries the picture in words, for screen readers. A RuntimeError if there is no Graphviz to render with.
+        An SVG carries the picture in words, for screen readers. A RuntimeError if Graphviz is not installed.
         """
         format = format or self.format  # noqa: A001
         picture = self._rendered(format, options)
@@ -70,7 +70,7 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
     def _repr_mimebundle_(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, include: Any = None, exclude: Any = None, **_: Any
     ) -> dict[str, str]:
-        """What a notebook shows: the page if there is one, the picture as SVG, and its words. Never raises."""
+        """The forms that a notebook can show: the page if there is one, the picture as SVG, its text. Never raises."""
         bundle: dict[str, Any] = {"text/plain": self.described}
         if self.page:
             frame = 'style="width:100%;height:640px;border:1px solid #d0d7de;border-radius:6px"'

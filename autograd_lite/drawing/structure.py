@@ -1,4 +1,4 @@
-"""What made the values of a graph: groups (neuron, layer, model, loss, scope) of kinds (values that are made alike).
+"""The parts of a program that made the values of a graph: groups (neuron, layer, model, loss, scope) of kinds.
 
 Every pass is linear in the edges of the graph and uses no recursion, so that a graph of a million values is collapsed
 in seconds.
@@ -50,7 +50,7 @@ class Range:
 
 
 class Group:
-    """What a module, a scope or the loss made: kinds of values, and the groups inside it."""
+    """The part of a graph that a module, a scope or the loss made: kinds of values, and groups inside it."""
 
     __slots__ = ("children", "height", "kinds", "owner", "parent", "path", "title")
 
@@ -64,7 +64,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """What the user calls it: its path, or the title of the outermost module. May hold any character."""
+        """The user's name for it: its path, or the title of the outermost module. It may contain any character."""
         return self.path or self.title
 
     @property

@@ -120,7 +120,7 @@ def applied(op: Any, terms: Sequence[Term]) -> Term:
 
 
 def formula(op: Any, args: Sequence[Any]) -> Template:
-    """What `op` computes of `args`: a template with a place for each argument that is not a plain number."""
+    """The formula of `op` on `args`: a template with a place for each argument that is not a plain number."""
     return applied(op, _operands(op, args)).pieces
 
 

@@ -15,7 +15,7 @@ def to_text(*roots: Node, max_lines: int = 100, max_depth: int = 20) -> str:
 
     A node that is used more than once is drawn once, and `↑ name` refers back to it. Parameters are named by their path
     in the module. After `max_lines` lines or below `max_depth` levels the tree is cut, and the last line counts the
-    values left out. A TypeError if a root is no Value, a ValueError if a limit is below 1.
+    values left out. A TypeError if a root is not a Value, a ValueError if a limit is below 1.
 
         >>> from autograd_lite import Value
         >>> a = Value(2.0, label="a")

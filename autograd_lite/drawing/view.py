@@ -37,7 +37,7 @@ class Row:
 
 @dataclass
 class Box:
-    """What stands in one box, as text."""
+    """The text in one box."""
 
     look: str  # leaf, made, constant, group
     title: str = ""
@@ -81,7 +81,7 @@ class View:
 
 
 def check_options(what: str, detail: str, expand: Any) -> tuple[str, ...]:
-    """`expand` as a tuple of paths; a ValueError if there is no such `detail`, a TypeError if `expand` is no path."""
+    """`expand` as a tuple of paths; a ValueError for an unknown `detail`, a TypeError unless `expand` is paths."""
     if detail not in ("auto", *DETAILS):
         raise ValueError(f"{what} knows no detail={detail!r}: choose from {', '.join(('auto', *DETAILS))}")
     paths = (expand,) if isinstance(expand, str) else expand
@@ -190,7 +190,8 @@ def _is_closed(group: Group, detail: str) -> bool:
 
 
 def _shown(structure: Structure, detail: str, opened: set[Group]) -> dict[Group, Group | None]:
-    """For each group, the closed one that is drawn in its place: itself, one around it, or None if all are open."""
+    """For each group, the closed group that is drawn in its place: the group itself or one around it; None if all of
+    these are open."""
     shown: dict[Group, Group | None] = {}
     for group in structure.groups():
         outer = shown[group.parent] if group.parent else None
@@ -621,7 +622,7 @@ class _View:
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
-    """What sorts paths by their numbers: neurons.2 before neurons.10."""
+    """A sort key that orders paths by their numbers: neurons.2 before neurons.10."""
     return [(int(part), "") if part.isdecimal() and len(part) < 10 else (0, part) for part in path.split(".")]
 
 

@@ -118,7 +118,7 @@ def memory_per_node(Value: Any) -> float:
     """Bytes that one recorded multiplication or addition takes, after backward."""
     n = 900  # micrograd's backward recurses
     x = Value(1.5)
-    (x + x * x).backward()  # what is made at first use does not count
+    (x + x * x).backward()  # objects that are made once, at first use, do not count
     tracemalloc.start()
     total = Value(0.0)
     for _ in range(n // 2):

@@ -19,7 +19,7 @@ Write: TypeAlias = Callable[[int, Any, Any, Any, Any], None]
 
 
 class Executor(Protocol):
-    """What a module in this package provides.
+    """The functions that a module of this package provides.
 
     The functions take the program and the executor's own options. Both raise UnknownPrimitiveError if the executor
     lacks a primitive of the program.

@@ -232,7 +232,7 @@ def pipeline_entry(
     finish: Callable[[bytearray], Any] | None,
     **options: Any,
 ) -> Callable[[tuple[Any, ...]], Any]:
-    """What `entry` gives, for a pipeline.
+    """`entry` for a pipeline.
 
     A loop with a condition and a body with loops inside need Python between their steps: then `executor` gives the
     function that runs the pipeline, and programs that only copy numbers read the arguments and build the results.

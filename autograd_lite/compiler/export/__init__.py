@@ -1,4 +1,4 @@
-"""Export: a function and its derivatives as one source file, with a self-test inside, that needs nothing of ours.
+"""Export: one source file with a function, its derivatives and a self-test, which runs without this package.
 
 `traced.py` traces the function and makes a program for each exported function, `writing.py` turns a program and its
 loops into the statements over named variables of `listing.py`, and `c.py`, `python.py` and `javascript.py` write those

@@ -1,4 +1,4 @@
-"""What the exported languages share: how expressions and statements become text."""
+"""The common part of the exported languages: expressions and statements as text."""
 
 from __future__ import annotations
 
@@ -206,5 +206,5 @@ class Language:
         return lines
 
     def heading(self, listing: Listing, function: Function) -> list[str]:
-        """What the comment above a function says."""
+        """The lines of the comment above a function."""
         return wrap(function.about, WIDTH - 4)

@@ -48,7 +48,7 @@ def model(exported: Exported, precision: str) -> bytes:
 
 
 class _Writer:
-    """Writes a program as a graph. The blocks of row addresses are the parameters and what each instruction gave."""
+    """Writes a program as a graph. The blocks of row addresses are the parameters and the instructions' results."""
 
     def __init__(self, onnx: Any, exported: Exported, precision: str) -> None:
         self.onnx, self.exported = onnx, exported
@@ -108,7 +108,7 @@ class _Writer:
         self.widths.append(width)
 
     def emit(self, kind: str, *inputs: Tensor, name: str = "", **attributes: Any) -> Tensor:
-        """A node of the graph; the name of what it gives."""
+        """Add a node to the graph; return the name of its result."""
         name = name or identifier(f"{kind.lower()}_{len(self.nodes)}", self.taken)
         self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [name], **attributes))
         return name
@@ -131,7 +131,7 @@ class _Writer:
         return self.numbers[key]
 
     def label(self, addresses: Sequence[int]) -> str:
-        """What to call numbers that all rows share: what the labels of captured Values have in common."""
+        """A name for numbers that all rows share: the common part of the labels of the captured Values."""
         first = len(self.program.constants)
         labels = self.exported.labels
         found = [labels[a - first] if 0 <= a - first < len(labels) else "" for a in addresses]
@@ -161,7 +161,7 @@ class _Writer:
         return self.emit("Reshape", block, self.integers([0, *shape])) if shape else block
 
     def in_rows(self, addresses: Sequence[int]) -> Tensor:
-        """The numbers at `addresses`, some of which all rows may share, for each row."""
+        """The numbers at `addresses` for each row; a number that all rows share is repeated in each."""
         shared = [a < self.program.shared for a in addresses]
         if not any(shared):
             return self.read(addresses)
@@ -182,7 +182,7 @@ class _Writer:
     # --- Instructions -----------------------------------------------------------------------------------------------
 
     def instruction(self, instruction: Instruction) -> Tensor:
-        """What an instruction computes, as (rows, width)."""
+        """The results of an instruction, a tensor of shape (rows, width)."""
         op, (J, I, K) = instruction.op, instruction.shape  # noqa: E741
         addresses = [list(instruction.addresses(n)) for n in range(len(instruction.operands))]
         if not op.factors:

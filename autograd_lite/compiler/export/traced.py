@@ -1,4 +1,4 @@
-"""What is exported: a traced function, its derivatives, a program for each of them, and names for the numbers."""
+"""The content of an exported file: a traced function, its derivatives, their programs, and names for the numbers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Parameter(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A named result, with what it is computed from. `size` is None for one number."""
+    """A named result, and the operands that give its numbers. `size` is None for one number."""
 
     name: str
     size: int | None
@@ -63,7 +63,7 @@ class Output(NamedTuple):
 
 
 class Exported:
-    """`f` traced on the structure of `example`, and what is exported of it to `language`.
+    """`f`, traced on the structure of `example`, and the derivatives of it that are exported to `language`.
 
     A ValueError if `f` uses an operation that is not in the table of primitives.
 
@@ -99,7 +99,7 @@ class Exported:
         values = {symbol: value for value, symbol in self.trace.captured.items()}
         simple = simplify(self.trace, self.roots)
         order = topological_order(*[x for x in simple if type(x) is not float])
-        # In the order of use, so that what is used together lies together: a layer's weights, neuron by neuron.
+        # In the order of use, so that numbers used together are stored together: a layer's weights, neuron by neuron.
         used = dict.fromkeys([x for node in order for x in node.args] + simple)
         self.captured = [x for x in used if x in values]
         self.numbers = [values[x].data for x in self.captured]
@@ -281,7 +281,7 @@ class Exported:
         return listing
 
     def _constants(self, listing: Listing, taken: set[str]) -> list[Expression]:
-        """Put the captured numbers into the listing, and say how to read each."""
+        """Put the captured numbers into the listing; return the expression that reads each."""
         if len(self.captured) <= NAMED:
             names = [identifier(label or f"parameter_{n}", taken) for n, label in enumerate(self.labels)]
             listing.constants = dict(zip(names, self.numbers, strict=True))

@@ -4,7 +4,7 @@ A program has wide instructions. A short one becomes straight lines over named s
 instruction becomes a loop nest over arrays, so that the length of the file does not grow with the number of operations.
 
 A loop of the function stays a loop: the program of its body is written once, inside a `for` or a `while`. Its states
-are variables, and what its steps store for later is in arrays.
+are variables, and the numbers that its steps store for later are in arrays.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Part(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """A program that is run several times, and what becomes of its results.
+    """A program that is run several times, and the places to which its results go.
 
     Its last inputs are seeds, one for each run: that of the run is 1.0, the others 0.0. A `single` run has none.
     """
@@ -123,8 +123,8 @@ def write(
 ) -> None:
     """Fill the body of `function`, which runs `sweeps`.
 
-    `captured` says how to read each captured number, and `numbers` what they are. `taken` are the names that are in
-    use; those of local variables are added.
+    `captured` has the expression that reads each captured number, and `numbers` the numbers. `taken` are the names
+    that are in use; those of local variables are added.
     """
     _Writer(listing, function, taken, captured, numbers).write(sweeps)
 
@@ -147,7 +147,7 @@ def shared_numbers(program: Program, captured: Sequence[float]) -> list[float]:
 
 
 class _Writer:
-    """Writes the body of one function. `body` is the block under way."""
+    """Writes the body of one function. `body` is the block that is being written."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class _Writer:
         self.counters: list[str] = []  # of loops, by how many other loops contain them
         self.depth = self.variables = self.sums = 0
         self.fixed = {*listing.constants, *listing.arrays, *[x.name for x in function.arguments]}
-        self.known: dict[Expression, Name] = {}  # variables that were computed, outside of loops, from what is fixed
+        self.known: dict[Expression, Name] = {}  # variables outside of loops
 
     def write(self, sweeps: Sequence[Sweep]) -> None:
         """Write everything."""
@@ -190,7 +190,7 @@ class _Writer:
         function.arrays = {name: size for name, size in function.arrays.items() if name in used}
 
     def sweep(self, sweep: Sweep, inputs: Sequence[Expression]) -> None:
-        """Write the runs of a program as a loop. What is the same in all of them is computed before it."""
+        """Write the runs of a program as a loop. Operations that are the same in all of them come before it."""
         if sweep.runs == 1:
             self.sweep_results(sweep, [*inputs, ONE], "")
             return
@@ -277,7 +277,7 @@ class _Writer:
     def loop(
         self, plan: LoopPlan, args: Sequence[Expression], tables: Sequence[Sequence[Expression]]
     ) -> tuple[list[Expression], list[Expression]]:
-        """Write the loop of `plan`. How to read the numbers of its two tables."""
+        """Write the loop of `plan`; return the expressions for the numbers of its two tables."""
         n, S = plan.n, plan.states
         first, labels = args[:S], [x or "state" for x in plan.labels]
         given = [self.let(label, x) for label, x in zip(labels[S:], args[S : S + plan.constants], strict=False)]
@@ -335,14 +335,14 @@ class _Writer:
         return states
 
     def column(self, xs: Sequence[Expression], counter: str, label: str) -> Expression:
-        """How to read, in each step of a loop, the one of `xs` that belongs to the step."""
+        """The expression that reads, in each step of a loop, the one of `xs` that belongs to the step."""
         start = _whole(xs[0])
         if len(xs) > 1 and start is not None and all(x == Number(start + n) for n, x in enumerate(xs)):
             return Count(counter, start)
         return self.at(xs, [(counter, len(xs))], label)
 
     def store(self, labels: Sequence[str], xs: Sequence[Expression], n: int, counter: str) -> list[list[Expression]]:
-        """Store `xs` in each of the `n` steps of a loop. How to read each of them, at every step."""
+        """Store `xs` in each of the `n` steps of a loop; return for each the expressions that read it at each step."""
         columns: list[list[Expression]] = []
         for stem, count in _stems(labels[: len(xs)]):
             at = len(columns)
@@ -419,7 +419,7 @@ class _Writer:
     def at(
         self, xs: Sequence[Expression], axes: Sequence[Axis], label: str = "t", numbers: Sequence[float] | None = None
     ) -> Expression:
-        """How to read the one of `xs` that belongs to the counters of `axes`, whose last runs fastest.
+        """The expression that reads the one of `xs` that belongs to the counters of `axes`, whose last runs fastest.
 
         `numbers` are those of `xs` if they are known. Otherwise `xs` that are not in one array are copied into one.
         """
@@ -460,7 +460,7 @@ class _Writer:
 
 
 class _Block:
-    """Writes one program. `known` says how to read the number at each address, once it is computed."""
+    """Writes one program. `known` has the expression for the number at each address, once it is computed."""
 
     def __init__(
         self,
@@ -493,7 +493,7 @@ class _Block:
         return shared_numbers(self.program, self.numbers)
 
     def results(self) -> list[Expression]:
-        """Write the instructions; how to read the results."""
+        """Write the instructions; return the expressions for the results."""
         program = self.program
         for instruction in program.each if not self.straight else ():
             if self.is_wide(instruction):
@@ -502,7 +502,7 @@ class _Block:
                     self.indexed |= addresses if len(addresses) > 1 else set()
         guards = program.guards if self.straight else ()
         self.uses.update([guard.condition for guard in guards])
-        blocks: list[tuple[Guard, list[Statement]]] = []  # guards under way, and the block around each
+        blocks: list[tuple[Guard, list[Statement]]] = []  # the open guards, and the block around each
         instructions = (*program.once, *program.each)
         for n, instruction in enumerate(instructions):
             for guard in [guard for guard in guards if guard.begin == n]:
@@ -615,7 +615,7 @@ class _Block:
         self.writer.body += body
 
     def operand(self, instruction: Instruction, n: int) -> Expression:
-        """How operand `n` is read inside the loop nest over j, i and k."""
+        """The expression for operand `n` inside the loop nest over j, i and k."""
         addresses = list(instruction.addresses(n))
         numbers = [self.values[a] for a in addresses] if max(addresses) < self.program.shared else None
         axes = list(zip("jik", instruction.points(n), strict=True))
@@ -626,7 +626,7 @@ class _Block:
 
 
 def elements(variable: Variable) -> list[Expression]:
-    """How to read each number of an argument."""
+    """The expressions for the numbers of an argument."""
     if variable.size is None:
         return [Name(variable.name)]
     return [Item(variable.name, Index(n)) for n in range(variable.size)]
@@ -683,7 +683,7 @@ def _whole(x: Expression) -> int | None:
 
 
 def _title(plan: LoopPlan) -> str:
-    """What the comment above a loop says."""
+    """The text of the comment above a loop."""
     title = plan.title.removesuffix(" of <lambda>")
     if plan.conditional:
         return f"{title}, until its condition fails"
