@@ -133,6 +133,15 @@ def _forward_sweep(
     """`push_forward` for each direction, which is a pair of inputs and their tangents; the partials are made once."""
     order = topological_order(*_values(ys))
     found: dict[Value, dict[int, Scalar]] = {}  # the tangents of each node, by the number of the direction
+    of_calls: dict[tuple[Any, ...], list[Scalar] | None] = {}  # the tangents of the results of each call
+
+    def pushed(op: Result, args: tuple[Any, ...]) -> list[Scalar] | None:
+        call = op.result_of, args
+        if call not in of_calls:
+            moving = [(k, found[x][0]) for k, x in enumerate(args) if type(x) is not float and x in found]
+            of_calls[call] = op.result_of.push(moving, args)
+        return of_calls[call]
+
     for n, (xs, tangents) in enumerate(directions):
         active_recorder().watch_push_forward(order, xs, tangents)
         for x, tangent in zip(xs, tangents, strict=True):
@@ -146,6 +155,8 @@ def _forward_sweep(
             made = {n: op.push(node, {x: found[x][n] for x in args if x in found and n in found[x]}) for n in moving}
         elif op is item:
             made = {n: tangent.item(int(args[1])) for n, tangent in found[args[0]].items()}
+        elif type(op) is Result and len(directions) == 1 and (of_results := pushed(op, args)) is not None:
+            made = {0: of_results[op.number]}
         else:
             made = tangents_of(args, op.partials(node, *args), found, _passed if op.selects else None)
         found[node] = made | found[node] if node in found else made

@@ -74,6 +74,8 @@ class Result(Primitive):
 
     `partials` differentiates this result alone. `result_of.pull(cotangents, args)` pulls several back at once: from
     pairs of a result's number and its cotangent to a list with the cotangent of each argument, None where it is 0.
+    `result_of.push(tangents, args)` goes from pairs of an argument's number and its tangent to the tangents of all
+    results; None if only `partials` can be used.
     """
 
     def __init__(

@@ -310,6 +310,67 @@ def test_backward_pulls_the_results_of_a_call_back_together(backend: str) -> Non
     assert list(f._compiled.latest._pulled.values()) == graphs  # compiled once
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_jvp_pushes_the_tangents_of_a_call_forward_together(backend: str) -> None:
+    """One program gets the tangents; the Jacobian is made only for a third set of arguments."""
+    f = jit(lambda x, y, z: [*several(x, y, z), 7.0], backend=backend)
+
+    def along(f: Any, moving: str) -> Any:
+        def g(**given: Any) -> Any:
+            fixed = {"x": Value(0.3), "y": Value(-0.7), "z": Value(1.9)}
+            a, b, *rest = f(**(fixed | given))
+            return [a * b, ag.sum([ag.sin(y) for y in rest]), *rest]
+
+        names = moving.split()
+        given = [0.2 * n + 0.4 for n in range(len(names))]
+        return ag.jvp(lambda xs: g(**dict(zip(names, xs, strict=True))), (given,), ([1.5, -2.0, 0.5][: len(names)],))
+
+    plain = lambda x, y, z: [*several(x, y, z), 7.0]  # noqa: E731
+    for n, moving in enumerate(["x y z", "y", "x z", "x y z"]):
+        for found, expected in zip(along(f, moving), along(plain, moving), strict=True):
+            numbers = [[getattr(z, "data", z) for z in zs] for zs in (found, expected)]
+            assert numbers[0] == pytest.approx(numbers[1], rel=1e-14)
+        assert len(f._compiled.latest._pushed) == min(n + 1, 2)
+        assert ("derivative" in vars(f._compiled.latest)) == (n > 1)
+
+
+def test_a_call_is_pushed_once_for_all_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = jit(several)
+    ag.jvp(lambda x: ag.sum(f(x, x * x, 2.0)), (0.3,), (1.0,))
+    graph = f._compiled.latest
+    (pushed,) = graph._pushed.values()
+    pushes: list[Any] = []
+    forward = pushed.forward
+    monkeypatch.setitem(vars(pushed), "forward", lambda *args: (pushes.append(args), forward(*args))[1])
+    ag.jvp(lambda x: ag.sum(f(x, x * x, 2.0)), (0.4,), (1.0,))
+    assert len(pushes) == 1
+    assert "derivative" not in vars(graph)
+
+
+def test_forward_mode_through_a_call_has_derivatives_of_its_own() -> None:
+    f = jit(several)
+
+    def along(f: Any) -> Any:
+        return lambda x: ag.jvp(lambda v: ag.sum(f(v, ag.sin(v), v + 1.0)) * f(v, v, 2.0)[0], (x,), (x * x,))[1]
+
+    for derivative in (ag.grad, lambda g: ag.grad(ag.grad(g)), lambda g: lambda x: ag.jvp(g, (x,), (2.0,))[1]):
+        assert derivative(along(f))(0.7) == pytest.approx(derivative(along(several))(0.7), rel=1e-12)
+    of_list = lambda f: lambda v: f(v[0] * v[1], v[1], v[0])  # noqa: E731
+    for derivative in (ag.jacobian, lambda g: ag.jacobian(lambda v: ag.jvp(g, (v,), (v,))[1])):
+        for found, row in zip(
+            derivative(of_list(f))([0.4, 0.9]), derivative(of_list(several))([0.4, 0.9]), strict=True
+        ):
+            assert found == pytest.approx(row, rel=1e-12)
+
+
+def test_the_jacobian_through_a_call_with_constant_derivatives_has_floats() -> None:
+    """-1/3 is the derivative of one result by y."""
+    f = jit(several)
+    rows = ag.jacobian(lambda v: f(v[0] * v[1], v[1], v[0]))([0.4, 0.9])
+    assert {type(x) for row in rows for x in row} == {float}
+    assert type(ag.grad(lambda x: f(x, x, x)[2])(0.4)) is float
+
+
 def test_a_result_that_is_not_used_adds_no_nan() -> None:
     """The derivative of the square root at 0 is infinite."""
     for weights in ([1.0, None, 1.0, 1.0, 1.0], [1.0, None, None, None, None], [1.0, None, 1.0, None, None]):

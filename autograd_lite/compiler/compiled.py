@@ -15,7 +15,7 @@ from numbers import Real
 from typing import Any, TypeVar
 from warnings import warn
 
-from autograd_lite.calculus import jacobian_of, pull_back
+from autograd_lite.calculus import jacobian_of, pull_back, push_forward
 from autograd_lite.compiler.arguments import Batch, floats, is_number, joined
 from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.pipeline import Pipeline, planned
@@ -31,7 +31,7 @@ from autograd_lite.value import EAGER, Value, active_recorder, constant, node_of
 
 T = TypeVar("T")
 Run = Callable[..., Any]  # see `Executor`
-PULLED = 2  # for so many sets of results a program pulls exactly these back
+SWEPT = 2  # for so many sets of results, and of arguments, there are programs that sweep from exactly these
 UNROLLED = 100_000  # operations in a trace from which a warning names the remedy
 
 
@@ -69,6 +69,7 @@ class Graph:
         self._captured, self.captured = list(captured), list(captured.values())
         self._places: list[list[tuple[int, int]]] = []
         self._pulled: dict[tuple[int, ...], Graph] = {}
+        self._pushed: dict[tuple[int, ...], Graph] = {}
         self.wants_gradient = False  # whether a gradient of a mean was asked for
 
     @property
@@ -201,20 +202,32 @@ class Graph:
     def pulled(self, results: tuple[int, ...]) -> Graph | None:
         """The cotangents of `captured` and the inputs, from cotangents of `results`, which are inputs after the others.
 
-        None if it was compiled for PULLED other sets of results: then the Jacobian serves all others.
+        None if it was compiled for SWEPT other sets of results: then the Jacobian serves all others.
         """
-        graph = self._pulled.get(results)
-        if graph is None and len(self._pulled) < PULLED:
-            with collector_paused(), recording_with(self._trace):
-                cotangents = [Symbol(self._trace, row=True, label=f"g{n}") for n in results]
-                xs = [*self._captured, *self._inputs]
-                found = pull_back([self.roots[n] for n in results], cotangents, xs)
-                roots = [self._trace.operand(x) for x in found]
+        xs = [*self._captured, *self._inputs]
+        return self._swept(self._pulled, results, lambda gs: pull_back([self.roots[n] for n in results], gs, xs))
+
+    def pushed(self, places: tuple[int, ...]) -> Graph | None:
+        """The tangents of the results, from tangents of the arguments `places`, which are inputs after the others.
+
+        None if it was compiled for SWEPT other sets of arguments: then the Jacobian serves all others.
+        """
+        xs = [*self._captured, *self._inputs]
+        return self._swept(self._pushed, places, lambda ts: push_forward(self.roots, [xs[n] for n in places], ts))
+
+    @collector_paused()
+    def _swept(
+        self, known: dict[tuple[int, ...], Graph], places: tuple[int, ...], sweep: Callable[[list[Symbol]], list[Any]]
+    ) -> Graph | None:
+        """The graph of `sweep`, a function of one new input for each of `places`; None if SWEPT others are `known`."""
+        if places not in known and len(known) < SWEPT:
+            with recording_with(self._trace):
+                given = [Symbol(self._trace, row=True, label=f"g{n}") for n in places]
+                roots = [self._trace.operand(x) for x in sweep(given)]
             captured = dict(zip(self._captured, self.captured, strict=True))
-            inputs = [*self._inputs, *cotangents]
-            graph = Graph(f"grad({self.name})", self.backends, self._trace, inputs, captured, roots)
-            self._pulled[results] = graph
-        return graph
+            name, inputs = f"grad({self.name})", [*self._inputs, *given]
+            known[places] = Graph(name, self.backends, self._trace, inputs, captured, roots)
+        return known.get(places)
 
     # --- Calls on Values ----------------------------------------------------------------------------------------
 
@@ -239,6 +252,11 @@ class Graph:
             recorder.constant(x) if type(root) is float else node_of(run.operation(n), given, x)
             for n, (root, x) in enumerate(zip(self.roots, found, strict=True))
         ]
+
+    def of(self, given: tuple[Any, ...]) -> list[Any]:
+        """The results for `given`: floats of floats, nodes of Values. A result that is constant is a float."""
+        found = self.numbers(given) if set(map(type, given)) <= {float} else self.call(given)
+        return [root if type(root) is float else x for root, x in zip(self.roots, found, strict=True)]
 
     def nodes(self, given: tuple[Any, ...], found: list[float]) -> list[Value]:
         """The results for `given` as Values, when their numbers `found` are known: leaves if no history is kept."""
@@ -432,12 +450,18 @@ class _Call:
             total[n] = total[n] + g if n in total else g
         graph = self._graph.pulled(tuple(total))
         if graph is not None:
-            numbers = (*given, *total.values())
-            found = graph.numbers(numbers) if set(map(type, numbers)) <= {float} else graph.call(numbers)
+            found = graph.of((*given, *total.values()))
             return [None if type(root) is float and not root else x for root, x in zip(graph.roots, found, strict=True)]
         rows = [[None if dx is None else g * dx for dx in self._partials(n, None, *given)] for n, g in total.items()]
         columns = [[x for x in column if x is not None] for column in zip(*rows, strict=True)]
         return [sum_(*column) if column else None for column in columns]
+
+    def push(self, tangents: list[tuple[int, Any]], given: tuple[Any, ...]) -> list[Any] | None:
+        """The tangents of all results, from pairs of an argument's number and its tangent: see `Result`."""
+        graph = self._graph.pushed(tuple([n for n, _ in tangents]))
+        if graph is None:
+            return None
+        return graph.of((*given, *[tangent for _, tangent in tangents]))
 
     def results(self, given: tuple[float, ...]) -> list[float]:
         """The numbers of all results."""
@@ -452,7 +476,7 @@ class _Call:
         """The derivatives of result `n`: floats of floats, nodes of Values."""
         derivative = self._graph.derivative
         if not set(map(type, given)) <= {float}:
-            return self._graph.partials(n, derivative.call(given))
+            return self._graph.partials(n, derivative.of(given))
         if self._numbers != given:
             self._numbers, self._jacobian = given, derivative.numbers(given)
         return self._graph.partials(n, self._jacobian)
