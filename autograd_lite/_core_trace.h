@@ -36,7 +36,7 @@ struct Rewriting {
 
 static PyTypeObject *NumberedType, *OperationsType;
 
-/* What Python gave to `connect_trace`. */
+/* The classes and rules that Python gave to `connect_trace`. */
 static struct {
     PyTypeObject *symbol, *trace, *call;
     PyObject *str_operand, *str_constant;
@@ -241,7 +241,7 @@ static PyObject *folded(Primitive *op, PyObject *const *args, Py_ssize_t n)
     return compute(op, numbers, n, &z) < 0 ? NULL : PyFloat_FromDouble(z);
 }
 
-/* What rewrite.py's `rewrite` gives for `op` on `args`, Numbered nodes and floats: Py_None if no rule applies. */
+/* The result of rewrite.py's `rewrite` for `op` on `args`, Numbered nodes and floats: Py_None if no rule applies. */
 static PyObject *rewritten(Primitive *op, PyObject *const *args, Py_ssize_t n)
 {
     int constant = 1;

@@ -24,7 +24,12 @@ class Cotangent(NamedTuple):
 
 
 class Call(Primitive):
-    """An operation with several results, numbered from 0. It has no partials: it is differentiated as a whole."""
+    """An operation with several results, numbered from 0. It has no partials: it is differentiated as a whole.
+
+    `may_not_end` says that it must get the right arguments also where nothing needs its results.
+    """
+
+    may_not_end = False
 
     def __init__(self, name: str) -> None:
         super().__init__(name, self._no_number, self._no_number, arity=None)

@@ -88,7 +88,7 @@ def main() -> None:
     before, after = [np.sqrt(np.mean((mapped(v)[0] - seen) ** 2)) for v in (start, x)]
     print(f"{len(seen)} observations of {len(points)} points in {CAMERAS} cameras, {len(x)} unknowns")
     print(f"reprojection error {before:.1f} -> {after:.3f} pixels, where the noise is {NOISE}")
-    # Pictures do not tell where the world is, nor its size: Procrustes' method lays one world on the other.
+    # Pictures determine the points only up to a motion and a scale: Procrustes' method aligns the two sets of points.
     begin, end = [procrustes(points, v[6 * CAMERAS :].reshape(-1, 3))[1] for v in (start, x)]
     plot(procrustes(points, points)[1], begin, end, jac, options.plot)
     print(f"the points are drawn in {options.plot}")

@@ -83,7 +83,7 @@ def one_hot(texts):
 
 
 def batches(size):
-    """Without end: `size` names of one length, drawn at random, as (names, what follows), arrays of one-hot letters."""
+    """Endless batches of `size` random names of one length, as (names, next letters): arrays of one-hot letters."""
     lengths = defaultdict(list)
     for name in NAMES:
         lengths[len(name)].append(name)

@@ -632,8 +632,8 @@ def pipeline_of(change: Callable[[list[Any]], None]) -> Any:
     both = dataclasses.replace(both, results=array("i", [3, 3]))
     copy = native.load(native._copy_of(5))
     after = native.load(Program((-0.0,), 0, 6, (), (), (), array("i", [1, 6]), array("i")))
-    first = [copy, array("i"), False, native.load(both), array("i", [4, 0, 1, 0, 1, 0, -1, 1, 5, 0])]
-    second = [after, array("i", [0]), False, add, array("i", [4, 1, 1, 0, 0, 0, 1, 0, 4, 0])]
+    first = [copy, array("i"), False, native.load(both), array("i", [4, 0, 1, 0, 1, 0, 0, -1, 1, 5, 0])]
+    second = [after, array("i", [0]), False, add, array("i", [4, 1, 1, 0, 0, 0, 0, 1, 0, 4, 0])]
     change(second)
     last = native.load(Program((-0.0,), 0, 7, (), (), (), array("i", [6, 7]), array("i")))
     last.follow(5, (tuple(first), tuple(second)), array("i", [0, 2]))
@@ -662,11 +662,11 @@ def test_a_program_that_follows_loops() -> None:
         (2, True, ValueError, "numbers that the program reads, in stage 1"),
         (3, native.load(native._copy_of(5)), ValueError, "layout does not fit"),
         (4, array("i", [4, 1, 1]), ValueError, "layout does not fit"),
-        (4, array("i", [-4, 1, 1, 0, 0, 0, 1, 0, 4, 0]), ValueError, "layout does not fit"),
-        (4, array("i", [5, 1, 1, 0, 0, 0, 1, 0, 4, 0]), ValueError, "a column outside its table, in stage 1"),
-        (4, array("i", [4, 1, 1, 0, 0, 0, 1, 1, 4, 0]), ValueError, "a column outside its table, in stage 1"),
-        (4, array("i", [4, 1, 1, 0, 0, 0, 2, 0, 4, 0]), ValueError, "a column outside its table, in stage 1"),
-        (4, array("i", [4, 1, 1, 0, 0, 0, 1, -1, 4, 0]), ValueError, "a column outside its table, in stage 1"),
+        (4, array("i", [-4, 1, 1, 0, 0, 0, 0, 1, 0, 4, 0]), ValueError, "layout does not fit"),
+        (4, array("i", [5, 1, 1, 0, 0, 0, 0, 1, 0, 4, 0]), ValueError, "a column outside its table, in stage 1"),
+        (4, array("i", [4, 1, 1, 0, 0, 0, 0, 1, 1, 4, 0]), ValueError, "a column outside its table, in stage 1"),
+        (4, array("i", [4, 1, 1, 0, 0, 0, 0, 2, 0, 4, 0]), ValueError, "a column outside its table, in stage 1"),
+        (4, array("i", [4, 1, 1, 0, 0, 0, 0, 1, -1, 4, 0]), ValueError, "a column outside its table, in stage 1"),
     ],
 )
 def test_stages_that_do_not_fit(part: int, value: Any, error: type[Exception], message: str) -> None:
@@ -680,9 +680,9 @@ def test_stages_that_do_not_fit(part: int, value: Any, error: type[Exception], m
 def test_any_layout_of_a_loop_is_an_error_or_runs() -> None:
     rng, ran = random.Random(4), 0
     for _ in range(2000):
-        layout = [4, 1, 1, 0, 0, 0, 1, 0, 4, 0]
+        layout = [4, 1, 1, 0, 0, 0, 0, 1, 0, 4, 0]
         for _ in range(rng.randint(1, 3)):
-            layout[rng.randrange(10)] = rng.choice([-1, 0, 1, 2, 3, 5, 1000, 2**31 - 1, -(2**31)])
+            layout[rng.randrange(11)] = rng.choice([-1, 0, 1, 2, 3, 5, 1000, 2**31 - 1, -(2**31)])
 
         def change(stage: list[Any], layout: list[int] = layout) -> None:
             stage[4] = array("i", layout)

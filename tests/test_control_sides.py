@@ -230,6 +230,84 @@ def test_reverse_mode_passes_a_loop_whose_numbers_are_constant(backend: str) -> 
         jit(grad(lambda x: cond(x > 0.0, doubled, lambda x: x, x)), backend=backend)(1.0)
 
 
+def rollout(x: Any, y: Any) -> Any:
+    """A loop on each side of a condition, and one after them that reads what the first stored."""
+    left = lambda: scan(lambda a, w: (counted(a) * w, a * a), x, [0.5, y, 2.0])  # noqa: E731
+    last, ys = cond(y > 0.0, left, lambda: (x, [x, y, x]))
+    return fori_loop(0, 2, lambda i, a: 0.5 * a + i, last) + ys[1] * x
+
+
+@pytest.mark.parametrize("backend", ["python", "numpy"])
+def test_a_loop_on_the_other_side_is_skipped(backend: str) -> None:
+    """And so are the loops of its derivatives; where rows disagree, all run or each decides for itself."""
+    second = grad(lambda x, y: grad(rollout, argnums=(0, 1))(x, y)[0], argnums=(0, 1))
+    for f in (rollout, grad(rollout, argnums=(0, 1)), second):
+        compiled = jit(f, backend=backend)
+        compiled(0.5, 0.7)
+        with evaluations(0):
+            found = compiled(0.5, -0.7)
+            rows = compiled.map([0.5, 0.25], [-0.7, -1.0])
+        close([found, *rows], [f(0.5, -0.7), f(0.5, -0.7), f(0.25, -1.0)])
+        close(compiled(0.3, 0.9), f(0.3, 0.9))
+        close(compiled.map([0.3, 0.5, -0.2], [0.9, -0.7, 1.1]), [f(0.3, 0.9), f(0.5, -0.7), f(-0.2, 1.1)])
+    compiled = jit(rollout, backend=backend)
+    compiled(0.5, 0.7)
+    with evaluations(6 if backend == "python" else 9):
+        compiled.map([0.3, 0.5, -0.2], [0.9, -0.7, 1.1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loop_that_is_not_needed_leaves_zeros(backend: str) -> None:
+    """What the loop of a pipeline gives, with a last program that shows it: for one row and for rows, also in C."""
+    f = jit(lambda x: cond(x > 0.0, lambda: fori_loop(0, 4, lambda i, a: a + x, 1.0), lambda: x), backend=backend)
+    f(1.0)
+    pipeline = f._compiled.latest.forward_program
+    assert "4 steps, if they are needed" in str(pipeline)
+    (stage,) = pipeline.stages
+    assert stage.plan.guarded
+    width = stage.plan.widths[0]
+    shown = pipeline._replace(last=kernel._copy_of(1 + width), reads=(0,))
+    assert type(shown) is type(pipeline)
+    run = shown.executor(f._compiled.latest.backends[0])
+    expected = {x: [x] + ([1.0 + 4.0 * x] if x > 0.0 else [0.0]) for x in (2.0, -1.0)}
+    for x, wanted in expected.items():
+        results = [*run(1, array("d", [x]), none)[0]]
+        assert results[0] == x
+        assert wanted[1] in results[1:]
+        assert x > 0.0 or set(results[1:]) == {0.0}
+        if backend == "native":
+            entry = kernel.pipeline_entry(shown, None, (float,), [float] * (1 + width), None, None)  # type: ignore[arg-type]
+            assert entry((x,)) == results
+    assert set([*run(2, array("d", [-1.0, -2.0]), none)[0]][1 : width + 1]) == {0.0}
+    rows = [*run(2, array("d", [-1.0, 2.0]), none)[0]]
+    assert 9.0 in rows[width + 2 :]
+
+
+def test_the_kernel_refuses_a_guarded_loop_without_the_argument() -> None:
+    body = kernel.load(Program((), 0, 1, (), (), (), array("i", [0]), array("i")))
+    results = array("d", [1.0])
+    body.loop(1, array("i", [3, 0, 1, 0, 0, 0, 1]), array("d", [5.0, 1.0]), (), results, none)
+    assert [*results] == [5.0]
+    body.loop(1, array("i", [3, 0, 1, 0, 0, 0, 1]), array("d", [5.0, 0.0]), (), results, none)
+    assert [*results] == [0.0]
+    with pytest.raises(ValueError, match="too few arguments"):
+        body.loop(1, array("i", [3, 0, 1, 0, 0, 0, 1]), array("d", [5.0]), (), results, none)
+
+
+def test_a_condition_that_a_later_loop_gives_does_not_guard_an_earlier_one() -> None:
+    def f(x: Any) -> Any:
+        first = fori_loop(0, 3, lambda i, a: a * x + 0.5, x)
+        second = fori_loop(0, 3, lambda i, a: 0.5 * a + x, first * 0.25)
+        inner = fori_loop(0, 2, lambda i, a: al.sin(a * second), first)
+        return cond(second > 0.0, lambda: cond(inner > 0.1, lambda: first * inner, lambda: inner), lambda: second)
+
+    for backend in BACKENDS:
+        for g in (f, grad(f), grad(grad(f))):
+            compiled = jit(g, backend=backend)
+            for x in (0.8, -0.8, 0.05):
+                assert number(compiled(x)) == pytest.approx(number(g(x)), rel=1e-12)
+
+
 # ---- the kernel: numbers of instructions that are skipped stay as they were
 
 
@@ -404,7 +482,9 @@ def programs(draw: Any, depth: int) -> Any:
     """A function of the list xs that returns a number: sums, products, sines, heavy chains and conditions."""
     kind = draw(
         st.sampled_from(
-            ["x", "x", "add", "mul", "sin", "cond", "cond", "heavy", "sqrt", "weight"] if depth else ["x", "weight"]
+            ["x", "x", "add", "mul", "sin", "cond", "cond", "heavy", "loop", "sqrt", "weight"]
+            if depth
+            else ["x", "weight"]
         )
     )
     n = draw(st.integers(0, 2))
@@ -423,6 +503,8 @@ def programs(draw: Any, depth: int) -> Any:
         return lambda xs, w: cond(xs[n] > 0.0, lambda: al.sqrt(xs[n]) * f(xs, w), lambda: g(xs, w))
     if kind == "heavy":
         return lambda xs, w: heavy(al, f(xs, w), xs[n])
+    if kind == "loop":
+        return lambda xs, w: fori_loop(0, 3, lambda i, a: al.sin(a * xs[n]) + 0.3 * a, f(xs, w))
     closure = draw(st.booleans())
     if closure:
         return lambda xs, w: cond(f(xs, w) > 0.1, lambda: g(xs, w), lambda: h(xs, w))

@@ -32,7 +32,8 @@ def branch(trace: Trace, roots: Sequence[Operand], condition: Symbol, taken: boo
     for node in order:
         if node.op is None or node.index <= begin:
             continue
-        needed = node.row or not condition.row or _may_not_end(node.op) or not inside.isdisjoint(node.args)
+        endless = isinstance(node.op, Loop) and node.op.may_not_end
+        needed = node.row or not condition.row or endless or not inside.isdisjoint(node.args)
         if needed and (node.op is not item or node.args[0] in inside):
             inside.add(node)
     new: dict[Any, Operand] = {}
@@ -50,7 +51,7 @@ def branch(trace: Trace, roots: Sequence[Operand], condition: Symbol, taken: boo
         if node not in inside:
             continue
         known = [new.get(x, x) for x in args]
-        if _may_not_end(op):
+        if isinstance(op, Loop) and op.may_not_end:
             new[node] = _loop(trace, op, [read(x) for x in args], condition, taken)
         elif op is item or isinstance(op, Call) or not _mixes(known):
             read_args = [read(x) for x in args]
@@ -70,28 +71,15 @@ def _mixes(args: Sequence[Operand]) -> bool:
     return len({x.row for x in args if type(x) is not float}) == 2
 
 
-def _may_not_end(op: Any) -> bool:
-    """Whether `op` is a while_loop, or a loop with a while_loop in its body."""
-    if not isinstance(op, Loop):
-        return False
-    return op.conditional or any(_may_not_end(node.op) for node in _body_order(op))
-
-
-def _body_order(op: Loop) -> Sequence[Any]:
-    """The nodes of the body of `op`, in topological order."""
-    roots = [*op.body.next, *op.body.outputs, *op.residuals]
-    return topological_order(*[x for x in roots if type(x) is not float])
-
-
 def _loop(trace: Trace, op: Loop, args: Sequence[Operand], condition: Symbol, taken: bool) -> Symbol:
     """The loop `op` on `args`. Where `condition` chooses the other function, it takes no step if it is a while_loop,
     nor does any while_loop in its body.
     """
     body, chosen, count = op.body, Symbol(trace, row=True), len(op.body.states)
     new: dict[Any, Operand] = {}
-    for node in _body_order(op):
+    for node in op.order:
         known = [new.get(x, x) for x in node.args]
-        if _may_not_end(node.op):
+        if isinstance(node.op, Loop) and node.op.may_not_end:
             new[node] = _loop(trace, node.op, known, chosen, taken)
         elif any(x in new for x in node.args):
             new[node] = trace.make(node.op, tuple(known))

@@ -3,7 +3,7 @@
    The inputs of the body are the states, the constants and the columns of a step; its results are the next states, then
    what the step stores. Each buffer holds n rows, or one that all rows share. */
 
-enum { LOOP_HEAD = 6, LOOP_COLUMN = 4 };
+enum { LOOP_HEAD = 7, LOOP_COLUMN = 4 };
 
 /* Where a column is: step i at `numbers` + i, in rows that are `pitch` apart. */
 typedef struct {
@@ -13,8 +13,16 @@ typedef struct {
 
 typedef struct {
     ptrdiff_t steps, states, constants, stored, kept, columns;
-    bool reverse;
+    bool reverse, guarded;
 } LoopShape;
+
+/* Whether one of n rows of arguments needs the loop. The last argument of a guarded loop is 0 in a row that does not. */
+static bool needs_loop(const LoopShape *loop, ptrdiff_t n, const double *arguments, ptrdiff_t pitch) {
+    for (ptrdiff_t r = 0; loop->guarded && r < n; r++)
+        if (arguments[(r + 1) * pitch - 1] != 0)
+            return true;
+    return !loop->guarded;
+}
 
 /* Run the loop on one row: the tape of the body reads its inputs where they are, and steps follow one another without
    anything in between but moving numbers. `next` has room for the states. */
@@ -85,7 +93,8 @@ static bool read_shape(const Program *program, const Py_buffer *layout, LoopShap
     for (int k = 0; good && k < LOOP_HEAD; k++)
         good = head[k] >= 0;
     if (good) {
-        *loop = (LoopShape){head[0], head[2], head[3], head[4], head[5], (count - LOOP_HEAD) / LOOP_COLUMN, head[1]};
+        const ptrdiff_t columns = (count - LOOP_HEAD) / LOOP_COLUMN;
+        *loop = (LoopShape){head[0], head[2], head[3], head[4], head[5], columns, head[1], head[6]};
         good = loop->kept <= loop->stored && program->captured == 0 && program->sums_count == 0 &&
                loop->states + loop->constants + loop->columns == program->inputs &&
                loop->states + loop->stored == program->results_count;
@@ -144,8 +153,8 @@ static PyObject *program_loop(PyProgram *self, PyObject *const *args, Py_ssize_t
         good = has_length("arguments", arguments, n, pitch) &&
                has_length("results", views[2].len / sizeof(double), n, loop.states + loop.kept * loop.steps) &&
                has_length("others", views[3].len / sizeof(double), n, (loop.stored - loop.kept) * loop.steps);
-        if (good && pitch < loop.states + loop.constants) {
-            PyErr_SetString(PyExc_ValueError, "loop: there are fewer arguments than states and constants");
+        if (good && pitch < loop.states + loop.constants + loop.guarded) {
+            PyErr_SetString(PyExc_ValueError, "loop: there are too few arguments");
             good = false;
         }
         good = good && (columns = allocate(loop.columns, sizeof(LoopColumn))) &&
@@ -156,7 +165,9 @@ static PyObject *program_loop(PyProgram *self, PyObject *const *args, Py_ssize_t
             pool = take_pool(self);
         if (pool) {
             Py_BEGIN_ALLOW_THREADS;
-            if (n == 1)
+            if (!needs_loop(&loop, n, views[1].buf, pitch))
+                memset(views[2].buf, 0, views[2].len), memset(views[3].buf, 0, views[3].len);
+            else if (n == 1)
                 run_loop_of_one(program, pool, &loop, views[1].buf, columns, numbers, views[2].buf, views[3].buf);
             else
                 run_loop(program, pool, n, &loop, views[1].buf, pitch, columns, numbers, views[2].buf, views[3].buf);

@@ -68,6 +68,10 @@ static void run_parts(const Pipeline *pipeline, const PipelineMemory *memory, co
         const Stage *stage = pipeline->stages + s;
         double *arguments = memory->numbers + stage->at;
         run_part(pipeline, &stage->part, memory, memory->pools[2 * s], row, arguments);
+        if (!needs_loop(&stage->loop, 1, arguments, stage->part.program->program.results_count)) {
+            memset(table_at(pipeline, memory, 2 * s), 0, (stage->widths[0] + stage->widths[1]) * sizeof(double));
+            continue;
+        }
         for (ptrdiff_t k = 0; k < stage->loop.columns; k++) {
             const int32_t *record = stage->columns + k * LOOP_COLUMN;
             const double *table = record[0] < 0 ? arguments : table_at(pipeline, memory, record[0]);
@@ -189,7 +193,7 @@ static bool read_stage(Pipeline *pipeline, ptrdiff_t s, PyObject *given, PyTypeO
     LoopShape *loop = &stage->loop;
     const ptrdiff_t arguments = stage->part.program->program.results_count;
     bool good = read_shape(&stage->body->program, &view, loop);
-    if (good && (loop->states + loop->constants > arguments ||
+    if (good && (loop->states + loop->constants + loop->guarded > arguments ||
                  loop->stored > (PY_SSIZE_T_MAX / 64 - loop->states) / (loop->steps + 1)))
         good = unfit("the arguments of the loop, in stage", s);
     const ptrdiff_t size = loop->columns * LOOP_COLUMN;

@@ -85,6 +85,13 @@ class Loop(Call):
         self.trace, self.n, self.reverse, self.body, self.read = trace, n, reverse, body, tuple(read)
         self.conditional = n == UNKNOWN
         self.residuals: list[Symbol] = []
+        self.may_not_end = self.conditional or any(isinstance(x.op, Call) and x.op.may_not_end for x in self.order)
+
+    @property
+    def order(self) -> Sequence[Any]:
+        """The nodes of the body, in topological order."""
+        roots = [*self.body.next, *self.columns]
+        return topological_order(*[x for x in roots if type(x) is not float])
 
     @property
     def given(self) -> int:

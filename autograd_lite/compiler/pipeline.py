@@ -10,11 +10,13 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from autograd_lite import primitives as p
 from autograd_lite.calls import item
 from autograd_lite.compiler.arguments import floats
 from autograd_lite.compiler.loops import Loop
 from autograd_lite.compiler.program import Instruction, Program
 from autograd_lite.compiler.schedule import schedule
+from autograd_lite.compiler.sides import Side, Sides
 from autograd_lite.compiler.simplify import simplify
 from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
@@ -45,6 +47,9 @@ class LoopPlan(NamedTuple):
     step stores. A call gives two buffers, each with one row for each row of the batch: in the first are the last
     states, and then the first `kept` of the stored columns, all steps of one after the other; in the second the others.
 
+    If the loop is `guarded`, its last argument is 0 in a row that does not need it. Then an executor may leave it out;
+    the two buffers have zeros in that row.
+
     A `conditional` loop stores nothing, and `n` is 0: its body gives the condition after the next states, and the loop
     ends, for each row, before the first step whose condition is 0.
 
@@ -62,6 +67,7 @@ class LoopPlan(NamedTuple):
     stored: int
     kept: int
     conditional: bool
+    guarded: bool
     title: str
     labels: tuple[str, ...]
 
@@ -117,6 +123,7 @@ class Pipeline(NamedTuple):
             plan = stage.plan
             lines.append(str(stage.program))
             steps = "steps until a condition is 0" if plan.conditional else f"{plan.n} steps"
+            steps += ", if they are needed" if plan.guarded else ""
             lines.append(f"{plan.name}: {steps}{', from the last to the first' if plan.reverse else ''}")
             lines += [f"    {line}" for line in str(plan.body).splitlines()]
         return "\n".join([*lines, str(self.last)])
@@ -188,15 +195,20 @@ def planned(
         shared_symbols = [*captured, *[s for x in read if not x.row for s in x.symbols]]
         return schedule(results, sums, row_symbols, shared_symbols), tuple([2 * x.number for x in read])
 
+    guards = _guards(order, roots, loops)
     stages = []
     for loop in loops:
         op, layout = loop.op, layouts[loop]
         scalars = loop.args[: len(loop.args) - len(op.read)]
-        program, reads = segment(replaced(scalars), [], layout.row)
+        needed: Any = 1.0
+        for side in reversed(guards[loop]):
+            c = new[side.condition]
+            needed = trace.make(p.where, (c, needed, 0.0) if side.taken else (c, 0.0, needed))
+        program, reads = segment([*replaced(scalars), *[needed] * bool(guards[loop])], [], layout.row)
         at, sources = len(op.body.states) + len(op.body.constants), []
         for column in op.columns_of(loop.args):
             if column.loop is None:
-                sources.append(Source(-1, at, len(scalars), False))
+                sources.append(Source(-1, at, len(scalars) + bool(guards[loop]), False))
                 at += op.n
             else:
                 sources.append(layouts[column.loop].source(column.number))
@@ -213,12 +225,27 @@ def planned(
             len(stored),
             layout.kept,
             op.conditional,
+            bool(guards[loop]),
             op.title,
             (*[x.label for x in op.body.inputs], *map(op.label, layout.stored)),
         )
         stages.append(Stage(program, reads, plan, not layout.row))
     last, reads = segment(replaced(results), replaced(sums), True)
     return Pipeline(tuple(stages), last, reads, len(inputs))
+
+
+def _guards(order: Sequence[Symbol], roots: Sequence[Any], loops: Sequence[Symbol]) -> dict[Symbol, list[Side]]:
+    """For each loop the sides that it is in, if their conditions are known before it runs, for as many rows."""
+    sides, places = Sides(order, roots), {loop: n for n, loop in enumerate(loops)}
+    last: dict[Any, int] = {}  # the place of the last loop that a node depends on; -1 if there is none
+    for node in order:
+        last[node] = places.get(node, max([last[x] for x in node.args if type(x) is not float], default=-1))
+    return {
+        loop: [
+            side for side in sides.path(loop) if side.condition.row <= loop.row and last[side.condition] < places[loop]
+        ]
+        for loop in loops
+    }
 
 
 class _Layout:

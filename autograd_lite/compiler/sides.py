@@ -57,8 +57,8 @@ class Sides:
                 for arg, place in ((c, side), (x, self.inside(side, c, True)), (y, self.inside(side, c, False))):
                     self._add_use(arg, place)
             else:
-                for arg in node.args:  # a loop runs in any case, and ends only if what it gets is computed
-                    self._add_use(arg, None if isinstance(node.op, Call) else side)
+                for arg in node.args:
+                    self._add_use(arg, None if isinstance(node.op, Call) and node.op.may_not_end else side)
         for node in order:
             for side in self.path(node):
                 side.cost += 1 if node.op in CHEAP else COSTLY

@@ -1,7 +1,7 @@
 """The executors: each runs a `Program` on buffers of numbers, and all of them give the same numbers.
 
 `straightline` writes the program out as Python, `arrays` runs it on NumPy's arrays or those of a module like it, and
-`kernel` hands it to the C extension. A new executor is a module with the two functions of `Executor`, and a line in
+`kernel` hands it to the C extension. A new executor is a module with the functions of `Executor`, and a line in
 `backends.py`.
 """
 

@@ -60,6 +60,8 @@ def looper(plan: LoopPlan, executor: Callable[[Any], Callable[..., Any]], xp: An
 
     def loop(n: int, arguments: Array, tables: Any) -> tuple[Array, Array]:
         own = np.asarray(arguments).reshape(n, -1)
+        if plan.guarded and not own[:, -1].any():
+            return np.zeros(n * width), np.zeros(n * others_width)
         results, others = np.empty((n, width)), np.empty((n, others_width))
         columns = [
             (own if x.table < 0 else np.asarray(tables[x.table]).reshape(-1, x.width))[:, x.start : x.start + plan.n]

@@ -305,7 +305,8 @@ def looper(
 
 def _loop_layout(plan: LoopPlan, numbers: dict[int, int]) -> array[int]:
     """The layout of a loop for the kernel, with numbers[table] in place of each table that its columns are in."""
-    layout = array("i", [plan.n, plan.reverse, plan.states, plan.constants, plan.stored, plan.kept])
+    head = plan.n, plan.reverse, plan.states, plan.constants, plan.stored, plan.kept, plan.guarded
+    layout = array("i", head)
     for table, *rest in plan.columns:
         layout.extend([numbers[table] if table >= 0 else -1, *rest])
     return layout

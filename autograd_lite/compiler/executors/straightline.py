@@ -65,7 +65,9 @@ def looper(plan: LoopPlan, executor: Callable[[Any], Callable[..., Any]]) -> Cal
         numbers, results, others = floats(arguments), [0.0] * (n * width), [0.0] * (n * others_width)
         columns = [numbers if source.table < 0 else floats(tables[source.table]) for source in plan.columns]
         for row in range(n):
-            own = row * (len(numbers) // n)
+            own, end = row * (len(numbers) // n), (row + 1) * (len(numbers) // n)
+            if plan.guarded and not numbers[end - 1]:
+                continue
             states, constants = numbers[own : own + plan.states], numbers[own + plan.states : own + fixed]
             starts = [(0 if x.shared else row) * x.width + x.start for x in plan.columns]
             # Where each stored column begins: in `results` those that are kept, in `others` the rest.
