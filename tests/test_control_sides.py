@@ -164,6 +164,17 @@ def doubled(y: Any, end: Any = 100.0) -> Any:
     return while_loop(lambda y: y < end, lambda y: 2.0 * y, y)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_condition_between_equal_sides_may_depend_on_a_weight(backend: str) -> None:
+    """No result depends on the condition, and so on v; the graph of the derivatives still does."""
+    v, w = Value(3.0), Value(2.0)
+    f = jit(lambda x: cond(v * x > 0.1, lambda: w * x, lambda: w * x), backend=backend)
+    for y, gradient in ((f(0.5), 0.5), (f.mean([0.5, 1.0]), 0.75)):
+        v.grad = w.grad = 0.0
+        y.backward()
+        assert (v.grad, w.grad) == (0.0, gradient)
+
+
 def number(x: Any) -> float:
     """The number of a Value or a number."""
     return float(getattr(x, "data", x))

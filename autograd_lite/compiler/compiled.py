@@ -20,7 +20,7 @@ from autograd_lite.compiler.arguments import Batch, floats, is_number, joined
 from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program, UnknownPrimitiveError
-from autograd_lite.compiler.simplify import simplify
+from autograd_lite.compiler.simplify import leaves_by_use, simplify
 from autograd_lite.compiler.trace import Symbol, Trace, TraceError
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive, Result, sum_
@@ -325,12 +325,9 @@ class Compiled(Graph):
             self._sort_captured()
 
     def _sort_captured(self) -> None:
-        """Sort `captured` by first use, so that numbers used together are stored together: a layer's weights, neuron by
-        neuron. Values that no result depends on are left out."""
+        """Sort `captured` by first use. Values that no result depends on are left out."""
         values = dict(zip(self._captured, self.captured, strict=True))
-        order = topological_order(*[x for x in self._normal_roots if type(x) is not float])
-        used = dict.fromkeys([x for node in order for x in node.args] + self._normal_roots)
-        self._captured = [x for x in used if x in values]
+        self._captured = [x for x in leaves_by_use(self._normal_roots, self.roots) if x in values]
         self.captured = [values[x] for x in self._captured]
 
     def result(self, found: Iterable[Any]) -> Tree:

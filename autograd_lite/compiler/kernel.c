@@ -1094,8 +1094,9 @@ static PyMethodDef program_methods[] = {
      "loop(n, layout, arguments, tables, results, others)\n--\n\n"
      "Run the program as the body of a loop on n rows, and write what the loop gives into the last two buffers.\n\n"
      "`layout` is int32: the number of steps, whether they run in reverse, the numbers of states, of constants, of\n"
-     "stored columns, and of those among them that stand in `results`; then for each column its table (-1 for\n"
-     "`arguments`), start, width and whether all rows share it."},
+     "stored columns, and of those among them that stand in `results`; whether the last argument of a row is 0 if the\n"
+     "row does not need the loop; then for each column its table (-1 for `arguments`), start, width and whether all\n"
+     "rows share it."},
     {"follow", (PyCFunction)(void (*)(void))program_follow, METH_FASTCALL,
      "follow(inputs, stages, reads)\n--\n\n"
      "Let `call` read `inputs` numbers and run `stages` first: the program then runs on the row and the tables `reads`.\n\n"

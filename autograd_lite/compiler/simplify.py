@@ -41,6 +41,17 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
     return simplify_in_python(trace, roots) if found is None else found
 
 
+def leaves_by_use(normal: Sequence[Operand], roots: Sequence[Operand]) -> list[Symbol]:
+    """The leaves under `roots`, in the order of their first use in the graph of `normal`, the normal form of `roots`.
+
+    So numbers that are used together, such as the weights of a neuron, follow one another. Leaves that are in the graph
+    of `roots` only come last: derivatives may use them.
+    """
+    of_normal, of_roots = (topological_order(*[x for x in xs if type(x) is not float]) for xs in (normal, roots))
+    used = dict.fromkeys([*[x for node in of_normal for x in node.args], *normal, *of_roots])
+    return [x for x in used if type(x) is not float and x.op is None]
+
+
 def simplify_in_python(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
     """`simplify` in Python. The C core (_core_simplify.h) does the same faster, for a graph of one trace."""
     order = topological_order(*[x for x in roots if type(x) is not float])

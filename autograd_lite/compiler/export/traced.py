@@ -25,7 +25,7 @@ from autograd_lite.compiler.export.writing import Part, Sweep, expected, whole, 
 from autograd_lite.compiler.loops import Loop
 from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program
-from autograd_lite.compiler.simplify import simplify
+from autograd_lite.compiler.simplify import leaves_by_use, simplify
 from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
 from autograd_lite.ieee import to_float
@@ -97,11 +97,7 @@ class Exported:
         if hvp and not self.is_one:
             raise TypeError(f"export: hvp needs a function that gives one number; {self.label} gives {len(leaves)}")
         values = {symbol: value for value, symbol in self.trace.captured.items()}
-        simple = simplify(self.trace, self.roots)
-        order = topological_order(*[x for x in simple if type(x) is not float])
-        # In the order of use, so that numbers used together are stored together: a layer's weights, neuron by neuron.
-        used = dict.fromkeys([x for node in order for x in node.args] + simple)
-        self.captured = [x for x in used if x in values]
+        self.captured = [x for x in leaves_by_use(simplify(self.trace, self.roots), self.roots) if x in values]
         self.numbers = [values[x].data for x in self.captured]
         known = names_of([values[x] for x in self.captured])
         self.labels = [known.get(values[x], "") for x in self.captured]
