@@ -538,6 +538,8 @@ def test_a_branch_in_a_loop_and_a_loop_in_a_branch(suffix: str, tmp_path: Path) 
 
     path = jit(bounce).export(tmp_path / f"bounce{suffix}", 1.0, 0.3)
     assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    skipped = re.findall(r"if .* == 0(?:\.0)?\)?(?: {|:)\n +for ", path.read_text(encoding="utf-8"))
+    assert len(skipped) == 3  # the fori_loop of the function, and those of its gradient
     cases = [(1.0, 0.3), (2.0, 0.25), (0.1, 0.5)]
     found = call(path, [("bounce_gradient", list(case), [None] * 3) for case in cases])
     for case, got in zip(cases, found, strict=True):

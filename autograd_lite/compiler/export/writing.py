@@ -308,7 +308,15 @@ class _Writer:
                 column[:] = [Number(float(start + step)) for step in range(n)] if y == state else column
         self.assign([states[k] for k in moving], [found[k] for k in moving])
         body, self.body, self.depth = tuple(self.body), outer, self.depth - 1
-        self.add(While(body) if plan.conditional else Loop(counter, n, body, plan.reverse))
+        statement: Statement = While(body) if plan.conditional else Loop(counter, n, body, plan.reverse)
+        if plan.guarded:
+            condition: Expression = args[-1]
+            taken = True
+            while isinstance(condition, Call) and condition.op is p.where and {*condition.args[1:]} == {ONE, ZERO}:
+                taken = taken == (condition.args[1] == ONE)
+                condition = condition.args[0]
+            statement = If(condition, taken, (statement,))
+        self.add(statement)
         kept, others = stored[: plan.kept], stored[plan.kept :]
         return [*last, *[x for column in kept for x in column]], [x for column in others for x in column]
 
