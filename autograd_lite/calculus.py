@@ -138,8 +138,8 @@ def _forward_sweep(
     def pushed(op: Result, args: tuple[Any, ...]) -> list[Scalar] | None:
         call = op.result_of, args
         if call not in of_calls:
-            moving = [(k, found[x][0]) for k, x in enumerate(args) if type(x) is not float and x in found]
-            of_calls[call] = op.result_of.push(moving, args)
+            moving = [(k, found[x][0]) for k, x in enumerate(args) if type(x) is not float and found.get(x)]
+            of_calls[call] = op.result_of.push(moving, args) if moving else []
         return of_calls[call]
 
     for n, (xs, tangents) in enumerate(directions):
@@ -156,7 +156,7 @@ def _forward_sweep(
         elif op is item:
             made = {n: tangent.item(int(args[1])) for n, tangent in found[args[0]].items()}
         elif type(op) is Result and len(directions) == 1 and (of_results := pushed(op, args)) is not None:
-            made = {0: of_results[op.number]}
+            made = {0: of_results[op.number]} if of_results else {}
         else:
             made = tangents_of(args, op.partials(node, *args), found, _passed if op.selects else None)
         found[node] = made | found[node] if node in found else made

@@ -347,6 +347,21 @@ def test_a_call_is_pushed_once_for_all_of_its_results(monkeypatch: pytest.Monkey
     assert "derivative" not in vars(graph)
 
 
+def test_forward_mode_through_a_call_whose_arguments_do_not_move() -> None:
+    """Result 4 of a call depends on y alone, and gets no tangent from x where the Jacobian is used."""
+    f = jit(several)
+
+    def along(f: Any) -> Any:
+        def g(x: Any) -> Any:
+            y = f(x, Value(2.0), x)[4]
+            return [ag.sum(f(y, ag.floor(x), 2.0)), y, f(ag.relu(x - 9.0), 1.0, 2.0)[1]]
+
+        ag.jvp(lambda x: ag.sum(f(x, 2.0, 3.0)) + ag.sum(f(1.0, x, 3.0)), (0.5,), (1.0,))  # two other sets
+        return ag.jvp(g, (0.5,), (2.0,))[1]
+
+    assert along(f) == along(several) == [0.0, 0.0, 0.0]
+
+
 def test_forward_mode_through_a_call_has_derivatives_of_its_own() -> None:
     f = jit(several)
 

@@ -489,11 +489,17 @@ def test_a_loop_with_sides_is_differentiated(backend: str) -> None:
             close(f(x, ws), expected)
 
 
+@jit
+def called(a: Any, b: Any) -> list[Any]:
+    """Three results, on two sides of a condition."""
+    return [a * b, al.sin(a) + b, cond(a > b, lambda: a * a, lambda: b / 3.0)]
+
+
 def programs(draw: Any, depth: int) -> Any:
-    """A function of the list xs that returns a number: sums, products, sines, heavy chains and conditions."""
+    """A function of the list xs that returns a number: arithmetic, heavy chains, conditions, loops and calls."""
     kind = draw(
         st.sampled_from(
-            ["x", "x", "add", "mul", "sin", "cond", "cond", "heavy", "loop", "sqrt", "weight"]
+            ["x", "x", "add", "mul", "sin", "cond", "cond", "heavy", "loop", "call", "sqrt", "weight"]
             if depth
             else ["x", "weight"]
         )
@@ -514,6 +520,8 @@ def programs(draw: Any, depth: int) -> Any:
         return lambda xs, w: cond(xs[n] > 0.0, lambda: al.sqrt(xs[n]) * f(xs, w), lambda: g(xs, w))
     if kind == "heavy":
         return lambda xs, w: heavy(al, f(xs, w), xs[n])
+    if kind == "call":  # in eager code one run for all of its results
+        return lambda xs, w: called(f(xs, w), g(xs, w))[n] * called(g(xs, w), 0.5)[0]
     if kind == "loop":
         return lambda xs, w: fori_loop(0, 3, lambda i, a: al.sin(a * xs[n]) + 0.3 * a, f(xs, w))
     closure = draw(st.booleans())
