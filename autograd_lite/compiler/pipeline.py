@@ -1,7 +1,8 @@
 """From a graph with loops to programs: the body of each loop is a program, and so is each part between two loops.
 
 A loop is run after the program that computes its arguments. Its results are inputs of the programs after it. A loop
-that no row changes runs once for all rows.
+that no row changes runs once for all rows. A loop that is needed on one side of a condition only gets the condition as
+one more argument, and is skipped where the other side is chosen.
 """
 
 from __future__ import annotations

@@ -57,8 +57,9 @@ class Sides:
                 for arg, place in ((c, side), (x, self.inside(side, c, True)), (y, self.inside(side, c, False))):
                     self._add_use(arg, place)
             else:
+                always = isinstance(node.op, Call) and node.op.may_not_end  # on wrong numbers it might never end
                 for arg in node.args:
-                    self._add_use(arg, None if isinstance(node.op, Call) and node.op.may_not_end else side)
+                    self._add_use(arg, None if always else side)
         for node in order:
             for side in self.path(node):
                 side.cost += 1 if node.op in CHEAP else COSTLY
