@@ -255,7 +255,7 @@ def _threshold(training: Training, targets: list[Any]) -> float:
 
 
 def _drawn(view: dict[str, Any], pictures: list[list[Any]]) -> dict[str, Any] | None:
-    """The view with what the model made of its rows in each frame, coded."""
+    """The view with the model's outputs for its rows in each frame, coded."""
     view = {name: thing for name, thing in view.items() if name != "rows"}
     if isinstance(pictures[0][0], list):
         if view["kind"] != "plane" or len(pictures[0][0]) > 8:

@@ -173,7 +173,7 @@ class _Walk:
         )
 
     def _watch(self, module: Module) -> bool:
-        """Collect what the parameters of `module` depend on. False if that cannot be watched."""
+        """Collect the containers that the parameters of `module` depend on. False if one of them cannot be watched."""
         seen: set[int] = set()
         stack: list[Any] = [module]
         while stack:

@@ -115,7 +115,7 @@ class Optimizer:
         ag.zero_grads(self.parameters)
 
     def state_dict(self) -> dict[str, Any]:
-        """A dict of numbers, lists and names, with which `load_state_dict` continues as if nothing had been between."""
+        """A dict of numbers, lists and names, with which `load_state_dict` continues as if training had not stopped."""
         state = {name: list(column) for name, column in self.state.items()}
         return {"optimizer": type(self).__name__, "lr": self.lr, "steps": self.steps, "state": state}
 

@@ -57,7 +57,7 @@ def evaluate(
 
 
 class Outputs:
-    """The function from rows, all of one shape, to the numbers that a model makes of them.
+    """The function from rows, all of one shape, to the outputs of a model.
 
     The model is compiled, and traced again only for rows of another shape. If that fails, a warning says so once, in
     the name of the function `what`, and the rows go through the model one by one.
