@@ -146,8 +146,10 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
     `jit`, both functions are traced, and return results of one structure. A compiled call computes the function that is
     chosen, and its derivatives, and skips the other: the Python backend for each row, the native backend for one row,
     and of many rows for each block of up to 128 that agree. NumPy and other array modules compute both functions and
-    select; so does every backend where a function is cheaper than a jump. A loop in a function is skipped if no row of
-    the call chooses the function; a while_loop takes steps for those rows only that choose it.
+    select; so does every backend where a function is cheaper than a jump.
+
+    A scan or fori_loop in a function is skipped if no row of the call chooses the function; but one of captured Values
+    alone runs once for all rows, whatever they choose. A while_loop takes steps only for rows that choose its function.
 
     No gradient passes the function that is not chosen, also where its derivative is infinite. Under `jit` a Value that
     it uses without getting it as an operand is protected from that infinity, too, unless the function computes with
