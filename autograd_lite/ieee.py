@@ -121,7 +121,7 @@ def softplus(x: float) -> float:
 
 
 def relu(x: float) -> float:
-    """The larger of x and 0."""
+    """The larger of x and 0. It is 0.0 at -0.0, as in JAX; PyTorch keeps the sign of that zero."""
     return 0.0 if x <= 0 else x
 
 

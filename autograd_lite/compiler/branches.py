@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from autograd_lite import primitives as p
 from autograd_lite.calls import Call, item
 from autograd_lite.compiler.loops import Loop, looped
+from autograd_lite.compiler.sides import on_side
 from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
 
@@ -39,7 +40,7 @@ def branch(trace: Trace, roots: Sequence[Operand], condition: Symbol, taken: boo
     new: dict[Any, Operand] = {}
 
     def chosen(x: Operand) -> Operand:
-        return trace.make(p.where, (condition, x, 0.0) if taken else (condition, 0.0, x))
+        return on_side(trace, condition, taken, x)
 
     def read(x: Operand) -> Operand:
         if type(x) is float or x in inside:
@@ -85,7 +86,7 @@ def _loop(trace: Trace, op: Loop, args: Sequence[Operand], condition: Symbol, ta
             new[node] = trace.make(node.op, tuple(known))
     outputs = [new.get(x, x) for x in body.outputs]
     if op.conditional:
-        outputs = [trace.make(p.where, (chosen, x, 0.0) if taken else (chosen, 0.0, x)) for x in outputs]
+        outputs = [on_side(trace, chosen, taken, x) for x in outputs]
     constants = [*zip(body.constants, args[count:], strict=False), (chosen, condition)]
     loop = looped(op.name, trace, op.n, op.reverse, body.states, args[:count], [new.get(x, x) for x in body.next],
                   outputs, constants, op.columns_of(args), body.labels, op.title)  # fmt: skip

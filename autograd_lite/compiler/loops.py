@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
-from autograd_lite import primitives as p
 from autograd_lite.calculus import pull_back, push_forward
 from autograd_lite.calls import Call, Cotangent, Results, Tangents, item
-from autograd_lite.compiler.sides import CHEAP, WORTH, Sides
+from autograd_lite.compiler.sides import CHEAP, WORTH, Sides, on_side
 from autograd_lite.compiler.trace import Symbol, Trace, TraceError
 from autograd_lite.graph import dependents, topological_order
 from autograd_lite.value import Value
@@ -425,7 +424,7 @@ def _with_residuals(
     for x, symbol in saved.items():  # a side of a condition that is not chosen need not be computed for this
         for side in reversed(sides.path(x)):
             if side.cost >= WORTH and side.condition not in moving:
-                x = trace.make(p.where, (side.condition, x, 0.0) if side.taken else (side.condition, 0.0, x))
+                x = on_side(trace, side.condition, side.taken, x)
         stored[x] = symbol
     return [x if type(x) is float else new[x] for x in derivatives], stored
 

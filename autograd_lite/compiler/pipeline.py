@@ -11,13 +11,12 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from autograd_lite import primitives as p
 from autograd_lite.calls import item
 from autograd_lite.compiler.arguments import floats
 from autograd_lite.compiler.loops import Loop
 from autograd_lite.compiler.program import Instruction, Program
 from autograd_lite.compiler.schedule import schedule
-from autograd_lite.compiler.sides import Side, Sides
+from autograd_lite.compiler.sides import Side, Sides, on_side
 from autograd_lite.compiler.simplify import simplify
 from autograd_lite.compiler.trace import Symbol, Trace
 from autograd_lite.graph import topological_order
@@ -203,8 +202,7 @@ def planned(
         scalars = loop.args[: len(loop.args) - len(op.read)]
         needed: Any = 1.0
         for side in reversed(guards[loop]):
-            c = new[side.condition]
-            needed = trace.make(p.where, (c, needed, 0.0) if side.taken else (c, 0.0, needed))
+            needed = on_side(trace, new[side.condition], side.taken, needed)
         program, reads = segment([*replaced(scalars), *[needed] * bool(guards[loop])], [], layout.row)
         at, sources = len(op.body.states) + len(op.body.constants), []
         for column in op.columns_of(loop.args):

@@ -42,6 +42,11 @@ class Side:
         self.cost = 0
 
 
+def on_side(trace: Trace, condition: Operand, taken: bool, x: Operand) -> Operand:
+    """The operand that is `x` where `condition` is not 0 if `taken`, else where it is 0; and 0 elsewhere."""
+    return trace.make(p.where, (condition, x, 0.0) if taken else (condition, 0.0, x))
+
+
 class Sides:
     """The side of each node of the graph of `roots`, whose topological order is `order`."""
 
