@@ -684,6 +684,9 @@ static void fill_erf(void) {
 #define WIDE 32
 #include "kernel_avx2.h"
 
+#define KIND avx512
+#define WIDE 1
+#include "kernel_avx512.h"
 #define KIND avx512x2
 #define WIDE 2
 #include "kernel_avx512.h"
@@ -703,8 +706,8 @@ static const Kind KINDS[] = {
     BLOCK(vectors, 4, 2),
 #endif
 #ifdef HAS_AVX
-    BLOCK(avx2, 4, 4),      BLOCK(avx2x2, 8, 4),    BLOCK(avx2x8, 32, 4), BLOCK(avx2x32, 128, 4),
-    BLOCK(avx512x2, 16, 8), BLOCK(avx512x8, 64, 8),
+    BLOCK(avx2, 4, 4),   BLOCK(avx2x2, 8, 4),    BLOCK(avx2x8, 32, 4),   BLOCK(avx2x32, 128, 4),
+    BLOCK(avx512, 8, 8), BLOCK(avx512x2, 16, 8), BLOCK(avx512x8, 64, 8),
 #endif
 };
 
