@@ -53,6 +53,13 @@ def eager_row(f: Callable[..., Any], numbers: tuple[float, ...]) -> list[float]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("result", [9.0, None, (), [2.0, 3.0]])
+def test_a_constant_function_without_arguments(backend: str, result: Any) -> None:
+    constant = jit(lambda: result, backend=backend)
+    assert [constant(), constant()] == [result, result]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("op", TABLE, ids=lambda op: op.name)
 def test_the_table(op: Primitive, backend: str) -> None:
     n = op.arity or LENGTHS[op.name]

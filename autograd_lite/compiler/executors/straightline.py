@@ -117,14 +117,14 @@ def source(program: Program | Pipeline, captured: Names = (), inputs: Names = ()
         "    results = []",
         f"    for i in range(0, n * {len(row)}, {len(row)}):" if row else "    for _ in range(n):",
     ]
-    if row:
-        lines.append(f"        {', '.join(row)}, = rows[i : i + {len(row)}]")
+    body = [f"{', '.join(row)}, = rows[i : i + {len(row)}]"] if row else []
     first = len(program.once)
-    lines += [f"        {line}" for line in _guarded(program, first, first + len(program.each), names, functions)]
+    body += _guarded(program, first, first + len(program.each), names, functions)
     for instruction in program.total:
-        lines += [f"        {line}" for line in _lines(instruction, names, functions, "+=")]
+        body += _lines(instruction, names, functions, "+=")
     if program.results:
-        lines.append(f"        results += [{', '.join([names[address] for address in program.results])}]")
+        body.append(f"results += [{', '.join([names[address] for address in program.results])}]")
+    lines += [f"        {line}" for line in body or ["pass"]]
     lines.append(f"    return results, [{', '.join([names[address] for address in program.sums])}]")
     return "\n".join(lines) + "\n"
 
