@@ -41,7 +41,7 @@ def same(x: float, y: float, scale: float = 0.0) -> bool:
     """Equal to 1e-12 relative, or the same infinity, or both NaN."""
     if math.isnan(x) or math.isnan(y):
         return math.isnan(x) and math.isnan(y)
-    return x == y or abs(x - y) <= 1e-12 * max(abs(x), abs(y), scale)
+    return x == y or abs(x - y) <= 1e-12 * max(abs(x), abs(y), scale) < math.inf
 
 
 def eager_row(f: Callable[..., Any], numbers: tuple[float, ...]) -> list[float]:
@@ -146,6 +146,14 @@ def terms(z: Value) -> list[float]:
     return [z.grad * dx for dx in z.op.partials(z.data, *numbers) if dx is not None] or [0.0]
 
 
+def cancels(z: Value) -> bool:
+    """True if `z` is a sum that is much smaller than its terms: then its digits depend on the order of additions."""
+    if z.op is None or z.op.name not in ("add", "sub", "sum"):
+        return False
+    largest = max(abs(x.data if isinstance(x, Value) else x) for x in z.args)
+    return 0 < abs(z.data) < 1e-8 * largest
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=150, deadline=None)
 @given(graph=graphs())
@@ -164,6 +172,8 @@ def test_random_graphs(backend: str, graph: tuple[list[float], list[float], list
     interior = ag.topological_order(want)
     if not all(math.isfinite(z.data) and math.isfinite(z.grad) for z in interior):
         return  # the result depends on the order of the sums; infinities are tested with the table
+    if any(map(cancels, interior)):
+        return
     scale = max(max(abs(z.data), abs(z.grad), *map(abs, terms(z))) for z in interior)
     compiled = jit(lambda xs: f(values, xs), backend=backend)
     gradients_wanted = [x.grad for x in (*values, *xs)]
@@ -174,8 +184,9 @@ def test_random_graphs(backend: str, graph: tuple[list[float], list[float], list
     got.backward()
     for x, dx in zip((*values, *xs), gradients_wanted, strict=True):
         assert same(x.grad, dx, scale)
-    again = gradients(gradients(compiled(xs), values)[0], xs)[0]
-    assert same(again.data, gradients(gradients(want, values)[0], xs)[0].data, math.inf if scale > 1e3 else 1e6)
+    if scale <= 1e3:
+        again = gradients(gradients(compiled(xs), values)[0], xs)[0]
+        assert same(again.data, gradients(gradients(want, values)[0], xs)[0].data, 1e6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
