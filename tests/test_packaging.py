@@ -1,5 +1,6 @@
 """A built wheel works outside the checkout, and imports no optional dependency."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,13 +13,20 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources, without the built extensions."""
     pytest.importorskip("setuptools")
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    source = tmp_path_factory.mktemp("source")
     for name in ("autograd_lite", "nn"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", out, source]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -30,6 +38,18 @@ def test_the_wheel_has_both_packages_typed_and_nothing_else(wheel: Path) -> None
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"autograd_lite", "nn"}
     assert {"autograd_lite/py.typed", "nn/py.typed", "autograd_lite/drawing/page.html"} <= set(names)
+
+
+def test_an_editable_install_is_a_path_that_type_checkers_follow(source: Path, tmp_path: Path) -> None:
+    build = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
+    without_compiler = {**os.environ, "CC": "false", "PYTHONWARNINGS": "ignore"}  # the extensions are not built
+    command = [sys.executable, "-c", build, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=source, env=without_compiler, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*.whl")
+    editable = zipfile.ZipFile(path)
+    (pth,) = [name for name in editable.namelist() if name.endswith(".pth")]
+    assert Path(editable.read(pth).decode().strip()) == source
 
 
 LEAN = """
