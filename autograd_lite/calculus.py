@@ -79,7 +79,7 @@ def gradients(y: Value, xs: Iterable[Value]) -> list[Value]:
 
 def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[Value]) -> list[Scalar]:
     """Reverse mode: for each of `xs`, the sum over `ys` of cotangent * dy/dx; the float 0.0 where no y depends on x."""
-    order = topological_order(*_values(ys))
+    order: list[Any] = topological_order(*_values(ys))  # operations on Values, and calls on Symbols
     active = dependents(order, xs)
     active_recorder().watch_pull_back(order, active, ys, cotangents)
     pairs: dict[Value, list[Scalar]] = {}  # [g0, dx0, g1, dx1, ...]: the node's cotangent is the sum of g * dx

@@ -5,12 +5,14 @@ an unused slot is None. So most nodes are one object in memory. Only this module
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from autograd_lite.extension import adopt, core
 
+Node = TypeVar("Node")  # Value or Symbol
 
-def topological_order(*roots: Any) -> list[Any]:
+
+def topological_order(*roots: Node) -> list[Node]:
     """Every node that the roots are made from, the roots included, each once and after its arguments.
 
     Arguments are visited in order, so the same graph always gives the same list. Linear in the edges, at any depth.
@@ -22,7 +24,7 @@ def topological_order(*roots: Any) -> list[Any]:
     """
     if wrong := [type(root).__name__ for root in roots if not hasattr(root, "_x")]:
         raise TypeError(f"topological_order takes Values, got {wrong[0]}: of a list, write topological_order(*values)")
-    order: list[Any] = []
+    order: list[Node] = []
     seen: set[Any] = set()
     stack: list[Any] = [*reversed(roots)]
     pop, push, mark = stack.pop, stack.append, seen.add

@@ -1,9 +1,9 @@
 """The types of derivatives, for type checkers and editors: which result `grad(f)` gives for which argument.
 
 The derivative of a function of type (T, P) -> R, where T is the type of its first argument, is a `Gradient[T, R, P]`,
-and the type of the call's first argument picks the overload. `Unannotated` fits only where T or R is Any, that is, for
-functions without annotations. Their results are Any, as are those of functions that return a Value: a number may give
-a float or, if f uses Values from outside, a Value.
+and the type of the call's first argument picks the overload; `jit` of it is a `JittedGradient[T, R, P]`. `Unannotated`
+fits only where T or R is Any, that is, for functions without annotations. Their results are Any, as are those of
+functions that return a Value: a number may give a float or, if f uses Values from outside, a Value.
 """
 
 # ruff: noqa: E501
@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from numpy.typing import NDArray
 
+from autograd_lite.compiler.jit import Jitted
 from autograd_lite.value import Value
 
 P = ParamSpec("P")  # the arguments of the function after the first one
@@ -191,3 +192,19 @@ class Jacobian(Derivative[T, R, P]):
     def __call__(self: Jacobian[list[Value], R, P], x: list[Value] | list[float] | NDArray[Any], /, *args: P.args, **options: P.kwargs) -> Any: ...
     @overload
     def __call__(self: Jacobian[T, R, P], x: T, /, *args: P.args, **options: P.kwargs) -> Any: ...
+
+
+class JittedGradient(Gradient[T, R, P], Jitted[..., Any]):
+    """The type of `jit(grad(f))`: it is called as the gradient is, and has the methods of `Jitted`."""
+
+
+class JittedValueAndGradient(ValueAndGradient[T, R, P], Jitted[..., Any]):
+    """The type of `jit(value_and_grad(f))`."""
+
+
+class JittedHessian(Hessian[T, R, P], Jitted[..., Any]):
+    """The type of `jit(hessian(f))`."""
+
+
+class JittedJacobian(Jacobian[T, R, P], Jitted[..., Any]):
+    """The type of `jit(jacobian(f))`."""

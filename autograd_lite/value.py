@@ -334,7 +334,7 @@ class Value:
 
         After an error in a user's rule, or Ctrl-C, every leaf has the gradient that it had before.
         """
-        order = topological_order(self)
+        order: list[Value] = topological_order(self)
         with sweeping:
             before = [(leaf, leaf.grad) for leaf in order if leaf.op is None]
             for node in order:

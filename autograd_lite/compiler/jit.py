@@ -12,7 +12,7 @@ from itertools import islice
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 from weakref import ref
 
 from autograd_lite.calculus import Transformable
@@ -25,18 +25,39 @@ from autograd_lite.compiler.pipeline import Pipeline
 from autograd_lite.compiler.program import Program
 from autograd_lite.ieee import to_float
 from autograd_lite.recording import keeps_history
-from autograd_lite.signatures import Derivative, Unannotated
+from autograd_lite.signatures import Unannotated
 from autograd_lite.trees import Tree, has_numpy_array, tree_map
 from autograd_lite.value import EAGER, Value, active_recorder, copy_fields, node_of, opened
 
+if TYPE_CHECKING:
+    from autograd_lite.signatures import (
+        Gradient,
+        Hessian,
+        Jacobian,
+        JittedGradient,
+        JittedHessian,
+        JittedJacobian,
+        JittedValueAndGradient,
+        ValueAndGradient,
+    )
+
 P = ParamSpec("P")
+T = TypeVar("T")
 R = TypeVar("R")
 N = TypeVar("N", bound=float)
 Entry: TypeAlias = Callable[[tuple[Any, ...]], Any]
 
 
 @overload
-def jit(f: Derivative[Any, Any, ...], *, backend: Any = "auto", threads: int = 1) -> Jitted[..., Any]: ...
+def jit(f: Gradient[T, R, P], *, backend: Any = "auto", threads: int = 1) -> JittedGradient[T, R, P]: ...
+@overload
+def jit(
+    f: ValueAndGradient[T, R, P], *, backend: Any = "auto", threads: int = 1
+) -> JittedValueAndGradient[T, R, P]: ...
+@overload
+def jit(f: Hessian[T, R, P], *, backend: Any = "auto", threads: int = 1) -> JittedHessian[T, R, P]: ...
+@overload
+def jit(f: Jacobian[T, R, P], *, backend: Any = "auto", threads: int = 1) -> JittedJacobian[T, R, P]: ...
 @overload
 def jit(f: Callable[P, R], *, backend: Any = "auto", threads: int = 1) -> Jitted[P, R]: ...
 @overload

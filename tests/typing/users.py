@@ -60,7 +60,7 @@ assert_type(a.tanh(), Value)
 assert_type(a.exp().log(), Value)
 assert_type(a.detach(), Value)
 assert_type(a.backward(), None)
-assert_type(topological_order(a * b), list[Any])
+assert_type(topological_order(a * b), list[Value])
 
 # ---- functions: numbers give a float, a Value gives a Value
 
@@ -193,6 +193,13 @@ assert_type(volume.map([[1.0, 2.0, 3.0]]), list[float])
 assert_type(volume([1.0, 2.0, 3.0]), float)
 assert_type(jit(f)(1.0), float)
 assert_type(grad(area)(2.0, 3.0), float)
+assert_type(jit(grad(f))(3.0), float)
+assert_type(jit(grad(f))(a), Value)
+assert_type(jit(grad(energy))(xs), list[float])
+assert_type(jit(value_and_grad(energy))(xs), tuple[float, list[float]])
+assert_type(jit(hessian(energy))(xs), list[list[float]])
+assert_type(jit(jacobian(swapped))(xs), list[list[float]])
+jit(grad(energy)).map([xs, xs])
 jit(lambda x: a * x).mean([1.0, 2.0]).backward()
 jit(lambda x: a * x).map([1.0, 2.0])[0].backward()
 

@@ -144,8 +144,8 @@ class Exported:
             paths = [f"[{n}]" for n in range(len(self.captured))]
             parameters.append(Parameter("parameters", self.captured, paths, self.numbers))
         new: dict[Any, Any] = {x: Symbol(self.trace, row=True, label=x.label) for p in parameters for x in p.symbols}
-        for node in topological_order(*[x for x in self.roots if type(x) is not float]):
-            if node not in new:
+        for node in topological_order(*[x for x in self.roots if isinstance(x, Symbol)]):
+            if node.op is not None and node not in new:
                 new[node] = self.trace.make(node.op, tuple([x if type(x) is float else new[x] for x in node.args]))
         self.roots = [x if type(x) is float else new[x] for x in self.roots]
         self.parameters = [p._replace(symbols=[new[x] for x in p.symbols]) for p in parameters]
@@ -176,7 +176,7 @@ class Exported:
     @property
     def needs_sweeps(self) -> bool:
         """Whether a Jacobian would have one loop for each of several results."""
-        order = topological_order(*[x for x in self.roots if type(x) is not float])
+        order = topological_order(*[x for x in self.roots if isinstance(x, Symbol)])
         return len(self.roots) > 1 and any(isinstance(x.op, Loop) for x in order)
 
     def sweeps(self) -> tuple[list[Output], list[Sweep]]:
