@@ -124,10 +124,10 @@ def pull_back(ys: Sequence[Scalar], cotangents: Sequence[Scalar], xs: Sequence[V
 
 def push_forward(ys: Sequence[Scalar], xs: Sequence[Value], tangents: Sequence[Scalar]) -> list[Scalar]:
     """Forward mode: for each of `ys`, the sum over `xs` of dy/dx * tangent; the float 0.0 where y depends on no x."""
-    return _forward_sweep(ys, [(xs, tangents)])[0]
+    return push_directions(ys, [(xs, tangents)])[0]
 
 
-def _forward_sweep(
+def push_directions(
     ys: Sequence[Scalar], directions: Sequence[tuple[Sequence[Value], Sequence[Scalar]]]
 ) -> list[list[Scalar]]:
     """`push_forward` for each direction, which is a pair of inputs and their tangents; the partials are made once."""
@@ -212,7 +212,7 @@ def _compressed(ys: Sequence[Scalar], xs: Sequence[Value], colors: Sequence[int]
     groups: list[list[Value]] = [[] for _ in range(1 + max(colors, default=-1))]
     for x, color in zip(xs, colors, strict=True):
         groups[color].append(x)
-    return _forward_sweep(ys, [(group, [1.0] * len(group)) for group in groups])
+    return push_directions(ys, [(group, [1.0] * len(group)) for group in groups])
 
 
 def _assembled(pattern: Sequence[int], columns: int, entry: Callable[[int, int], Scalar]) -> Sparse:

@@ -133,7 +133,7 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
     state = init_val
     if active_recorder().symbolic:
         return _compiled_while(cond_fun, body_fun, init_val, what)
-    while _holds(cond_fun(state)):
+    while _holds(cond_fun(state), what):
         state = _like(body_fun(state), state, what)
     return state
 
@@ -161,7 +161,7 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
     what = _called("cond", true_fun)
     _called("cond", false_fun)
     if not (isinstance(pred, Value) and active_recorder().symbolic):
-        return true_fun(*operands) if _holds(pred) else false_fun(*operands)
+        return true_fun(*operands) if _holds(pred, what) else false_fun(*operands)
     trace = trace_of(active_recorder())
     condition = trace.operand(pred)
     if type(condition) is float:
@@ -290,7 +290,9 @@ def _compiled_while(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], in
     trace = trace_of(recorder)
     state = _symbols(trace, init, _labels(body_fun, (init,)))
     states = tree_leaves(state)
-    condition = trace.operand(cond_fun(state))
+    holds = cond_fun(state)
+    _check_condition(holds, what)
+    condition = trace.operand(holds)
     new = [trace.operand(leaf) for leaf in tree_leaves(_like(body_fun(state), state, what))]
     first = [trace.operand(leaf) for leaf in tree_leaves(init)]
     loop = traced_loop("while_loop", trace, UNKNOWN, False, states, first, new, [condition], [], [""], what)
@@ -613,6 +615,13 @@ def _check_structure(tree: Tree, other: Tree, what: str) -> None:
         raise ValueError(f"{what}: {error}") from None
 
 
-def _holds(condition: Any) -> bool:
-    """Whether `condition`, a bool or a number, is true."""
+def _holds(condition: Any, what: str) -> bool:
+    """Whether `condition`, a bool, a number or a Value, is true; a TypeError for anything else."""
+    _check_condition(condition, what)
     return bool(condition.data if isinstance(condition, Value) else condition)
+
+
+def _check_condition(condition: Any, what: str) -> None:
+    if not _is_number(condition) and type(condition).__name__ not in ("bool", "bool_"):  # NumPy's bool is not a Real
+        given = f"{type(condition).__name__} {condition!s:.60}"
+        raise TypeError(f"{what}: the condition is a number or a comparison such as x < 3.0, got {given}")

@@ -18,6 +18,7 @@ from autograd_lite import primitives as p
 from autograd_lite.extension import core
 from autograd_lite.ieee import add_up
 from autograd_lite.primitives import Primitive
+from autograd_lite.signatures import Unannotated
 from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, leaves_of, new_node, numbers_of
 
 Scalar: TypeAlias = Value | float  # a type checker takes int for float
@@ -111,10 +112,12 @@ for _line in _DOCUMENTATION.strip().splitlines():
 
 
 @overload
+def sum(xs: Iterable[Unannotated], start: Any = 0.0) -> Any: ...
+@overload
 def sum(xs: Iterable[float], start: float = 0.0) -> float: ...  # type: ignore[overload-overlap]
 @overload
 def sum(xs: Iterable[Scalar], start: Scalar = 0.0) -> Value: ...
-def sum(xs: Iterable[Scalar], start: Scalar = 0.0) -> Scalar:
+def sum(xs: Iterable[Any], start: Any = 0.0) -> Scalar:
     """The sum of the list `xs`, and of `start`, as in Python's own `sum`, recorded as one node; numbers give a float.
 
     0.0 for an empty list. A TypeError if `xs` is not a list of numbers and Values.
@@ -130,10 +133,12 @@ def sum(xs: Iterable[Scalar], start: Scalar = 0.0) -> Scalar:
 
 
 @overload
+def dot(xs: Iterable[Unannotated], ys: Iterable[Any]) -> Any: ...
+@overload
 def dot(xs: Iterable[float], ys: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
 @overload
 def dot(xs: Iterable[Scalar], ys: Iterable[Scalar]) -> Value: ...
-def dot(xs: Iterable[Scalar], ys: Iterable[Scalar]) -> Scalar:
+def dot(xs: Iterable[Any], ys: Iterable[Any]) -> Scalar:
     """The dot product x0*y0 + x1*y1 + ..., recorded as one node. A ValueError if the lengths differ.
 
     >>> dot([1.0, 2.0], [3.0, 4.0])
@@ -192,10 +197,12 @@ def matvec(
 
 
 @overload
+def mean(xs: Iterable[Unannotated]) -> Any: ...
+@overload
 def mean(xs: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
 @overload
 def mean(xs: Iterable[Scalar]) -> Value: ...
-def mean(xs: Iterable[Scalar]) -> Scalar:
+def mean(xs: Iterable[Any]) -> Scalar:
     """The arithmetic mean of the list `xs`. A ValueError if it is empty.
 
     >>> mean([1.0, 2.0, 6.0])
@@ -207,10 +214,12 @@ def mean(xs: Iterable[Scalar]) -> Scalar:
 
 
 @overload
+def norm(xs: Iterable[Unannotated]) -> Any: ...
+@overload
 def norm(xs: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
 @overload
 def norm(xs: Iterable[Scalar]) -> Value: ...
-def norm(xs: Iterable[Scalar]) -> Scalar:
+def norm(xs: Iterable[Any]) -> Scalar:
     """The Euclidean length of the list `xs`. Its gradient at the origin is 0, as in PyTorch.
 
     >>> norm([3.0, 4.0])
@@ -223,10 +232,12 @@ def norm(xs: Iterable[Scalar]) -> Scalar:
 
 
 @overload
+def logsumexp(xs: Iterable[Unannotated]) -> Any: ...
+@overload
 def logsumexp(xs: Iterable[float]) -> float: ...  # type: ignore[overload-overlap]
 @overload
 def logsumexp(xs: Iterable[Scalar]) -> Value: ...
-def logsumexp(xs: Iterable[Scalar]) -> Scalar:
+def logsumexp(xs: Iterable[Any]) -> Scalar:
     """log(exp(x0) + exp(x1) + ...) of the list `xs`, without overflow. A ValueError if it is empty.
 
     >>> logsumexp([1000.0, 1000.0]) == 1000.0 + math.log(2.0)
@@ -239,10 +250,12 @@ def logsumexp(xs: Iterable[Scalar]) -> Scalar:
 
 
 @overload
+def softmax(xs: Iterable[Unannotated]) -> list[Any]: ...
+@overload
 def softmax(xs: Iterable[float]) -> list[float]: ...  # type: ignore[overload-overlap]
 @overload
 def softmax(xs: Iterable[Scalar]) -> list[Value]: ...
-def softmax(xs: Iterable[Scalar]) -> Any:
+def softmax(xs: Iterable[Any]) -> Any:
     """The list of exp(x) / (sum of all exp(x)) for the list `xs`, without overflow. A ValueError if it is empty.
 
     >>> softmax([1000.0, 1000.0])
@@ -256,10 +269,12 @@ def softmax(xs: Iterable[Scalar]) -> Any:
 
 
 @overload
+def log_softmax(xs: Iterable[Unannotated]) -> list[Any]: ...
+@overload
 def log_softmax(xs: Iterable[float]) -> list[float]: ...  # type: ignore[overload-overlap]
 @overload
 def log_softmax(xs: Iterable[Scalar]) -> list[Value]: ...
-def log_softmax(xs: Iterable[Scalar]) -> Any:
+def log_softmax(xs: Iterable[Any]) -> Any:
     """The list of log(softmax(xs)), without overflow, and without log(0) where softmax underflows.
 
     >>> log_softmax([0.0, -1000.0])

@@ -143,16 +143,22 @@ def star_colors(pattern: Sequence[int]) -> list[int]:
     Greedy, from the vertices with the most neighbours on (algorithm 4.1 of Gebremedhin, Manne, Pothen 2005).
     """
     n = len(pattern)
-    neighbours = [[j for j in members(mask) if j != i] for i, mask in enumerate(pattern)]
-    colors = [-1] * n
-    for v in sorted(range(n), key=lambda v: -len(neighbours[v])):
-        forbidden = set()
-        for w in neighbours[v]:
-            forbidden.add(colors[w])
-            for x in neighbours[w]:
-                if x == v or colors[x] < 0 or colors[x] in forbidden:
-                    continue
-                if colors[w] < 0 or any(y != w and colors[y] == colors[w] for y in neighbours[x]):
+    neighbours = [mask & ~(1 << i) for i, mask in enumerate(pattern)]
+    colors, of_color = [-1] * n, list[int]()  # of_color: the vertices of each colour
+    colored = 0
+    for v in sorted(range(n), key=lambda v: -neighbours[v].bit_count()):
+        forbidden = {colors[w] for w in members(neighbours[v] & colored)}
+        excluded = 1 << v  # v, and the vertices of forbidden colours
+        for color in forbidden:
+            excluded |= of_color[color]
+        for w in members(neighbours[v]):
+            for x in members(neighbours[w] & colored & ~excluded):
+                if colors[x] not in forbidden and (colors[w] < 0 or neighbours[x] & of_color[colors[w]] & ~(1 << w)):
                     forbidden.add(colors[x])
+                    excluded |= of_color[colors[x]]
         colors[v] = next(c for c in range(n + 1) if c not in forbidden)
+        if colors[v] == len(of_color):
+            of_color.append(0)
+        of_color[colors[v]] |= 1 << v
+        colored |= 1 << v
     return colors

@@ -221,6 +221,7 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
 
 def operate(op: Primitive, op_const: Primitive, x: Value, y: Any) -> Any:
     """`x op y` for any `y` and any recorder; NotImplemented if `y` is not a number."""
+    _check_factor(op, y)
     return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
 
 
@@ -228,7 +229,14 @@ def reflect(op: Primitive, y: Value, x: Any) -> Any:
     """`x op y` for any `x` that is not a Value; NotImplemented if `x` is not a number."""
     if op is p.add and type(x) is int and x == 0:  # Python's own sum() starts with 0 + y
         return y
+    _check_factor(op, x)
     return y.record(op, (x, y)) if _is_operand(x) else NotImplemented
+
+
+def _check_factor(op: Primitive, x: Any) -> None:
+    """A TypeError if `x` is a sequence that Python would repeat: it asks a factor for its `__index__` then."""
+    if op is p.mul and isinstance(x, str | bytes | list | tuple):
+        to_float(x, op.name)
 
 
 def _is_operand(x: Any) -> bool:
@@ -451,7 +459,10 @@ class Value:
         def __float__(self) -> NoReturn:
             raise TypeError("float(Value) would drop the gradient: use .data for it, or autograd_lite.exp for math.exp")
 
-        __int__ = __index__ = __float__
+        def __index__(self) -> NoReturn:
+            raise TypeError("a Value cannot index or count, as it is no int: write int(v.data)")
+
+        __int__ = __float__
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a Value is neither true nor false: compare it with a number (v > 0), or use v.data or where()")

@@ -16,12 +16,14 @@ from typing import Any, Protocol, TypeAlias, cast, overload
 
 import autograd_lite as ag
 from autograd_lite import Value
+from autograd_lite.signatures import Unannotated
 from autograd_lite.trees import tree_leaves
 from nn.module import Array, Scalar, as_list, numbers, shape
 
 Loss: TypeAlias = Callable[[Any, Any], Scalar]  # (prediction, target)
 Floats: TypeAlias = "float | Sequence[Floats]"
 Numbers: TypeAlias = "Scalar | Array | Sequence[Numbers]"  # one number, or nested lists of them
+Anys: TypeAlias = "Unannotated | Sequence[Anys]"  # what a model without annotations gives, or nested lists of it
 
 
 class LossFunction(Protocol):
@@ -29,6 +31,8 @@ class LossFunction(Protocol):
 
     __name__: str
 
+    @overload
+    def __call__(self, prediction: Anys, target: Any) -> Any: ...
     @overload
     def __call__(self, prediction: Floats, target: Floats) -> float: ...  # type: ignore[overload-overlap]
     @overload
@@ -61,6 +65,8 @@ def mae(prediction: Any, target: Any) -> Any:
     return _mean("mae", prediction, target, lambda p, t: ag.abs(p - t))
 
 
+@overload
+def huber(prediction: Anys, target: Any, delta: float = 1.0) -> Any: ...
 @overload
 def huber(prediction: Floats, target: Floats, delta: float = 1.0) -> float: ...  # type: ignore[overload-overlap]
 @overload

@@ -24,7 +24,6 @@ class Array(Protocol):
 
 Scalar: TypeAlias = Value | float  # and every other real number
 Inputs: TypeAlias = Scalar | Sequence[Scalar] | Array  # what a layer is called with: a number, or a list of them
-Output: TypeAlias = Any  # a Value, or of several neurons a list of Values: a type checker cannot know which
 
 Parts = TypeVar("Parts", bound=Callable[..., Any])
 _reads_attributes: set[Callable[..., Any]] = set()  # the methods `parts` that `parts_of_attributes` marked

@@ -305,6 +305,7 @@ def clip_grad_value_(parameters: Iterable[Value], clip_value: float) -> None:
     >>> p.grad
     -1.0
     """
+    check_limit("clip_grad_value_", "clip_value", clip_value)
     for p in parameters:
         p.grad = min(max(p.grad, -clip_value), clip_value)
 
@@ -319,12 +320,21 @@ def clip_grad_norm_(parameters: Iterable[Value], max_norm: float) -> float:
     >>> print(f"{p.grad:.4f} {q.grad:.4f}")
     0.6000 0.8000
     """
+    check_limit("clip_grad_norm_", "max_norm", max_norm)
     parameters = list(parameters)
     norm = math.hypot(*[p.grad for p in parameters])
     scale = min(1.0, max_norm / (norm + 1e-6))  # the 1e-6 is PyTorch's
     for p in parameters:
         p.grad *= scale
     return norm
+
+
+def check_limit(what: str, name: str, limit: Any) -> None:
+    """A TypeError or ValueError in the name of the function `what` if its argument `name` is not above 0."""
+    if not _is_number(limit):
+        raise TypeError(f"{what} takes a number as {name}, got {type(limit).__name__} {limit!r:.60}")
+    if not limit > 0:
+        raise ValueError(f"{what} takes a {name} above 0, got {limit}")
 
 
 def _check_positive(optimizer: RMSprop | Adam) -> None:

@@ -73,7 +73,10 @@ class Outputs:
         with ag.no_grad():
             if self._jitted is not None:
                 try:
-                    return list(numbers(self._jitted.map(as_array(X))))
+                    found = self._jitted.map(as_array(X))
+                    if not hasattr(found, "tolist"):  # not one array of all rows: tuples, dicts, or lists of them
+                        found = self._jitted.map(X)
+                    return list(numbers(found))
                 except ag.CompileError as error:
                     self._jitted = None
                     if self.warns:

@@ -15,7 +15,7 @@ from nn.diagnosis import Diagnose
 from nn.history import History, progress
 from nn.losses import Loss
 from nn.module import Module, all_finite
-from nn.optim import Optimizer, clip_grad_norm_, clip_grad_value_
+from nn.optim import Optimizer, check_limit, clip_grad_norm_, clip_grad_value_
 from nn.prediction import Metric, Model, Outputs, check_callable, means
 from nn.schedules import Schedule
 from nn.steps import Clip, Stepper
@@ -177,8 +177,8 @@ def _rehearse(model: Model, loss: Loss, optimizer: Optimizer, X: list[Any], y: l
 def _clip(clip_value: float | None, clip_norm: float | None) -> Clip | None:
     """The function that clips the gradients of parameters; None if nothing is to be clipped."""
     for name, limit in {"clip_value": clip_value, "clip_norm": clip_norm}.items():
-        if limit is not None and not limit > 0:
-            raise ValueError(f"fit takes a {name} above 0, or None, got {limit}")
+        if limit is not None:
+            check_limit("fit", name, limit)
     if clip_value is None and clip_norm is None:
         return None
 

@@ -683,3 +683,15 @@ def test_the_repr_of_a_jitted_function_has_its_name() -> None:
 
     assert repr(jit(area)).endswith("area)")
     assert repr(ag.grad(jit(area))).startswith("jit(grad(")
+
+
+def test_map_of_arrays_gives_one_array_for_a_list_with_constants() -> None:
+    np = pytest.importorskip("numpy")
+    x = np.array([1.0, 2.0, 3.0])
+    found = jit(lambda x: [x, 2.0]).map(x)
+    assert found.tolist() == [[1.0, 2.0], [2.0, 2.0], [3.0, 2.0]]
+    nested = jit(lambda x: {"a": [[x, 0.0], [x, x]], "b": ([1.0, 2.0], x)}).map(x)
+    assert nested["a"].tolist() == [[[v, 0.0], [v, v]] for v in (1.0, 2.0, 3.0)]
+    assert (nested["b"][0].tolist(), nested["b"][1].tolist()) == ([[1.0, 2.0]] * 3, [1.0, 2.0, 3.0])
+    ragged = jit(lambda x: [x, [x, 1.0]]).map(x)
+    assert (ragged[0].tolist(), ragged[1].tolist()) == ([1.0, 2.0, 3.0], [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]])

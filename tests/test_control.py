@@ -744,3 +744,25 @@ def test_residuals_in_every_order() -> None:
         assert_close(compiled(lambda x: jvp(grad(ours), (x,), (1.0,))[1], way)(0.7), second, 1e-11)
         assert_close(compiled(lambda x: grad(lambda y: jvp(ours, (y,), (1.0,))[1])(x), way)(0.7), second, 1e-11)
         assert_close(compiled(lambda x: jvp(grad(grad(ours)), (x,), (1.0,))[1], way)(0.7), third, 1e-10)
+
+
+@pytest.mark.parametrize("condition", [None, "no", [1.0], ()])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_condition_that_is_no_condition_is_an_error(condition: Any, compiled: bool) -> None:
+    def loop(x: Any) -> Any:
+        return while_loop(lambda x: condition, lambda x: 2.0 * x, x)
+
+    def branch(x: Any) -> Any:
+        return cond(condition, lambda x: x, lambda x: -x, x)
+
+    for f in (loop, branch):
+        with pytest.raises(TypeError, match="the condition is a number or a comparison such as x < 3.0, got "):
+            (jit(f) if compiled else f)(1.0)
+
+
+def test_conditions_are_comparisons_bools_numbers_and_values() -> None:
+    np = pytest.importorskip("numpy")
+    for true in (True, 1, 2.5, Value(1.0), np.bool_(True), np.int64(3)):
+        assert cond(true, lambda x: x, lambda x: -x, 2.0) == 2.0
+    for false in (False, 0, 0.0, Value(0.0), np.bool_(False)):
+        assert cond(false, lambda x: x, lambda x: -x, 2.0) == -2.0

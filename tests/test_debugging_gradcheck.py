@@ -295,3 +295,17 @@ def test_a_wrong_rule_inside_a_compiled_function_is_named(wrong_square: p.Primit
     with pytest.raises(AssertionError, match=r"the rule of wrong_square is wrong: at wrong_square\(1.3\)"):
         check_grads(al.jit(lambda x: al.sin(wrong_square(x))), 1.3)
     check_grads(al.jit(lambda x: al.sin(x) * al.logsumexp([x, 2.0])), 1.3)
+
+
+def test_forward_mode_is_checked_with_one_graph() -> None:
+    calls = 0
+
+    def f(xs: list[Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        return al.sum([al.sin(x) for x in xs]) ** 2
+
+    check_grads(f, [0.1] * 4, order=1, modes=["fwd"])
+    few, calls = calls, 0
+    check_grads(f, [0.1] * 4, order=1, modes=["rev"])
+    assert few == calls

@@ -1,6 +1,7 @@
 """Optimisers and schedules: PyTorch's steps, to 1e-12 over 100 of them, on floats and on arrays."""
 
 import copy
+import math
 import pickle
 import random
 
@@ -343,3 +344,13 @@ def test_the_repr_of_an_optimizer_has_its_settings():
     assert repr(many("SGD", {"lr": 0.1, "momentum": 0.9})) == (
         "SGD(40 parameters, lr=0.1, momentum=0.9, weight_decay=0.0, nesterov=False)"
     )
+
+
+@pytest.mark.parametrize("limit", [-1.0, 0.0, math.nan, "x"])
+@pytest.mark.parametrize("clip", [nn.clip_grad_norm_, nn.clip_grad_value_])
+def test_a_limit_of_gradients_is_above_0(clip, limit):
+    p = Value(1.0)
+    p.grad = 3.0
+    with pytest.raises((TypeError, ValueError), match=rf"^{clip.__name__} takes a "):
+        clip([p], limit)
+    assert p.grad == 3.0

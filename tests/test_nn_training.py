@@ -260,7 +260,7 @@ def fit(X=X, y=Y, loss=nn.hinge, model=None, **settings):
         (lambda: fit(X=3.0), TypeError, "takes X as a list or an array, one row for each example, got 3.0"),
         (lambda: fit(batch_size=0), ValueError, "fit takes a batch_size of at least 1, or None, got 0"),
         (lambda: fit(patience=0), ValueError, "fit takes a patience of at least 1, or None, got 0"),
-        (lambda: fit(clip_norm=0.0), ValueError, "fit takes a clip_norm above 0, or None, got 0.0"),
+        (lambda: fit(clip_norm=0.0), ValueError, "fit takes a clip_norm above 0, got 0.0"),
         (lambda: fit(validation_split=1.5), ValueError, "a validation_split of 1.5 leaves no row of 24"),
         (lambda: fit(validation_split=0.01), ValueError, "a validation_split of 0.01 leaves no row of 24"),
         (lambda: fit(validation_data=([[1.0]], [])), ValueError, "fit: validation: y has no rows"),
@@ -552,3 +552,28 @@ def test_the_error_about_a_pytorch_name_gives_its_counterpart_here():
     with pytest.raises(AttributeError, match=r"module 'nn' has no attribute 'Dropout'$"):
         nn.Dropout  # noqa: B018
     assert not hasattr(nn, "ReLU")
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize(
+    ("model", "wanted"),
+    [
+        (lambda x: [x[0], 2.0], [[1.0, 2.0], [2.0, 2.0], [3.0, 2.0]]),
+        (lambda x: [2.0, 3.0], [[2.0, 3.0]] * 3),
+        (lambda x: (x[0], x[0] + 1.0), [[1.0, 2.0], [2.0, 3.0], [3.0, 4.0]]),
+        (lambda x: [[x[0], 0.0], [x[0], x[0]]], [[[x, 0.0], [x, x]] for x in (1.0, 2.0, 3.0)]),
+        (lambda x: {"a": x[0]}, [{"a": 1.0}, {"a": 2.0}, {"a": 3.0}]),
+        (lambda x: 2.0, [2.0, 2.0, 2.0]),
+    ],
+)
+def test_predict_gives_a_row_of_outputs_for_each_row_of_inputs(model, wanted, jit):
+    assert nn.predict(model, [[1.0], [2.0], [3.0]], jit=jit) == wanted
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_evaluate_compares_each_prediction_with_its_target(jit):
+    def loss(p, t):
+        return (p[0] - t) ** 2 + p[1]
+
+    assert nn.evaluate(lambda x: (x, 0.0), [1.0, 2.0], [1.0, 2.0], loss, jit=jit) == {"loss": 0.0}
+    assert nn.evaluate(lambda x: [x, 0.0], [1.0, 2.0], [[1.0, 0.0], [2.0, 0.0]], nn.mse, jit=jit) == {"loss": 0.0}

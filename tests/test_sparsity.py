@@ -83,18 +83,18 @@ def test_a_star_colouring_has_no_path_of_four_in_two_colors(drawn: tuple[int, se
 
 def test_the_number_of_sweeps_is_the_number_of_colors(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = {"reverse": 0, "forward": 0}
-    pull_back, forward_sweep = calculus.pull_back, calculus._forward_sweep
+    pull_back, push_directions = calculus.pull_back, calculus.push_directions
 
     def counted_pull_back(*args: Any) -> Any:
         sweeps["reverse"] += 1
         return pull_back(*args)
 
-    def counted_forward_sweep(ys: Any, directions: Any) -> Any:
+    def counted_push_directions(ys: Any, directions: Any) -> Any:
         sweeps["forward"] += len(directions)
-        return forward_sweep(ys, directions)
+        return push_directions(ys, directions)
 
     monkeypatch.setattr(calculus, "pull_back", counted_pull_back)
-    monkeypatch.setattr(calculus, "_forward_sweep", counted_forward_sweep)
+    monkeypatch.setattr(calculus, "push_directions", counted_push_directions)
 
     def count(run: Any) -> tuple[int, int]:
         sweeps.update(reverse=0, forward=0)
@@ -194,3 +194,9 @@ def test_infinities_stay_in_their_columns() -> None:
     f = lambda x: [ag.sqrt(x[0]), ag.sqrt(x[1]) + x[2], x[2] * x[3]]  # noqa: E731
     got = jacobian(f)([0.0, 1.0, 2.0, 3.0])
     assert got == [[math.inf, 0.0, 0.0, 0.0], [0.0, 0.5, 1.0, 0.0], [0.0, 0.0, 3.0, 2.0]]
+
+
+def test_a_dense_pattern_has_a_colour_for_each_vertex() -> None:
+    assert sorted(star_colors([(1 << 200) - 1] * 200)) == list(range(200))
+    n = 60
+    assert hessian(lambda x: ag.sum(x) ** 3)([0.5] * n) == [[6 * 0.5 * n] * n] * n

@@ -366,7 +366,7 @@ class Compiled(Graph):
 
         results = _stacked(self._result, n, column)
         self.writer(n, rows, array("d"), tuple(columns), array("d"))
-        return results
+        return _lists_stacked(results)
 
     @cached_property
     def _in_arrays(self) -> Callable[[Any], Any]:
@@ -574,6 +574,19 @@ def _stacked(tree: Tree, n: int, column: Callable[[tuple[int, ...]], Any]) -> Tr
 
         return numpy.full(n, float(tree))
     return tree
+
+
+def _lists_stacked(tree: Tree) -> Tree:
+    """`tree` with one array in place of each list of arrays of one shape: lists of Values and constants."""
+    if not isinstance(tree, list | tuple | dict):
+        return tree
+    branches = [_lists_stacked(branch) for branch in (tree.values() if isinstance(tree, dict) else tree)]
+    if type(tree) is list and len({getattr(x, "shape", None) for x in branches} - {None}) == 1:
+        import numpy
+
+        if all(isinstance(x, numpy.ndarray) for x in branches):
+            return numpy.stack(branches, axis=1)
+    return _like(tree, branches)
 
 
 def _like(tree: Tree, branches: list[Any]) -> Tree:

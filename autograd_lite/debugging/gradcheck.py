@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from autograd_lite import primitives as p
-from autograd_lite.calculus import described, jacobian, jvp
+from autograd_lite.calculus import described, jacobian, push_directions
 from autograd_lite.debugging.text import call_text, floats
 from autograd_lite.graph import topological_order
 from autograd_lite.recording import recording_with
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_paths
-from autograd_lite.value import Recorder, Value
+from autograd_lite.value import Recorder, Value, active_recorder
 
 Scalar = Any  # a Value, or a float
 ListFunction = Callable[[list[Any]], list[Any]]  # from a list of numbers to a list of numbers
@@ -119,8 +119,9 @@ def _reverse(f: ListFunction) -> ListFunction:
 
 def _forward(f: ListFunction) -> ListFunction:
     def derivative(xs: list[Any]) -> list[Any]:
-        units = [[float(i == j) for j in range(len(xs))] for i in range(len(xs))]
-        return [dy for unit in units for dy in jvp(f, (xs,), (unit,))[1]]
+        inputs = [active_recorder().fresh(x) for x in xs]
+        columns = push_directions(f(inputs), [([x], [1.0]) for x in inputs])
+        return [dy for column in columns for dy in column]
 
     return derivative
 

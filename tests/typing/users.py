@@ -88,6 +88,29 @@ assert_type(logsumexp([a, b]), Value)
 assert_type(softmax([1.0, 2.0]), list[float])
 assert_type(log_softmax([a, b]), list[Value])
 
+# ---- functions and losses of what has no annotation, such as the outputs of a model
+
+model = nn.MLP(2, [4, 1], seed=1)
+layer = nn.Layer(2, 3)
+rows, targets = [[1.0, 2.0], [3.0, 4.0]], [1.0, -1.0]
+nn.mse(model(rows[0]), targets[0]).backward()
+nn.mse([model(x) for x in rows], targets).backward()
+losses = [nn.mse(model(x), y) for x, y in zip(rows, targets, strict=True)]
+mean(losses).backward()
+sum(losses).backward()
+sum([(model(x) - y) ** 2 for x, y in zip(rows, targets, strict=True)]).backward()
+dot(layer(rows[0]), [1.0, 2.0, 3.0]).backward()
+norm(layer(rows[0])).backward()
+softmax(layer(rows[0]))[0].backward()
+nn.cross_entropy(layer(rows[0]), 1).backward()
+nn.huber(model(rows[0]), 0.0).backward()
+
+
+def hinge_of(x: list[float], y: float) -> Value:
+    loss: Value = nn.hinge(model(x), y)
+    return loss
+
+
 # ---- calculus: the gradient has the type of the first argument, and keeps the other parameters of the function
 
 
@@ -232,7 +255,6 @@ assert_type(quiet(a), Value)
 
 # ---- nn
 
-model = nn.MLP(2, [4, 1], seed=1)
 optimizer = nn.SGD(model.parameters(), lr=0.1)
 keep: Callable[[Any], Any] = model  # a model is callable
 assert_type(model.parameters(), list[Value])
