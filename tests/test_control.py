@@ -756,7 +756,7 @@ def test_a_condition_that_is_no_condition_is_an_error(condition: Any, compiled: 
         return cond(condition, lambda x: x, lambda x: -x, x)
 
     for f in (loop, branch):
-        with pytest.raises(TypeError, match="the condition is a number or a comparison such as x < 3.0, got "):
+        with pytest.raises(TypeError, match=r"the condition is a number or a comparison such as x < 3.0, got "):
             (jit(f) if compiled else f)(1.0)
 
 
