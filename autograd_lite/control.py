@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isfinite, nan
 from numbers import Real
 from operator import index
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, overload
 
 from autograd_lite import primitives as p
 from autograd_lite.calculus import jacobian
@@ -27,6 +27,7 @@ from autograd_lite.value import Value, active_recorder
 S = TypeVar("S")
 X = TypeVar("X")
 Y = TypeVar("Y")
+Ts = TypeVarTuple("Ts")
 
 
 def scan(
@@ -123,7 +124,7 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
     `(a < b) | (c < d)` combine two comparisons, under `jit` too. A compiled while_loop has forward mode only, as JAX's;
     for a solution that the steps converge to use `fixed_point`.
 
-    A ValueError if `body_fun` returns a state of another structure.
+    A ValueError if `body_fun` returns a state of another structure, a TypeError for a condition that is no number.
 
     >>> while_loop(lambda x: x < 100.0, lambda x: 2.0 * x, 3.0)
     192.0
@@ -138,7 +139,7 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
     return state
 
 
-def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *operands: Any) -> X:
+def cond(pred: Any, true_fun: Callable[[*Ts], X], false_fun: Callable[[*Ts], X], *operands: *Ts) -> X:
     """`true_fun(*operands)` if `pred` is true, else `false_fun(*operands)`.
 
     `pred` is a comparison such as `x > 0.0`, a bool, or a number that is 0 for "false". No gradient flows through it.
@@ -179,7 +180,11 @@ def cond(pred: Any, true_fun: Callable[..., X], false_fun: Callable[..., X], *op
     return result
 
 
-def root(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: int = 100) -> S:
+@overload
+def root(f: Callable[[float], Value], x0: float, *, tol: float = 1e-12, max_steps: int = 100) -> Value: ...
+@overload
+def root(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: int = 100) -> S: ...
+def root(f: Callable[[Any], Any], x0: Any, *, tol: float = 1e-12, max_steps: int = 100) -> Any:
     """A solution x of f(x) = 0, found by Newton's method from `x0`.
 
     x is a number, or nested lists, tuples and dicts of numbers; f returns the same structure. The method stops where
@@ -203,11 +208,15 @@ def root(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: int = 1
     f_flat = _flattened(f, x0, what)
     with no_grad():
         xs = _solution(_newton, _compiled_newton, f_flat, x0, tol, max_steps, what)
-    result: S = tree_like(x0, _differentiable(f_flat, xs))
+    result: Any = tree_like(x0, _differentiable(f_flat, xs))
     return result
 
 
-def fixed_point(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: int = 10_000) -> S:
+@overload
+def fixed_point(f: Callable[[float], Value], x0: float, *, tol: float = 1e-12, max_steps: int = 10_000) -> Value: ...
+@overload
+def fixed_point(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: int = 10_000) -> S: ...
+def fixed_point(f: Callable[[Any], Any], x0: Any, *, tol: float = 1e-12, max_steps: int = 10_000) -> Any:
     """A solution x of f(x) = x, found by the iteration x = f(x) from `x0`.
 
     x is a number, or nested lists, tuples and dicts of numbers; f returns the same structure. The iteration stops where
@@ -226,7 +235,7 @@ def fixed_point(f: Callable[[S], Any], x0: S, *, tol: float = 1e-12, max_steps: 
     f_flat = _flattened(f, x0, what)
     with no_grad():
         xs = _solution(_iterated, _compiled_iteration, f_flat, x0, tol, max_steps, what)
-    result: S = tree_like(x0, _differentiable(lambda xs: [y - x for y, x in zip(f_flat(xs), xs, strict=True)], xs))
+    result: Any = tree_like(x0, _differentiable(lambda xs: [y - x for y, x in zip(f_flat(xs), xs, strict=True)], xs))
     return result
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from itertools import chain
 from operator import mul
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
 from autograd_lite import primitives as p
 from autograd_lite.extension import core
@@ -22,7 +22,6 @@ from autograd_lite.signatures import Unannotated
 from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, leaves_of, new_node, numbers_of
 
 Scalar: TypeAlias = Value | float  # a type checker takes int for float
-S = TypeVar("S", Value, float)
 Rule: TypeAlias = Callable[..., tuple[Any, ...]]
 
 
@@ -287,7 +286,11 @@ def log_softmax(xs: Iterable[Any]) -> Any:
     return [x - total for x in shifted]
 
 
-def silu(x: S) -> S:
+@overload
+def silu(x: float) -> float: ...
+@overload
+def silu(x: Value) -> Value: ...
+def silu(x: Any) -> Any:
     """x * sigmoid(x), also called swish (Ramachandran et al. 2017, arXiv:1710.05941).
 
     >>> silu(0.0)
@@ -296,7 +299,11 @@ def silu(x: S) -> S:
     return x * sigmoid(x)
 
 
-def gelu(x: S, approximate: Literal["none", "tanh"] = "none") -> S:
+@overload
+def gelu(x: float, approximate: Literal["none", "tanh"] = "none") -> float: ...
+@overload
+def gelu(x: Value, approximate: Literal["none", "tanh"] = "none") -> Value: ...
+def gelu(x: Any, approximate: Literal["none", "tanh"] = "none") -> Any:
     """x times the normal distribution function at x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
     With `approximate="tanh"` the paper's formula in tanh. Names and meaning are PyTorch's.
@@ -311,23 +318,31 @@ def gelu(x: S, approximate: Literal["none", "tanh"] = "none") -> S:
     return 0.5 * x * (1.0 + tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
-def elu(x: S, alpha: float = 1.0) -> S:
+@overload
+def elu(x: float, alpha: float = 1.0) -> float: ...
+@overload
+def elu(x: Value, alpha: float = 1.0) -> Value: ...
+def elu(x: Any, alpha: float = 1.0) -> Any:
     """x for x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2015, arXiv:1511.07289).
 
     >>> elu(2.0), elu(-1000.0)
     (2.0, -1.0)
     """
     positive = step(x)
-    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))  # pyright: ignore[reportReturnType]
+    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))
 
 
-def leaky_relu(x: S, negative_slope: float = 0.01) -> S:
+@overload
+def leaky_relu(x: float, negative_slope: float = 0.01) -> float: ...
+@overload
+def leaky_relu(x: Value, negative_slope: float = 0.01) -> Value: ...
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x for x > 0, else negative_slope * x.
 
     >>> leaky_relu(2.0), leaky_relu(-2.0)
     (2.0, -0.02)
     """
-    return where(step(x), x, negative_slope * x)  # pyright: ignore[reportReturnType]
+    return where(step(x), x, negative_slope * x)
 
 
 _ACTIVATIONS = (silu, gelu, elu, leaky_relu)  # `matvec` may call them on floats

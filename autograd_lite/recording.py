@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from autograd_lite import primitives as p
 from autograd_lite.primitives import Primitive
 from autograd_lite.value import EAGER, LEAVES, Recorder, Value, active, active_recorder, constant, constants, opened
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -152,7 +151,7 @@ class Mode:
         self._open.set(around)
         manager.__exit__(None, None, None)
 
-    def __call__(self, function: Callable[..., T]) -> Callable[..., T]:
+    def __call__(self, function: F) -> F:
         """A function that runs `function` inside this mode.
 
         A TypeError if `function` is a generator or a coroutine: other code runs while it pauses.
@@ -165,8 +164,8 @@ class Mode:
                 raise TypeError(f"{self.name} cannot decorate {name}, which pauses: open it inside, in a `with`")
 
         @wraps(function)
-        def within(*args: Any, **options: Any) -> T:
+        def within(*args: Any, **options: Any) -> Any:
             with self:
                 return function(*args, **options)
 
-        return within
+        return cast(F, within)

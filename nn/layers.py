@@ -189,6 +189,8 @@ class MLP(Sequential):
     337
     """
 
+    layers: list[Layer]  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(
         self,
         nin: int,

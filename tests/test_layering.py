@@ -11,7 +11,7 @@ ALLOWED = {
     "extension": set(),
     "graph": {"extension"},
     "primitives": {"ieee", "extension"},
-    "value": {"ieee", "primitives", "graph", "extension"},
+    "value": {"ieee", "primitives", "graph", "extension", "signatures"},
     "recording": {"primitives", "value"},
     "rules": {"primitives", "graph", "recording", "value"},
     "trees": set(),

@@ -3,11 +3,16 @@
 from collections.abc import Callable
 from typing import Any, assert_type
 
+import numpy as np
+
 import nn
 from autograd_lite import (
     Value,
     atan2,
+    cond,
     dot,
+    fixed_point,
+    gelu,
     grad,
     gradients,
     hessian,
@@ -23,6 +28,8 @@ from autograd_lite import (
     no_grad,
     norm,
     primitive,
+    root,
+    silu,
     sin,
     softmax,
     sum,
@@ -52,6 +59,12 @@ assert_type(-a, Value)
 assert_type(+a, Value)
 assert_type(abs(a), Value)
 assert_type(a < 1.0, bool)
+assert_type(a * np.int64(2), Value)
+assert_type(a ** np.float32(2.0), Value)
+assert_type(np.int64(2) * a, Value)
+(a * np.ones(2))[0].backward()
+(np.linspace(0.0, 1.0, 3) - a)[0].backward()
+np.sin(a).backward()
 assert_type(a >= b, bool)
 assert_type(a.data, float)
 assert_type(a.grad, float)
@@ -70,6 +83,9 @@ def scaled(x: Value | float) -> Value | float:
 
 
 assert_type(sin(a), Value)
+assert_type(gelu(a, approximate="tanh"), Value)
+assert_type(silu(0.5), float)
+assert_type(silu(scaled(a)), Value | float)
 assert_type(sin(0.5), float)
 assert_type(tanh(1), float)
 assert_type(scaled(a), Value | float)
@@ -176,6 +192,11 @@ assert_type(vjp(f, 3.0)[0], float)
 assert_type(vjp(f, 3.0)[1](1.0), tuple[float, ...])
 assert_type(hvp(energy, (xs,), (xs,)), list[float])
 slope: Callable[[Value], Value] = grad(sin)
+root(lambda x: x * x - a, 1.0).backward()
+fixed_point(lambda x: 0.2 * a * sin(x), 1.0).backward()
+assert_type(root(f, 1.0), float)
+assert_type(cond(a > 1.0, sin, tanh, a), Value)
+assert_type(cond(2.0 > 1.0, f, f, 1.0), float)
 assert_type(grad(f).__name__, str)
 
 # Functions without annotations take whatever is right when the program runs.
@@ -253,11 +274,20 @@ def quiet(x: Value) -> Value:
 
 assert_type(quiet(a), Value)
 
+
+@no_grad()
+def silent(x: Value) -> Value:
+    return x * 2
+
+
+assert_type(silent(a), Value)
+
 # ---- nn
 
 optimizer = nn.SGD(model.parameters(), lr=0.1)
 keep: Callable[[Any], Any] = model  # a model is callable
 assert_type(model.parameters(), list[Value])
+assert_type(model.layers[0].neurons, list[nn.Neuron])
 assert_type(nn.Embedding(5, 2, seed=1)(0), list[Value])
 assert_type(nn.Neuron(2, "tanh")([1.0, a]), Value)
 nn.Layer(2, 3)([1.0, a])[2].backward()  # a list of Values
