@@ -1,4 +1,4 @@
-"""A pendulum swings up: gradient descent on 120 torques, through a simulation of six seconds.
+"""A pendulum swings up: L-BFGS-B finds 120 torques, with the gradient through a simulation of six seconds.
 
     python demos/pendulum.py --plot out/pendulum.png
 

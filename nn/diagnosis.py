@@ -68,7 +68,7 @@ class LayerReport:
 
     name: str
     kind: str
-    activation: str  # "" if the activation is none, or not one primitive
+    activation: str  # "sigmoid", "tanh" or "relu"; "" for any other, and for none
     columns: list[list[float]]  # for each neuron its number before the activation on each row
     deltas: list[float]  # the derivative of the mean loss by each of these numbers, times the number of rows
     weights: list[float]
@@ -261,12 +261,14 @@ def rms(numbers: Sequence[float]) -> float:
 
 
 class _Look:
-    """One forward and backward pass over the rows, sorted by layer. Gradients are as before afterwards."""
+    """One forward and backward pass over the rows, sorted by layer. The gradients are left as they were."""
 
     def __init__(self, model: Model, X: list[Any], y: list[Any], loss: Loss) -> None:
         self.outputs = [model(x) for x in X]
         total: Any = ag.mean([loss(output, target) for output, target in zip(self.outputs, y, strict=True)])
-        self.loss = float(total.data)
+        if not isinstance(total, Value):
+            raise TypeError("diagnose takes a model with parameters, and this loss depends on no Value")
+        self.loss = total.data
         order = ag.topological_order(total)
         leaves = [node for node in order if node.op is None]
         kept = [leaf.grad for leaf in leaves]
@@ -299,7 +301,7 @@ class _Look:
         activation = names.pop() if len(names) == 1 else ""
         parameters = layer.parameters()
         return LayerReport(
-            name, repr(layer).split(",")[0] + (f", {layer.nout})" if isinstance(layer, Layer) else ")"),
+            name, f"Layer({layer.nin}, {layer.nout})" if isinstance(layer, Layer) else f"Neuron({len(layer.w)})",
             activation if activation in RANGES else "",
             [[z.data for z in column] for column in column_of.values() if column],
             [z.grad * rows for column in column_of.values() for z in column],

@@ -101,12 +101,13 @@ class Recording(Callback):
 
 
 def film(source: Recording | History, path: str | Path, *, resolution: int = 48) -> Path:
-    """Write a self-contained page to `path`, an .html file, on which a training can be watched; return the path.
+    """Write a self-contained page to `path`, an .html file, that shows a training epoch by epoch; return the path.
 
     `source` is the Recording that followed the training, or the History that it made. The page shows the loss, the
-    weights and the gradients of the mean loss after each epoch, and for inputs of one or two numbers the function that
-    the network computes, drawn with `resolution` points along each side. It has a slider, plays by itself, and needs no
-    network. Parameters and gradients of the model are afterwards as they were.
+    weights and the gradients of the mean loss of up to 500 rows, after up to 160 of the recorded epochs. For inputs of
+    one or two numbers it shows the function that the network computes, drawn with `resolution` points along each side;
+    for others the outputs against the targets. It has a slider and a play button, and needs no internet connection.
+    Parameters and gradients of the model are left as they were.
 
     A TypeError if `source` is something else, a ValueError if nothing was recorded, `path` is not that of an .html file
     or `resolution` is less than 2, an OSError if it cannot be written; the file is then as it was before.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,9 +42,14 @@ class History:
 
     def __getitem__(self, name: str) -> list[float]:
         """The numbers of one column, from the first epoch to the last; a KeyError names the columns of the history."""
-        if self.rows and name not in self.rows[0]:
-            raise KeyError(f"the history has no {name!r}: it has {', '.join(self.rows[0])}")
-        return [row[name] for row in self.rows]
+        if self.rows and name not in self.names:
+            raise KeyError(f"the history has no {name!r}: it has {', '.join(self.names)}")
+        return [row.get(name, math.nan) for row in self.rows]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns. A column that training began later, or stopped, is nan in the other epochs."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def __repr__(self) -> str:
         """The number of epochs and the last numbers, in one line."""
@@ -60,7 +66,8 @@ class History:
         try:
             if not self.rows:
                 return Table([("epoch", "loss")], caption="no epoch yet")._repr_html_()
-            rows = [tuple(self.rows[0]), *[tuple(_cells(self.rows[i]).values()) for i in self._shown()]]
+            cells = [_cells(self.rows[i]) for i in self._shown()]
+            rows = [tuple(self.names), *[tuple([row.get(name, "") for name in self.names]) for row in cells]]
             return Table(rows, caption=self.stopped)._repr_html_()
         except Exception:
             return None

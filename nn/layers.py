@@ -109,7 +109,7 @@ class Layer(Module):
         if self.neurons[0].b is not None:
             yield "bias", [neuron.b for neuron in self.neurons]
 
-    def __call__(self, x: Inputs) -> Any:  # a Value or a list of Values: which, depends on `nout`
+    def __call__(self, x: Inputs) -> Any:  # a list of `nout` Values, or a Value if `nout` is 1
         """The outputs for a list of `nin` numbers or Values: a list of `nout` Values, or one Value if `nout` is 1.
 
         A ValueError if there are not `nin` inputs.
@@ -156,7 +156,7 @@ class Sequential(Module):
             yield str(place), layer
             place += 2 if isinstance(layer, Layer) and layer.activation is not None else 1
 
-    def __call__(self, x: Any) -> Any:  # as that of the last layer
+    def __call__(self, x: Any) -> Any:  # what the last layer returns
         """The output of the last layer, where the first layer gets `x` and every other the output before it."""
         for layer in self.layers:
             each = isinstance(x, (list, tuple)) and takes_one_number(layer)

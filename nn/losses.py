@@ -108,7 +108,8 @@ def hinge(prediction: Any, target: Any) -> Any:
 def binary_cross_entropy(prediction: Any, target: Any) -> Any:
     """The mean of -(t * log(p) + (1 - t) * log(1 - p)) for probabilities p and targets t from 0 to 1.
 
-    Logarithms below -100 are replaced by -100, with gradient 0, as in PyTorch. A p below 0 or above 1 is a ValueError,
+    Logarithms below -100 are replaced by -100, as in PyTorch. The gradient there is 0; PyTorch's is
+    (p - t) / max(p * (1 - p), 1e-12). A p below 0 or above 1 is a ValueError,
     except in compiled code: for scores of any size use binary_cross_entropy_with_logits. A NaN makes the loss NaN.
 
     >>> round(binary_cross_entropy(0.5, 1.0), 4)
@@ -177,8 +178,9 @@ def label(target: Any, classes: int) -> int:
 def accuracy(prediction: Any, target: Any, threshold: float = 0.0) -> float:
     """1.0 for a right prediction and 0.0 for a wrong one; for several examples the fraction of right ones.
 
-    A list of scores is right if the largest is that of the label. A single score is right if it is above `threshold`
-    exactly where the target is above 0: a rule for margins and logits. For probabilities use binary_accuracy.
+    A list of scores is right if the largest is that of the target, a label. (With a one-hot list as target, each of its
+    numbers is the target of one score.) A single score is right if it is above `threshold` and its target above 0, or
+    neither: a rule for margins and logits. For probabilities use binary_accuracy.
 
     >>> accuracy([0.3, -2.0], [1.0, 1.0]), accuracy([1.0, 3.0, 2.0], 1)
     (0.5, 1.0)

@@ -115,7 +115,11 @@ class Optimizer:
         ag.zero_grads(self.parameters)
 
     def state_dict(self) -> dict[str, Any]:
-        """A dict of numbers, lists and names, with which `load_state_dict` continues as if training had not stopped."""
+        """A dict of numbers, lists and names: the learning rate, the number of steps and the state of each parameter.
+
+        With it, `load_state_dict` of an optimiser with the same other hyperparameters continues as if training had not
+        stopped.
+        """
         state = {name: list(column) for name, column in self.state.items()}
         return {"optimizer": type(self).__name__, "lr": self.lr, "steps": self.steps, "state": state}
 
@@ -330,7 +334,7 @@ def clip_grad_norm_(parameters: Iterable[Value], max_norm: float) -> float:
 
 
 def check_limit(what: str, name: str, limit: Any) -> None:
-    """A TypeError or ValueError in the name of the function `what` if its argument `name` is not above 0."""
+    """Raise a TypeError or ValueError that names the function `what` unless its argument `name` is above 0."""
     if not _is_number(limit):
         raise TypeError(f"{what} takes a number as {name}, got {type(limit).__name__} {limit!r:.60}")
     if not limit > 0:

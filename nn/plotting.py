@@ -89,7 +89,7 @@ def plot_history(history: History, ax: Axes | None = None) -> Axes:
     if not history.rows:
         raise ValueError("plot_history has no epoch to draw: the history is empty")
     ax = axes_for(ax, "plot_history", size=(7.0, 4.6))
-    names = [name for name in history.rows[0] if name not in ("epoch", "lr", "seconds")]
+    names = [name for name in history.names if name not in ("epoch", "lr", "seconds")]
     metrics = sorted({name.removeprefix("val_") for name in names} - {"loss"})
     right = ax.twinx() if metrics else ax
     for name in names:

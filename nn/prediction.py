@@ -53,7 +53,7 @@ def evaluate(
     """
     check_callable("evaluate", model=model, **({} if loss is None else {"loss": loss}))
     X, y = examples_of("evaluate", X, y)
-    return means(Outputs("evaluate", model, jit), X, y, loss, metrics)
+    return means(Outputs("evaluate", model, jit, stacklevel=4), X, y, loss, metrics)
 
 
 class Outputs:
@@ -74,7 +74,7 @@ class Outputs:
             if self._jitted is not None:
                 try:
                     found = self._jitted.map(as_array(X))
-                    if not hasattr(found, "tolist"):  # not one array of all rows: tuples, dicts, or lists of them
+                    if not hasattr(found, "tolist"):  # the model gives several arrays, one for each output
                         found = self._jitted.map(X)
                     return list(numbers(found))
                 except ag.CompileError as error:

@@ -126,7 +126,7 @@ def architecture(model: Any) -> Any:
     if isinstance(model, Module):
         shapes = {name: list(shape(array) or ()) for name, array in model.named_parameters()}
         return kind | {"shapes": shapes}
-    return name_of(model)
+    return _name(model)
 
 
 _SIZES = {"Layer": ("nin", "nout"), "Neuron": ("nin",), "Embedding": ("num_embeddings", "embedding_dim")}
@@ -214,11 +214,11 @@ def _build(described: Any) -> Any:
 
 
 def _history_rows(path: Path, rows: Any) -> list[Row]:
-    """The rows of a saved history; a ValueError if they are not numbers under the same names in each row."""
+    """The rows of a saved history; a ValueError if one is not a dict of numbers with an epoch and a loss."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"load: the history in {path} is damaged: {rows!r:.60}")
     for i, row in enumerate(rows):
-        if row.keys() != rows[0].keys() or not {"epoch", "loss"} <= row.keys():
+        if not {"epoch", "loss"} <= row.keys():
             raise ValueError(f"load: the history in {path} is damaged: row {i} has the columns {[*row]!r:.60}")
         if wrong := [x for x in row.values() if type(x) not in (int, float)]:
             raise ValueError(f"load: the history in {path} is damaged: row {i} has {wrong[0]!r:.60}")
@@ -237,8 +237,14 @@ def _function(name: Any) -> Activation:
     return activation
 
 
-def _name(activation: Activation | None) -> str | None:
-    return None if activation is None else name_of(activation)
+def _name(function: Any) -> str | None:
+    """The name of a function; with its module if a public function has that name, so that `load` makes neither."""
+    if function is None:
+        return None
+    name = name_of(function)
+    if getattr(ag, name, function) is function:
+        return name
+    return f"{getattr(function, '__module__', type(function).__module__)}.{name}"
 
 
 def _in_short(described: Any) -> str:

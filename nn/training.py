@@ -121,7 +121,7 @@ def fit(
 
     history = History() if history is None else history
     stepper = Stepper(model, loss, optimizer, X, y, _clip(clip_value, clip_norm), jit)
-    outputs = Outputs("fit", model, jit)
+    outputs = Outputs("fit", model, jit, stacklevel=4)
     training = Training(model, loss, optimizer, X, y, X_val, y_val, history, jit)
     for follower in followers:
         follower.on_start(training)
@@ -137,8 +137,9 @@ def fit(
                 mean_loss = stepper.train([order[i : i + size] for i in range(0, len(X), size)], note)
                 now = Checkpoint(optimizer, epoch, mean_loss)
                 if not now.is_finite():
+                    lr = optimizer.lr
                     before.restore()
-                    raise DivergenceError(epoch, mean_loss, optimizer.lr, history)
+                    raise DivergenceError(epoch, mean_loss, lr, history)
                 outputs.warns = not stepper.is_eager  # one warning is enough
                 row = {"epoch": epoch, "loss": mean_loss, **means(outputs, X, y, None, metrics)}
                 if X_val:

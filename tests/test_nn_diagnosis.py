@@ -308,3 +308,8 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="diagnose takes one target for each row, got 60 rows in X and 59 in y"):
         diagnosis(mlp(4), y=Y[:-1])
     assert diagnosis(mlp(4), X=X[:1], y=Y[:1]).rows == 1
+
+
+def test_a_model_without_parameters_is_an_error():
+    with pytest.raises(TypeError, match="diagnose takes a model with parameters, and this loss depends on no Value"):
+        nn.diagnose(lambda x: 2.0 * x, [1.0, 2.0], [1.0, 2.0], nn.mse)

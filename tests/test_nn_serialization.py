@@ -385,3 +385,33 @@ def test_json_that_is_nested_too_deep(tmp_path):
     path.write_text('{"state": ' + "[" * 100_000 + "]" * 100_000 + "}")
     with pytest.raises(ValueError, match=r"is damaged or no JSON|was not written by nn.save"):
         nn.load(path)
+
+
+def test_a_function_of_ones_own_is_not_loaded_as_the_public_one_of_its_name(tmp_path):
+    def gelu(x):
+        return 0.0 * x + 7.0
+
+    path = tmp_path / "model.json"
+    for model in (nn.Sequential(nn.Layer(1, 1, seed=0), gelu), nn.MLP(1, [2, 1], activation=gelu, seed=0)):
+        nn.save(model, path)
+        with pytest.raises(ValueError, match=r"load cannot make the function .*gelu, one of your own"):
+            nn.load(path)
+        nn.load(path, model)
+    public = nn.MLP(1, [2, 1], activation="gelu", seed=0)
+    nn.save(public, path)
+    assert nn.load(path)([1.0]).data == public([1.0]).data
+
+
+def test_a_history_with_other_metrics_from_some_epoch_on(tmp_path):
+    model, path = nn.MLP(1, [1], seed=0), tmp_path / "model.json"
+    optimizer = nn.SGD(model.parameters(), lr=0.1)
+    data = {"X": [[1.0], [2.0]], "y": [1.0, 2.0], "loss": nn.mse, "optimizer": optimizer, "verbose": False}
+    history = nn.fit(model, epochs=2, **data)
+    nn.fit(model, epochs=4, history=history, metrics=[nn.mae], **data)
+    nn.save(model, path, optimizer, history)
+    loaded = nn.History()
+    nn.load(path, model, optimizer, loaded)
+    assert loaded.names == history.names == [*history.rows[0], "mae"]
+    assert [math.isnan(x) for x in loaded["mae"]] == [True, True, False, False]
+    assert "mae" in history._repr_html_()
+    nn.plot_history(history)

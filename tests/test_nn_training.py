@@ -577,3 +577,20 @@ def test_evaluate_compares_each_prediction_with_its_target(jit):
 
     assert nn.evaluate(lambda x: (x, 0.0), [1.0, 2.0], [1.0, 2.0], loss, jit=jit) == {"loss": 0.0}
     assert nn.evaluate(lambda x: [x, 0.0], [1.0, 2.0], [[1.0, 0.0], [2.0, 0.0]], nn.mse, jit=jit) == {"loss": 0.0}
+
+
+def test_a_divergence_names_the_learning_rate_of_its_epoch():
+    model = nn.MLP(1, [1], seed=0)
+    optimizer = nn.SGD(model.parameters(), lr=1e-3)
+
+    def rate(history):
+        optimizer.lr = 1e200
+
+    with pytest.raises(nn.DivergenceError, match="try a learning rate below 1e\\+200"):
+        nn.fit(model, [[1.0]], [2.0], nn.mse, optimizer, epochs=5, callbacks=[rate], verbose=False)
+
+
+def test_the_warning_of_evaluate_names_the_line_of_the_call():
+    with pytest.warns(UserWarning, match="evaluate calls the model row by row") as caught:
+        nn.evaluate(lambda x: max(x, 0.0), [1.0, -1.0], [1.0, 0.0], nn.mse)
+    assert [w.filename for w in caught] == [__file__]

@@ -1,6 +1,7 @@
 """Write the documentation to out/docs, or to the folder that is given: `python .github/docs/build.py [folder]`.
 
-The pages are pdoc's, made from the docstrings of the public names; the README and ARCHITECTURE.md are the first page.
+The pages are pdoc's, made from the docstrings of the public names; the first
+page is the README, ARCHITECTURE, SCALING, CONTRIBUTING and CHANGELOG, one after another.
 """
 
 import inspect
