@@ -58,7 +58,10 @@ def order_of(n: int, seed: str | None) -> list[int]:
 
 
 def split(X: list[Any], y: list[Any], part: float, seed: int) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
-    """Split off the part `part` of the rows, drawn by `seed`: X and y of the other rows, then X and y of these."""
+    """Hold out the fraction `part` of the rows, drawn by `seed`: X and y of the training rows, then of the others."""
+    given: Any = part
+    if not isinstance(given, Real):
+        raise TypeError(f"fit takes a number from 0 to 1 as validation_split, got {type(part).__name__} {part!r:.60}")
     held = round(part * len(X)) if 0.0 < part < 1.0 else 0
     if not 0 < held < len(X):
         raise ValueError(f"a validation_split of {part} leaves no row of {len(X)} to train on, or none to validate")

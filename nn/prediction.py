@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import autograd_lite as ag
@@ -23,6 +23,17 @@ def check_callable(what: str, **things: Any) -> None:
     for name, thing in things.items():
         if not callable(thing):
             raise TypeError(f"{what} takes a {name} that can be called, such as {examples[name]}, got {thing!r:.60}")
+
+
+def checked_metrics(what: str, metrics: Any) -> list[Metric]:
+    """`metrics` as a list; a TypeError that names the function `what` if it is no list of functions."""
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise TypeError(f"{what} takes a list of functions as metrics, such as [nn.accuracy], got {metrics!r:.60}")
+    listed = list(metrics)
+    for metric in listed:
+        if not callable(metric):
+            raise TypeError(f"{what} takes functions as metrics, such as nn.accuracy, got {metric!r:.60}")
+    return listed
 
 
 def predict(model: Model, X: Any, *, jit: bool = True) -> list[Any]:
@@ -52,6 +63,7 @@ def evaluate(
     {'loss': 0.5, 'accuracy': 1.0}
     """
     check_callable("evaluate", model=model, **({} if loss is None else {"loss": loss}))
+    metrics = checked_metrics("evaluate", metrics)
     X, y = examples_of("evaluate", X, y)
     return means(Outputs("evaluate", model, jit, stacklevel=4), X, y, loss, metrics)
 

@@ -183,6 +183,10 @@ def _columns(model: Model, loss: Loss, X: list[Any], y: list[Any]) -> tuple[Any,
 
 def _descend(loss: Any, optimizer: Optimizer, clip: Clip | None) -> float:
     """Move the parameters by the gradient of `loss`, and return its number."""
+    if not isinstance(loss, Value):
+        raise TypeError(
+            f"fit: the loss returns a Value that depends on the parameters, got {type(loss).__name__} {loss}"
+        )
     optimizer.zero_grad()
     loss.backward()
     if clip:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import autograd_lite as ag
@@ -14,9 +15,9 @@ from nn.data import examples_of, order_of, split
 from nn.diagnosis import Diagnose
 from nn.history import History, progress
 from nn.losses import Loss
-from nn.module import Module, all_finite
+from nn.module import Module, all_finite, numbers
 from nn.optim import Optimizer, check_limit, clip_grad_norm_, clip_grad_value_
-from nn.prediction import Metric, Model, Outputs, check_callable, means
+from nn.prediction import Metric, Model, Outputs, check_callable, checked_metrics, means
 from nn.schedules import Schedule
 from nn.steps import Clip, Stepper
 
@@ -101,6 +102,9 @@ def fit(
     """
     check_callable("fit", model=model, loss=loss)
     X, y = examples_of("fit", X, y)
+    metrics = checked_metrics("fit", metrics)
+    if validation_data is not None and not (isinstance(validation_data, (tuple, list)) and len(validation_data) == 2):
+        raise TypeError(f"fit takes the pair (X, y) as validation_data, got {type(validation_data).__name__}")
     X_val, y_val = examples_of("fit: validation", *validation_data) if validation_data else ([], [])
     if not X_val and validation_split:
         X, y, X_val, y_val = split(X, y, validation_split, seed)
@@ -110,14 +114,18 @@ def fit(
             raise TypeError(f"fit takes an int for {name}, got {setting!r}")
         if setting is not None and setting < 1 and name != "epochs":
             raise ValueError(f"fit takes a {name} of at least 1, or None, got {setting}")
+    if epochs < 0:
+        raise ValueError(f"fit takes epochs of at least 0, got {epochs}")
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit takes an optimizer, such as nn.Adam(model.parameters()), got {optimizer!r}")
     if not isinstance(history, History | None):
         raise TypeError(f"fit takes a History to continue, as fit returns it, got {type(history).__name__}")
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"fit takes a list of callbacks, got {callbacks!r:.60}")
     given: list[Any] = [schedule, EarlyStopping(patience) if patience else None, *callbacks]
     given += [Diagnose()] if diagnose else []
     followers = [_callback(callback) for callback in given if callback is not None]
-    _rehearse(model, loss, optimizer, [*X, *X_val], [*y, *y_val])
+    _dry_run(model, loss, metrics, optimizer, [*X, *X_val], [*y, *y_val])
 
     history = History() if history is None else history
     stepper = Stepper(model, loss, optimizer, X, y, _clip(clip_value, clip_norm), jit)
@@ -160,8 +168,13 @@ def fit(
     return history
 
 
-def _rehearse(model: Model, loss: Loss, optimizer: Optimizer, X: list[Any], y: list[Any]) -> None:
-    """Raise the error of a model, a loss or data that cannot work, before anything has changed."""
+def _dry_run(
+    model: Model, loss: Loss, metrics: Sequence[Metric], optimizer: Optimizer, X: list[Any], y: list[Any]
+) -> None:
+    """Run the model and the metrics on the first row, and the loss on each target.
+
+    So what cannot work raises its error before anything has changed.
+    """
     if not all_finite([p.data for p in optimizer.parameters]):
         raise ValueError("fit: a parameter is infinite or NaN before the first step: initialise or load the model anew")
     if isinstance(model, Module) and set(optimizer.parameters).isdisjoint(model.parameters()):
@@ -170,9 +183,16 @@ def _rehearse(model: Model, loss: Loss, optimizer: Optimizer, X: list[Any], y: l
         prediction = model(X[0])
         for i, target in enumerate(y):
             try:
-                loss(prediction, target)
+                found: Any = loss(prediction, target)
             except (ValueError, TypeError) as error:
                 raise type(error)(f"fit: row {i} of y: {error}") from error
+            if not isinstance(found, Value | Real):
+                raise TypeError(f"fit: the loss returns one Value, got {type(found).__name__} for row {i} of y")
+        for metric in metrics:
+            number: Any = metric(numbers(prediction), y[0])
+            if not isinstance(number, Real):
+                name, kind = getattr(metric, "__name__", repr(metric)), type(number).__name__
+                raise TypeError(f"fit: the metric {name} returns a number, got {kind}")
 
 
 def _clip(clip_value: float | None, clip_norm: float | None) -> Clip | None:
@@ -196,6 +216,6 @@ def _callback(callback: Any) -> Callback:
     """A Callback as it is, and a plain function as one; a TypeError if it is neither."""
     if isinstance(callback, Callback):
         return callback
-    if not callable(callback):
+    if not callable(callback) or isinstance(callback, type):
         raise TypeError(f"fit takes callbacks, functions of the history or nn.Callback, got {callback!r:.60}")
     return FunctionCallback(callback)
