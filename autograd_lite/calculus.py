@@ -8,6 +8,7 @@ functions after them, under JAX's names, differentiate Python functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from operator import index
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
@@ -369,12 +370,10 @@ def _scalars(tree: Tree, what: str) -> Tree:
 
 
 def _leaf_scalars(leaves: list[Any], tree: Tree, what: str) -> list[Scalar]:
-    try:
+    with suppress(TypeError):
         return [_scalar(x, what) for x in leaves]
-    except TypeError:
-        for x, path in zip(leaves, tree_paths(tree), strict=True):
-            _scalar(x, what + path)
-        raise
+    # One leaf is no number. The error names its path.
+    return [_scalar(x, what + path) for x, path in zip(leaves, tree_paths(tree), strict=True)]
 
 
 def described(what: str, f: Function) -> str:

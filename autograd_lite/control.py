@@ -121,8 +121,9 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
 
     The state is a number, or nested lists, tuples and dicts of numbers, whose structure stays the same. `cond_fun`
     returns a comparison such as `x < 100.0`, a bool, or a number that is 0 for "stop". `(a < b) & (c < d)` and
-    `(a < b) | (c < d)` combine two comparisons, under `jit` too. A compiled while_loop has forward mode only, as JAX's;
-    for a solution that the steps converge to use `fixed_point`.
+    `(a < b) | (c < d)` combine two comparisons, under `jit` too, and `1 - c` is the opposite of `c`. A compiled
+    while_loop has forward mode only, as JAX's; for a solution that the steps converge to use `fixed_point`. A step
+    takes about 2 us, as Python looks at the condition; one of `scan` or `fori_loop` takes a small part of that.
 
     A ValueError if `body_fun` returns a state of another structure, a TypeError for a condition that is no number.
 
@@ -426,13 +427,14 @@ def _newton(f: ListFunction, xs: list[float], tol: float, max_steps: int, what: 
 def _iterated(f: ListFunction, xs: list[float], tol: float, max_steps: int, what: str) -> list[float]:
     """The floats x at which the iteration x = f(x) from `xs` stops."""
     steps: list[float] = []
-    for _ in range(max_steps):
+    for count in range(1, max_steps + 1):
         new = _numbers(f(xs), what)
         steps = [y - x for x, y in zip(xs, new, strict=True)]
         if _is_small(steps, new, tol):
             return new
         if not all(map(isfinite, new)):
-            break
+            why = f"the iteration is not finite after {count} steps"
+            raise ArithmeticError(_no_convergence(what, xs, steps, why))
         xs = new
     raise ArithmeticError(_no_convergence(what, xs, steps, f"the iteration has not converged after {max_steps} steps"))
 

@@ -290,6 +290,9 @@ class Value(Operators):
     `data` is the number, and may be assigned; `grad` is what `backward` found; `op` is the primitive that made it, None
     for a leaf; `args` are what it was made from, Values and plain floats; `label` names it in errors and pictures.
 
+    `a < b` and the like compare the numbers. `a == b` is True for the same object only, so that Values can be keys of
+    dicts: to compare the numbers write `a.data == b.data`.
+
     >>> a = Value(3.0, label="a")
     >>> y = a * a + 1.0
     >>> y.backward()

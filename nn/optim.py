@@ -35,7 +35,8 @@ class Optimizer:
 
     remembers: ClassVar[tuple[str, ...]] = ()  # each number of the state begins as 0.0
     hyperparameters: tuple[str, ...] = ()
-    compiles: ClassVar[bool] = False  # True: `step` compiles `update`, run once on Values without numbers
+    compiles: ClassVar[bool] = False  # True: `step` traces `update` and compiles it
+    lr: float
 
     def __init__(self, parameters: Iterable[Value], lr: float, **settings: float) -> None:
         """Optimise `parameters` with the learning rate `lr` and the hyperparameters `settings` as attributes.
@@ -70,9 +71,8 @@ class Optimizer:
             if not 0.0 <= float(setting) < math.inf:
                 raise ValueError(f"{me} takes a finite {name} of at least 0, got {setting}")
             setattr(self, name, setting)
-        self.lr = lr
         self.steps = 0
-        self.state = {name: [0.0] * len(self.parameters) for name in self.remembers}
+        self.state: dict[str, list[float]] = {name: [0.0] * len(self.parameters) for name in self.remembers}
         self._rule: Any = None  # the compiled `update`; False if it cannot be compiled
 
     def __init_subclass__(cls, **options: Any) -> None:

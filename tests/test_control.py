@@ -766,3 +766,8 @@ def test_conditions_are_comparisons_bools_numbers_and_values() -> None:
         assert cond(true, lambda x: x, lambda x: -x, 2.0) == 2.0
     for false in (False, 0, 0.0, Value(0.0), np.bool_(False)):
         assert cond(false, lambda x: x, lambda x: -x, 2.0) == -2.0
+
+
+def test_an_iteration_that_grows_without_bound_says_so() -> None:
+    with pytest.raises(ArithmeticError, match="the iteration is not finite after 1024 steps"):
+        fixed_point(lambda x: 2.0 * x, 1.0)

@@ -31,6 +31,7 @@ from autograd_lite import (
     primitive,
     root,
     scan,
+    sigmoid,
     sin,
     softplus,
     sqrt,
@@ -677,6 +678,20 @@ def test_labels_that_are_not_identifiers(suffix: str, tmp_path: Path) -> None:
 
     path = jit(f).export(tmp_path / f"odd names{suffix}", 1.0, 2.0, 3.0, hvp=True)
     path = path.rename(path.with_name(f"odd_names{suffix}"))
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+@pytest.mark.parametrize("name", "fabs fmax trunc fma remove puts reversed enumerate isinstance Array console".split())
+def test_names_that_a_language_uses(name: str, suffix: str, tmp_path: Path) -> None:
+    def f(x: Any, y: Any) -> Any:
+        return sigmoid(abs(x)) * y
+
+    f.__name__ = name
+    path = jit(f).export(tmp_path / f"named{suffix}", -0.5, 2.0)
+    assert re.search("0 of [0-9]+ numbers differ", self_test(path))
+    values = [Value(2.0, label=name)]
+    path = jit(lambda x: abs(x) * values[0] + x).export(tmp_path / f"labelled{suffix}", -0.5)
     assert re.search("0 of [0-9]+ numbers differ", self_test(path))
 
 

@@ -359,6 +359,14 @@ def test_values_that_are_made_alike_share_a_step_of_a_large_graph(show, make):
     assert text(page, "#picked td.gradient") == typeset(number(model.layers[1].neurons[1].w[2].grad))
 
 
+def test_inputs_that_differ_between_rows_are_named_after_their_own_weights(show):
+    model = nn.MLP(2, [3, 1], seed=1)
+    page = show(mean([nn.hinge(model([1.0 + 0.1 * i, 0.2 * i - 2.0]), 1.0) for i in range(6)]), max_nodes=10)
+    products = page.evaluate("N.filter(n => n.op && n.op[4]).map(n => written(n.op[2], n, symbols))")
+    assert "w0·x0 + w1·x1 + b·1" in products
+    assert not any("w1·x0" in product for product in products)
+
+
 def test_a_shared_step_shows_the_first_of_its_values_and_the_range_of_all(show):
     w = Value(2.0, label="w")
     y = sum([(w * (1.0 + i)).tanh() for i in range(20)])

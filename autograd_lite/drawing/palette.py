@@ -3,7 +3,7 @@
 # Boxes are filled and lines are mid-grey, so that the picture can be read on white paper and on a dark page. The two
 # hues differ in lightness too, so that colour-blind readers and printed pages can tell them apart. Every text inside a
 # box has a contrast of at least 4.5 to 1 with the fill behind it (WCAG 2, level AA).
-INK, GREY, LINE = "#1f2328", "#57606a", "#848d97"
+INK, GREY, LINE = "#1f2328", "#535c66", "#848d97"
 DATA, GRAD, WARN = "#0b4f8a", "#a33208", "#8f1d1d"
 MIDDLE = "#737b85"  # text outside the boxes, on a white page or on a dark one
 LEAF, MADE, CONSTANT, FRAME = "#eaf2fb", "#ffffff", "#eef0f2", "#f6f8fa"

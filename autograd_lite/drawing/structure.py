@@ -291,6 +291,7 @@ class Structure:
             if node in feeds or not places.keys().isdisjoint(args):
                 feeds.update(args)
         kinds: dict[Any, Kind] = {}
+        joined: set[tuple[Kind, Kind]] = set()  # a kind, and one that it reads
         for i, node in enumerate(self.nodes):
             scope = getattr(node, "scope", "")
             args = [x for x in node.args if type(x) is not float]
@@ -325,7 +326,8 @@ class Structure:
             kind.operations.setdefault(node.op, node)
             for x in args:
                 arg = kind_of.get(x)
-                if arg is not None and arg is not kind and arg not in kind.args.values():
+                if arg is not None and arg is not kind and (kind, arg) not in joined:
+                    joined.add((kind, arg))
                     kind.args[len(kind.args)] = arg
                     arg.users.append(kind)
         self._measure()

@@ -262,11 +262,16 @@ auto break case char const continue default do double else enum extern float for
 register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main
 test expected got failures differs printf abs floor ceil round fmod div exp exp2 expm1 log log2 log10 log1p sqrt
 cbrt sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh hypot erf pow mod floordiv sigmoid softplus
-relu step sign maximum minimum share where gamma j0 j1 jn y0 y1 yn signgam"""  # with what math.h and stdio.h define
+relu step sign maximum minimum share where gamma j0 j1 jn y0 y1 yn signgam fabs fmin fmax fdim fma rint nearbyint trunc
+remainder remquo lgamma tgamma erfc frexp ldexp modf scalbn scalbln ilogb logb nextafter nexttoward nan lrint llrint
+lround llround isnan isinf isfinite isnormal signbit fpclassify copysign expf logf sqrtf powf sinf cosf tanf fabsf NAN
+INFINITY HUGE_VAL NULL EOF FILE BUFSIZ stdin stdout stderr remove rename puts putchar putc getc getchar gets fopen
+fclose fflush fread fwrite fprintf scanf sprintf sscanf snprintf"""  # and names that math.h and stdio.h define
 RESERVED_BY_JAVASCRIPT = """await catch class debugger delete export extends finally function import in instanceof
 let new null super this throw try typeof var with yield arguments eval undefined NaN Infinity Math module require
-exports cases run given power roundHalfEven"""
-RESERVED_BY_PYTHON = "math inf nan range print list max min zip sum len dot copysign power round_half_even"
+exports cases run given power roundHalfEven Array Float64Array Object Number String console process"""
+RESERVED_BY_PYTHON = """math inf nan range print list max min zip sum len dot copysign power round_half_even reversed
+enumerate isinstance tuple SystemExit ValueError OverflowError ZeroDivisionError CASES"""
 RESERVED = {*keyword.kwlist, *f"{RESERVED_BY_C} {RESERVED_BY_JAVASCRIPT} {RESERVED_BY_PYTHON}".split()}
 OWN = re.compile(r"[ijk]|t\d*|[vz]\d+|at\d+|c\d+")  # names that a listing uses itself
 
