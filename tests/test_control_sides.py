@@ -11,20 +11,19 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from oracles import jax, jnp, lax
 
 import autograd_lite as al
 from autograd_lite import Value, cond, fori_loop, grad, hessian, jit, jvp, primitive, scan, while_loop
 from autograd_lite import primitives as p
-from autograd_lite.compiler.executors import kernel, straightline
+from autograd_lite.compiler.backends import find_backends
+from autograd_lite.compiler.executors import straightline
 from autograd_lite.compiler.program import Guard, Instruction, Program, Strided
 from autograd_lite.compiler.trace import TraceError
 
-jax = pytest.importorskip("jax")
-jax.config.update("jax_enable_x64", True)
-jnp = jax.numpy
-lax = jax.lax
+kernel = pytest.importorskip("autograd_lite.compiler.executors.kernel")
 
-BACKENDS = ["native", "numpy", "python"]
+BACKENDS = [backend.name for backend in find_backends("auto")]
 none = array("d")
 
 
