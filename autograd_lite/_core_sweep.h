@@ -101,7 +101,11 @@ static PyObject *add_products(PyObject *module, PyObject *const *given, Py_ssize
         !PyTuple_Check(given[4]))
         return PyErr_Format(PyExc_TypeError, "add_products takes pairs, active, g, args, partials and passed");
     PyObject *args = given[3], *partials = given[4];
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args) && i < PyTuple_GET_SIZE(partials); i++) {
+    const Py_ssize_t count = PyTuple_GET_SIZE(args);
+    if (PyTuple_GET_SIZE(partials) != count)
+        return PyErr_Format(PyExc_TypeError, "a rule gives one partial for each argument: %zd, got %zd", count,
+                            PyTuple_GET_SIZE(partials));
+    for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *x = PyTuple_GET_ITEM(args, i), *dx = PyTuple_GET_ITEM(partials, i);
         if (dx == Py_None || PyFloat_CheckExact(x))
             continue;

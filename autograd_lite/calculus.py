@@ -274,7 +274,9 @@ def add_products(
     passed: Callable[[Scalar, Scalar], Scalar] | None,
 ) -> None:
     """Append the pair g, dx to the `pairs` of each active argument, with passed(g, dx) in place of g unless None."""
-    for x, dx in zip(args, partials, strict=False):
+    if len(args) != len(partials):
+        raise TypeError(f"a rule gives one partial for each argument: {len(args)}, got {len(partials)}")
+    for x, dx in zip(args, partials, strict=True):
         if x in active and dx is not None:
             pairs.setdefault(x, []).extend((g if passed is None else passed(g, dx), dx))
 

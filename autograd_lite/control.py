@@ -449,9 +449,10 @@ def _compiled_newton(f: ListFunction, xs: list[Any], tol: float, max_steps: floa
         new = [x - size * dx for x, dx in zip(xs, newton, strict=True)]
         before, after = [p.abs_(y) for y in ys], [p.abs_(y) for y in f(new)]
         worse = p.step(_largest(after) - _largest(before))
-        small = _all_small([size * dx for dx in newton], xs, tol)
+        small = p.where(worse, _all_small([size * dx for dx in newton], xs, tol), _all_small(newton, new, tol))
+        stuck = p.where(worse, p.step(2e-10 - size), 0.0)  # `_newton` gives up at this size
         xs = [p.where(worse, x, y) for x, y in zip(xs, new, strict=True)]
-        return xs, p.where(worse, 0.5 * size, 1.0), steps_left - 1.0, small
+        return xs, p.where(worse, 0.5 * size, 1.0), p.where(stuck, 0.0, steps_left - 1.0), small
 
     return _converged(body, xs, max_steps)
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import compress
 from typing import Any
 
 from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
-from autograd_lite.primitives import Primitive
 
 MANY = 1 << 30  # bits in the sets of all nodes, from which `dependencies` drops each set after its last use
 
@@ -52,9 +51,10 @@ class Sparse:
     def to_scipy(self, values: Any) -> Any:
         """A `scipy.sparse.csr_array` of this pattern with `values`, an array or a list of floats.
 
-        All arrays of one pattern share its indices. An ImportError without SciPy.
+        The array has its own copy of the pattern, as SciPy's in-place methods change it. An ImportError without SciPy.
         """
         made = copy(self._empty)
+        made.indices, made.indptr = made.indices.copy(), made.indptr.copy()
         made.data = made.data.__class__(len(values))
         made.data[:] = values
         return made
@@ -74,7 +74,7 @@ def dependencies(ys: Sequence[Any], xs: Sequence[Any]) -> list[int]:
         if op is None:
             continue
         mask = get(node, 0)
-        active = _active(op)
+        active = _ACTIVE.get(op, ())
         for x in compress(args, active) if active else args:
             if type(x) is not float:
                 mask |= get(x, 0)
@@ -97,12 +97,12 @@ def _last_uses(order: Sequence[Any], ys: Sequence[Any]) -> dict[Any, list[Any]]:
     return last
 
 
-@cache
-def _active(op: Primitive) -> tuple[bool, ...]:
-    """For each argument of a primitive of the table, whether a derivative flows to it; () if to all of them."""
-    if not op.arity or op not in vars(p).values():
-        return ()
-    return tuple([dx is not None for dx in op.partials(0.5, *[0.5] * op.arity)])
+# For each primitive of the table, whether a derivative flows to each of its arguments.
+_ACTIVE = {
+    op: tuple([dx is not None for dx in op.partials(0.5, *[0.5] * op.arity)])
+    for op in p.PRIMITIVES.values()
+    if op.arity
+}
 
 
 def members(mask: int) -> list[int]:

@@ -601,3 +601,9 @@ def test_scipy_takes_value_and_grad_without_a_wrapper() -> None:
 
 def rosenbrock_of_list(x: Any) -> Any:
     return al.sum([100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2 for a, b in pairwise(x)])
+
+
+def test_a_rule_with_too_few_partials_is_an_error() -> None:
+    short = primitives.Primitive("short", lambda x, y: x * y, lambda z, x, y: (y,), arity=2)
+    with pytest.raises(TypeError, match="a rule gives one partial for each argument: 2, got 1"):
+        grad(lambda x: short(x, 3.0 * x))(2.0)

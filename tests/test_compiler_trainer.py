@@ -273,3 +273,19 @@ def test_a_rule_with_a_wrong_result_and_a_rate_of_none() -> None:
     optimizer.lr = None  # type: ignore[assignment]
     with pytest.raises(TypeError, match="lr takes real numbers, got NoneType"):
         step([2.0])
+
+
+def test_row_structures_that_capture_different_values_alternate() -> None:
+    v, fixed = Value(1.0), [Value(2.0), Value(3.0)]
+
+    def loss(x: Any) -> Any:
+        return ag.sum([(w * v - f) ** 2 for w, f in zip(x, fixed, strict=False)])
+
+    step, eager = trainer(jit(loss), nn.SGD([v], lr=0.01)), Value(1.0)
+    for row in ([1.0], [1.0, 2.0], [1.0], [2.0, 1.0], [3.0]):
+        step([row])
+        eager.grad = 0.0
+        ag.sum([(w * eager - f) ** 2 for w, f in zip(row, fixed, strict=False)]).backward()
+        eager.data -= 0.01 * eager.grad
+    step.write()
+    assert v.data == pytest.approx(eager.data, rel=1e-14)

@@ -414,4 +414,5 @@ def test_a_history_with_other_metrics_from_some_epoch_on(tmp_path):
     assert loaded.names == history.names == [*history.rows[0], "mae"]
     assert [math.isnan(x) for x in loaded["mae"]] == [True, True, False, False]
     assert "mae" in history._repr_html_()
+    pytest.importorskip("matplotlib")
     nn.plot_history(history)

@@ -200,3 +200,10 @@ def test_a_dense_pattern_has_a_colour_for_each_vertex() -> None:
     assert sorted(star_colors([(1 << 200) - 1] * 200)) == list(range(200))
     n = 60
     assert hessian(lambda x: ag.sum(x) ** 3)([0.5] * n) == [[6 * 0.5 * n] * n] * n
+
+
+def test_a_sparse_result_may_be_changed_in_place() -> None:
+    pytest.importorskip("scipy")
+    f = jit(jacobian(lambda x: [x[0] * x[1], x[0] * x[0], x[1]], sparse=True))
+    f([0.0, 2.0]).eliminate_zeros()
+    assert f([1.0, 2.0]).toarray().tolist() == [[2.0, 1.0], [2.0, 0.0], [0.0, 1.0]]

@@ -71,7 +71,7 @@ class Trainer:
         if self._written:
             self._read()
         optimizer, rule, sums = self.optimizer, self._rule, self._sums
-        if fixed := self._order[len(self._places) :]:  # other captured Values, which may change between steps
+        if fixed := self._order[len(self._places) : len(numbers)]:  # other captured Values
             numbers[len(self._places) :] = array("d", [x.data for x in fixed])
         run(n, rows, numbers, (), sums)
         if opened and active_recorder().watches and not all(map(isfinite, sums)):
