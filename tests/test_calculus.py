@@ -604,6 +604,6 @@ def rosenbrock_of_list(x: Any) -> Any:
 
 
 def test_a_rule_with_too_few_partials_is_an_error() -> None:
-    short = primitives.Primitive("short", lambda x, y: x * y, lambda z, x, y: (y,), arity=2)
+    short = p.Primitive("short", lambda x, y: x * y, lambda z, x, y: (y,), arity=2)
     with pytest.raises(TypeError, match="a rule gives one partial for each argument: 2, got 1"):
         grad(lambda x: short(x, 3.0 * x))(2.0)
