@@ -1,4 +1,4 @@
-"""Derivatives as graphs: every result is made of Values, so it can be differentiated, drawn and compiled again.
+"""Derivatives as graphs: they are computed with Values, so they can be differentiated, drawn and compiled again.
 
 Two functions sweep over a recorded graph: `pull_back` (reverse mode) and `push_forward` (forward mode). Both apply the
 rules of the table to Values and make one sum of products per node. `jacobian_of` and `hessian_of` combine sweeps. The
@@ -169,7 +169,8 @@ def jacobian_of(ys: Sequence[Scalar], xs: Sequence[Value], forward: bool = True)
 
     Columns that share no row are found in one forward sweep, rows that share no column in one reverse sweep. The mode
     that needs fewer sweeps is used, reverse mode if both need as many, or if `forward` is False. The two differ at
-    infinities: an infinite derivative before a `where` that drops it gives nan in forward mode and 0 in reverse mode.
+    infinities: for where(x > 0, sqrt(x), 0) at x = 0 reverse mode gives nan and forward mode 0; for sqrt(where(x > 0,
+    x, 0)) at x = -1 reverse mode gives 0 and forward mode nan.
     """
     if len(ys) == 1:
         row = pull_back(ys, [1.0], xs)
@@ -237,7 +238,10 @@ def _passed(g: Scalar, partial: Scalar) -> Scalar:
 
 
 def sum_of_products(factors: list[Scalar]) -> Scalar:
-    """x0*y0 + x1*y1 + ... of [x0, y0, x1, y1, ...], as at most one node; a factor of 1.0 is not multiplied by."""
+    """The sum x0*y0 + x1*y1 + ... of the list [x0, y0, x1, y1, ...], as at most one node.
+
+    No node has a factor of 1.0 if there is one product, or if all y are 1.0.
+    """
     if len(factors) == 2:
         x, y = factors
         return x if type(y) is float and y == 1.0 else y if type(x) is float and x == 1.0 else x * y
@@ -339,7 +343,10 @@ class _Inputs:
         return lists_to_arrays(tree) if self.arrays else tree
 
     def matrix(self, matrix: Sparse) -> Any:
-        """`matrix` as a SciPy array. While it is traced, itself. A TypeError if its entries are Values."""
+        """`matrix` as a SciPy array; in a trace, a Sparse whose entries are Values.
+
+        A TypeError if its entries are Values.
+        """
         if active_recorder().symbolic:
             return Sparse([*map(_value, matrix.values)], matrix.indices, matrix.indptr, matrix.shape)
         numbers = self.results(matrix.values)
@@ -516,8 +523,8 @@ def jacobian(f: Callable[P, Any], argnums: Sequence[int], *, sparse: bool = Fals
 def jacobian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[..., Any]:
     """The function that returns f's result with its gradient by the argument `argnums` in the place of each number.
 
-    So the Jacobian of a function from lists to lists is a list of rows; of arrays, a matrix. It is computed in forward
-    or reverse mode, in as few sweeps as possible: columns, or rows, without a common entry share a sweep (Curtis,
+    So the Jacobian of a function from lists to lists is a list of rows; of arrays, a matrix. It is computed in the
+    mode, forward or reverse, that needs fewer sweeps: columns, or rows, without a common entry share a sweep (Curtis,
     Powell, Reid 1974).
 
     With `sparse` the result is a `scipy.sparse.csr_array`: its rows are the numbers of f's result in order, its columns

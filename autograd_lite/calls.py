@@ -26,8 +26,8 @@ class Cotangent(NamedTuple):
 class Call(Primitive):
     """An operation with several results, numbered from 0. It has no partials: it is differentiated as a whole.
 
-    `may_not_end` is True of a while_loop. On arguments that were skipped, because nothing needs its results, it might
-    run for ever: so its arguments are always computed.
+    `may_not_end` is True of a while_loop, and of a loop that contains one. Where a condition skips operations, the
+    arguments of such a loop are computed nonetheless: on wrong numbers it might run for ever.
     """
 
     may_not_end = False

@@ -1,20 +1,21 @@
 """Loops, branches and equations: `scan`, `fori_loop`, `while_loop`, `cond`, `root`, `fixed_point`, as JAX names them.
 
-On numbers and Values each of them is the plain Python that its docstring says, so every result can be differentiated
-to any order. Under `jit` they compile where plain Python would be unrolled or refused.
+On numbers and Values the loops and `cond` are the plain Python that their docstrings say, so their results can be
+differentiated to any order; those of `root` and `fixed_point` up to the third. Under `jit` they compile where plain
+Python would be unrolled or refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isfinite, nan
-from numbers import Real
 from operator import index
 from typing import Any, TypeVar, TypeVarTuple, overload
 
 from autograd_lite import primitives as p
-from autograd_lite.calculus import jacobian
+from autograd_lite.calculus import described, jacobian
 from autograd_lite.calls import item
+from autograd_lite.compiler.arguments import is_number
 from autograd_lite.compiler.branches import branch
 from autograd_lite.compiler.jit import jit
 from autograd_lite.compiler.loops import UNKNOWN, Column, Loop, traced_loop
@@ -57,8 +58,8 @@ def scan(
     >>> scan(lambda total, x: (total + x, total * x), 0.0, [1.0, 2.0, 3.0])
     (6.0, [0.0, 2.0, 9.0])
     """
-    what = _called("scan", f)
-    return _scanned("scan", f, init, _items(xs, length, what), reverse, _steps_between(checkpoint, what), what, f)
+    what = described("scan", f)
+    return _scanned("scan", f, init, _items(xs, length, what), reverse, _checkpoint(checkpoint, what), what, f)
 
 
 def _scanned(
@@ -90,29 +91,29 @@ def fori_loop(
     """Run `state = body_fun(i, state)` for i from `lower` to `upper - 1`, from the state `init_val`; return the state.
 
     `lower` and `upper` are ints. The state is a number, or nested lists, tuples and dicts of numbers, whose structure
-    stays the same. i is an int; in a compiled loop and with `checkpoint` it is a traced number, which cannot index a
-    list. See `scan` for lists, and for `checkpoint`.
+    stays the same. i is an int; in a compiled loop it is a traced Value, and with `checkpoint` a traced Value or a
+    float, which cannot index a list. See `scan` for lists, and for `checkpoint`.
 
     A TypeError if a bound is not an int, a ValueError if `body_fun` returns a state of another structure.
 
     >>> fori_loop(0, 5, lambda i, total: total + i, 0.0)
     10.0
     """
-    what = _called("fori_loop", body_fun)
+    what = described("fori_loop", body_fun)
     first, end = _integer(lower, f"{what}: lower"), _integer(upper, f"{what}: upper")
     state = init_val
-    every = _steps_between(checkpoint, what)
+    every = _checkpoint(checkpoint, what)
     if end > first and (every or active_recorder().symbolic):
 
         def step(carry: tuple[Any, S], _: Any) -> tuple[tuple[Any, S], None]:
             i, state = carry
-            return (i + 1.0, _like(body_fun(i, state), state, what)), None
+            return (i + 1.0, _checked_state(body_fun(i, state), state, what)), None
 
         items, begin = [None] * (end - first), (float(first), init_val)
         (_, state), _ = _scanned("fori_loop", step, begin, items, False, every, what, body_fun)
         return state
     for i in range(first, end):
-        state = _like(body_fun(i, state), state, what)
+        state = _checked_state(body_fun(i, state), state, what)
     return state
 
 
@@ -130,13 +131,13 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
     >>> while_loop(lambda x: x < 100.0, lambda x: 2.0 * x, 3.0)
     192.0
     """
-    what = _called("while_loop", body_fun)
-    _called("while_loop", cond_fun)
+    what = described("while_loop", body_fun)
+    described("while_loop", cond_fun)
     state = init_val
     if active_recorder().symbolic:
         return _compiled_while(cond_fun, body_fun, init_val, what)
     while _holds(cond_fun(state), what):
-        state = _like(body_fun(state), state, what)
+        state = _checked_state(body_fun(state), state, what)
     return state
 
 
@@ -160,8 +161,8 @@ def cond(pred: Any, true_fun: Callable[[*Ts], X], false_fun: Callable[[*Ts], X],
     >>> cond(2.0 > 1.0, lambda x: x * x, lambda x: -x, 3.0)
     9.0
     """
-    what = _called("cond", true_fun)
-    _called("cond", false_fun)
+    what = described("cond", true_fun)
+    described("cond", false_fun)
     if not (isinstance(pred, Value) and active_recorder().symbolic):
         return true_fun(*operands) if _holds(pred, what) else false_fun(*operands)
     trace = trace_of(active_recorder())
@@ -189,7 +190,8 @@ def root(f: Callable[[Any], Any], x0: Any, *, tol: float = 1e-12, max_steps: int
     """A solution x of f(x) = 0, found by Newton's method from `x0`.
 
     x is a number, or nested lists, tuples and dicts of numbers; f returns the same structure. The method stops where
-    its step is not larger than `tol` times 1 + |x|. A step that does not make the largest |f| smaller is halved.
+    its step is not larger than `tol` times 1 + |x|. A step that makes the largest |f| larger is halved; under `jit` a
+    halving counts as one of the `max_steps`.
 
     The derivatives of x by every Value that f uses come from the implicit function theorem at the solution,
     dx = -(df/dx)^-1 df, not from the steps towards it; they are right up to the third order. The derivative by `x0`
@@ -205,7 +207,7 @@ def root(f: Callable[[Any], Any], x0: Any, *, tol: float = 1e-12, max_steps: int
     >>> round(grad(lambda a: root(lambda x: x * x - a, 1.0))(4.0), 12)
     0.25
     """
-    what = _called("root", f)
+    what = described("root", f)
     f_flat = _flattened(f, x0, what)
     with no_grad():
         xs = _solution(_newton, _compiled_newton, f_flat, x0, tol, max_steps, what)
@@ -232,7 +234,7 @@ def fixed_point(f: Callable[[Any], Any], x0: Any, *, tol: float = 1e-12, max_ste
     >>> round(grad(lambda a: fixed_point(lambda x: a * cos(x), 1.0))(0.5), 10)
     0.7394815923
     """
-    what = _called("fixed_point", f)
+    what = described("fixed_point", f)
     f_flat = _flattened(f, x0, what)
     with no_grad():
         xs = _solution(_iterated, _compiled_iteration, f_flat, x0, tol, max_steps, what)
@@ -261,12 +263,12 @@ def _compiled_scan(
     for n, other in enumerate(items):
         _check_structure(items[0], other, f"{what}: item {n} of xs has another structure than item 0")
     new, y = _stepped(f(state, x), state, what)
-    rows = [[leaf for leaf in tree_leaves(other) if _is_number(leaf)] for other in items]
+    rows = [[leaf for leaf in tree_leaves(other) if is_number(leaf)] for other in items]
     columns = [
         Column(leaf, [trace.operand(row[k]) for row in rows])
         for k, leaf in enumerate([leaf for leaf in tree_leaves(x) if isinstance(leaf, Symbol)])
     ]
-    outputs = [leaf for leaf in tree_leaves(y) if _is_number(leaf)]
+    outputs = [leaf for leaf in tree_leaves(y) if is_number(leaf)]
     loop = traced_loop(
         name,
         trace,
@@ -277,7 +279,7 @@ def _compiled_scan(
         [trace.operand(leaf) for leaf in tree_leaves(new)],
         [trace.operand(leaf) for leaf in outputs],
         columns,
-        [f"y{path}" for leaf, path in zip(tree_leaves(y), tree_paths(y, ""), strict=True) if _is_number(leaf)],
+        [f"y{path}" for leaf, path in zip(tree_leaves(y), tree_paths(y, ""), strict=True) if is_number(leaf)],
         what,
     )
     op = loop.op
@@ -290,7 +292,7 @@ def _compiled_scan(
     ys = []
     for n in range(len(items)):
         place = iter(range(len(outputs)))
-        ys.append(tree_map(lambda leaf: result(op.key(next(place), n)) if _is_number(leaf) else leaf, y))  # noqa: B023
+        ys.append(tree_map(lambda leaf: result(op.key(next(place), n)) if is_number(leaf) else leaf, y))  # noqa: B023
     return last, ys
 
 
@@ -303,7 +305,7 @@ def _compiled_while(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], in
     holds = cond_fun(state)
     _check_condition(holds, what)
     condition = trace.operand(holds)
-    new = [trace.operand(leaf) for leaf in tree_leaves(_like(body_fun(state), state, what))]
+    new = [trace.operand(leaf) for leaf in tree_leaves(_checked_state(body_fun(state), state, what))]
     first = [trace.operand(leaf) for leaf in tree_leaves(init)]
     loop = traced_loop("while_loop", trace, UNKNOWN, False, states, first, new, [condition], [], [""], what)
     return tree_like(init, [recorder.record(item, (loop, float(k))) for k in range(len(states))])  # type: ignore[no-any-return]
@@ -324,7 +326,7 @@ def _symbols(trace: Trace, tree: Tree, labels: Sequence[str]) -> Any:
 
     def symbol(leaf: Any) -> Any:
         label = next(names, "")
-        return Symbol(trace, row=True, label=label) if _is_number(leaf) else leaf
+        return Symbol(trace, row=True, label=label) if is_number(leaf) else leaf
 
     return tree_map(symbol, tree)
 
@@ -364,7 +366,8 @@ def _checkpointed(
     return state, [*[y for ys in parts for y in ys], *last]
 
 
-def _steps_between(checkpoint: int | None, what: str) -> int | None:
+def _checkpoint(checkpoint: int | None, what: str) -> int | None:
+    """`checkpoint` as an int; a TypeError or a ValueError unless it is None or an int of at least 1."""
     if checkpoint is None:
         return None
     try:
@@ -374,10 +377,6 @@ def _steps_between(checkpoint: int | None, what: str) -> int | None:
     if every < 1:
         raise ValueError(f"{what}: checkpoint is a number of steps, got {every}")
     return every
-
-
-def _is_number(leaf: Any) -> bool:
-    return isinstance(leaf, Value | Real)
 
 
 # ---- solving equations
@@ -548,7 +547,7 @@ def _flattened(f: Callable[[Any], Any], x0: Tree, what: str) -> ListFunction:
     """`f` as a function of the list of its argument's leaves; a ValueError if f returns another structure than x0."""
 
     def f_flat(xs: list[Any]) -> list[Any]:
-        return tree_leaves(_like(f(tree_like(x0, xs)), x0, what))
+        return tree_leaves(_checked_state(f(tree_like(x0, xs)), x0, what))
 
     return f_flat
 
@@ -562,13 +561,6 @@ def _numbers(xs: Iterable[Any], what: str) -> list[float]:
 
 
 # ---- checks of arguments and of the functions' results
-
-
-def _called(name: str, f: Callable[..., Any]) -> str:
-    """`name` with the name of `f`, to begin an error with; a TypeError if f is not a function."""
-    if not callable(f):
-        raise TypeError(f"{name} takes a function, got {type(f).__name__}")
-    return f"{name} of {getattr(f, '__name__', repr(f))}"
 
 
 def _integer(n: Any, what: str) -> int:
@@ -603,10 +595,10 @@ def _stepped(result: Any, state: S, what: str) -> tuple[S, Any]:
             f"{what}: a step returns the pair (state, y), got {type(result).__name__}: for no y return None"
         )
     new, y = result
-    return _like(new, state, what), y
+    return _checked_state(new, state, what), y
 
 
-def _like(new: Any, state: S, what: str) -> S:
+def _checked_state(new: Any, state: S, what: str) -> S:
     """`new`; a ValueError unless it has the structure of `state`, with numbers at its leaves."""
     _check_structure(state, new, f"{what}: the structure of the state changes")
     for x, path in zip(tree_leaves(new), tree_paths(new), strict=True):
@@ -634,6 +626,6 @@ def _holds(condition: Any, what: str) -> bool:
 
 
 def _check_condition(condition: Any, what: str) -> None:
-    if not _is_number(condition) and type(condition).__name__ not in ("bool", "bool_"):  # NumPy's bool is not a Real
+    if not is_number(condition):
         given = f"{type(condition).__name__} {condition!s:.60}"
         raise TypeError(f"{what}: the condition is a number or a comparison such as x < 3.0, got {given}")

@@ -138,7 +138,7 @@ def color_columns(pattern: Sequence[int], columns: int) -> list[int]:
 
 
 def star_colors(pattern: Sequence[int]) -> list[int]:
-    """A star colouring of a symmetric `pattern`: neighbours differ, and a path of four vertices has three colours.
+    """A star colouring of a symmetric `pattern`: neighbours differ, and no path of four vertices has two colours only.
 
     Greedy, from the vertices with the most neighbours on (algorithm 4.1 of Gebremedhin, Manne, Pothen 2005).
     """

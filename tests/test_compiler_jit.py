@@ -112,7 +112,7 @@ def test_a_new_structure_is_a_new_program() -> None:
     assert len(f._compiled) == 3
 
 
-def test_map_and_mean() -> None:
+def test_map_and_mean_give_the_eager_numbers() -> None:
     np = pytest.importorskip("numpy")
     f, parameters = model()
     g = jit(f)
@@ -446,7 +446,7 @@ def test_invalid_batches_are_refused(columns: tuple[Any, ...], error: type[Excep
             method(*columns)
 
 
-def test_arrays_of_a_wrong_dtype() -> None:
+def test_arrays_of_a_wrong_dtype_are_refused() -> None:
     np = pytest.importorskip("numpy")
     f, _ = model()
     with pytest.raises(TypeError, match="dtype complex128"):
@@ -504,7 +504,7 @@ def test_invalid_functions_and_backends_are_refused() -> None:
         _ = jit(abs).source
 
 
-def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from autograd_lite.compiler import backends
 
     monkeypatch.setattr(backends, "find_spec", lambda name: None if "kernel" in name else True)

@@ -264,7 +264,9 @@ def programs(draw: st.DrawFn) -> Program:
     st.randoms(use_true_random=False),
     st.integers(1, 3),
 )
-def test_programs(program: Program, n: int, hostile: int, rng: random.Random, threads: int) -> None:
+def test_programs_give_the_numbers_of_the_interpreter(
+    program: Program, n: int, hostile: int, rng: random.Random, threads: int
+) -> None:
     def numbers(count: int) -> array[float]:
         found = array("d", [float(rng.randint(-3, 3)) for _ in range(count)])
         for _ in range(hostile if count else 0):
@@ -615,7 +617,7 @@ def test_a_primitive_that_is_not_in_the_table() -> None:
         ({4: array("q", bytes(48))}, ValueError, "format 'q'"),
     ],
 )
-def test_a_wrong_call(change: dict[int, Any], error: type[Exception], message: str) -> None:
+def test_a_wrong_call_is_refused(change: dict[int, Any], error: type[Exception], message: str) -> None:
     args: list[Any] = [2, *[array("d", bytes(8 * count)) for count in (4, 6, 12, 6)]]
     kernel = native.load(layer(2, 3))
     kernel.run_into(*args)

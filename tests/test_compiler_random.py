@@ -210,7 +210,9 @@ def eager(model: Model, rows: list[list[float]]) -> tuple[list[Vector], list[Vec
     1,
     56299,
 )
-def test_random_models(steps: list[Step], n: int, inputs: int, hostile: int, seed: int) -> None:
+def test_random_models_have_the_eager_numbers_on_every_backend(
+    steps: list[Step], n: int, inputs: int, hostile: int, seed: int
+) -> None:
     model = Model(steps, inputs, hostile, seed)
     rows = model.rows(n, inputs)
     results, gradients, scale, exact = eager(model, rows)

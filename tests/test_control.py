@@ -701,7 +701,7 @@ def test_newton_pivots_where_the_first_entry_of_the_jacobian_is_0() -> None:
         (lambda x: while_loop(lambda s: True, lambda s: [s], x), "while_loop of <lambda>: the structure of the state"),
     ],
 )
-def test_bad_input(call: Any, message: str, way: str) -> None:
+def test_bad_input_is_named(call: Any, message: str, way: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         compiled(call, way)(Value(1.0))
 

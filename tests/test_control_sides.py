@@ -83,7 +83,7 @@ def test_only_the_side_that_is_taken_is_computed(order: int) -> None:
 
 
 @pytest.mark.parametrize("shape", ["tree", "nested", "closure", "captured", "scan", "where"])
-def test_a_side_in_other_places(shape: str) -> None:
+def test_a_side_is_skipped_wherever_it_stands(shape: str) -> None:
     weight = Value(1.5)
 
     def f(x: Any, y: Any) -> Any:
@@ -448,7 +448,7 @@ def test_values_and_derivatives_are_those_of_jax(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_rows_that_disagree(backend: str) -> None:
+def test_rows_that_take_different_sides_have_the_eager_gradients(backend: str) -> None:
     """In blocks, some rows need a side and some do not."""
     xs = [-1.0 + 0.043 * n for n in range(50)]
     ys = [1.0 - 0.031 * n for n in range(50)]
@@ -531,7 +531,7 @@ def programs(draw: Any, depth: int) -> Any:
 
 @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(st.data())
-def test_any_graph_with_conditions(data: Any) -> None:
+def test_any_graph_with_conditions_has_the_eager_derivatives(data: Any) -> None:
     """Values, gradients by arguments and by captured Values, and second derivatives are those of eager code."""
     f = programs(data.draw, 3)
     numbers = st.floats(-1.5, 1.5).filter(lambda x: x == 0.0 or abs(x) > 1e-3)

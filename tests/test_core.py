@@ -237,7 +237,7 @@ def test_methods_and_docstrings_are_those_of_the_python_class() -> None:
 
 @needs_core
 def test_the_partials_of_the_table_are_traced_and_not_called() -> None:
-    """Every rule of the table runs as instructions, except those that need a primitive without a function in C."""
+    """The rule of each primitive is traced into instructions once, that of pow_const once for each exponent."""
     from autograd_lite.rules import traced
 
     untraced = {op.name for op in map(p.PRIMITIVES.__getitem__, ROWS) if op.arity and not traced(op, op.arity, None)}

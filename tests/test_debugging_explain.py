@@ -119,7 +119,7 @@ def test_a_long_path_prints_its_two_ends() -> None:
     assert "... 93 more ..." in text
 
 
-def test_bad_input() -> None:
+def test_bad_input_is_named() -> None:
     with pytest.raises(TypeError, match="explain takes two Values, got float"):
         explain(Value(1.0), 2.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="explain lists k >= 0 paths, got k=-1"):

@@ -9,7 +9,7 @@ pytest.importorskip("numpy")
 DEMO = Path(__file__).parents[1] / "demos" / "gpt.py"
 
 
-def test_it_is_short() -> None:
+def test_the_gpt_demo_is_short() -> None:
     assert len(DEMO.read_text().splitlines()) < 150
 
 
@@ -20,5 +20,5 @@ def test_compiled_and_eager_steps_are_the_same(capsys: pytest.CaptureFixture[str
     assert "made up:" in capsys.readouterr().out
 
 
-def test_it_learns() -> None:
+def test_the_gpt_demo_learns() -> None:
     assert runpy.run_path(str(DEMO))["main"](["--steps", "60"]) < 2.8

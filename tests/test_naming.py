@@ -216,7 +216,7 @@ def test_a_scope_without_a_name_is_refused(name, error):
         scope(name)
 
 
-def test_names_in_a_function():
+def test_names_of_parameters_and_of_unpacked_variables_are_read_from_the_source():
     def step(state, force, *rest, key=1):
         first = rest
         (position, speed), time = first, force

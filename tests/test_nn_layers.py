@@ -184,7 +184,7 @@ def test_normal_initialisers_have_their_standard_deviation(initializer, deviatio
     assert statistics.pstdev(drawn(initializer)) == pytest.approx(deviation, rel=0.02)
 
 
-def test_initialisers_have_the_bounds_of_torch():
+def test_initialisers_have_the_standard_deviations_of_torch():
     torch = pytest.importorskip("torch")
     names = ("xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")
     for name in names:

@@ -59,7 +59,7 @@ def test_compiled_and_eager_training_give_the_same_numbers(model, loss, y, setti
         assert fast == pytest.approx(slow, rel=1e-10, abs=1e-13)
 
 
-def test_its_steps_are_pytorchs():
+def test_the_steps_of_fit_are_those_of_pytorch():
     torch = pytest.importorskip("torch")
     model = moons_model()
     theirs = torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.ReLU(), torch.nn.Linear(6, 1)).double()
@@ -537,7 +537,7 @@ def test_invalid_callbacks_are_refused():
         (lambda o: nn.huber(1.0, 2.0, delta=0.0), ValueError, "huber takes a delta above 0, got 0.0"),
     ],
 )
-def test_invalid_settings_are_named(make, error, message):
+def test_invalid_settings_of_schedules_are_named(make, error, message):
     optimizer = nn.SGD([Value(1.0)], lr=0.5)
     with pytest.raises(error, match=message):
         make(optimizer)

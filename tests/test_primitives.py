@@ -180,7 +180,7 @@ def test_a_nan_argument_gives_nan(op: Primitive) -> None:
         (lambda: p.pow_(-inf, 0.5), inf),
     ],
 )
-def test_edges(found: Callable[[], Any], expected: Any) -> None:
+def test_results_at_edges_are_those_of_ieee_754(found: Callable[[], Any], expected: Any) -> None:
     x = found()
     assert same(x, expected) if isinstance(expected, float) else x == expected
 
@@ -212,7 +212,9 @@ def test_a_blocked_argument_gets_no_gradient_not_even_0_times_inf() -> None:
     ],
 )
 @pytest.mark.parametrize("at", [0.3, 0.7, -0.4])
-def test_identities(left: Callable[[Value], Value], right: Callable[[Value], Value], at: float) -> None:
+def test_identities_hold_to_the_second_derivative(
+    left: Callable[[Value], Value], right: Callable[[Value], Value], at: float
+) -> None:
     x = Value(at)
     y, z = left(x), right(x)
     for _ in range(3):  # the number, the slope, the curvature

@@ -66,7 +66,7 @@ def test_micrograds_readme_example() -> None:
         (lambda a: a, [3.0], [1.0]),
     ],
 )
-def test_shapes(f: Callable[..., Value], at: list[float], expected: list[float]) -> None:
+def test_gradients_of_graphs_of_every_shape(f: Callable[..., Value], at: list[float], expected: list[float]) -> None:
     assert gradient(f, *at) == pytest.approx(expected, rel=1e-15)
 
 

@@ -11,6 +11,11 @@ program     the data structure that executors run
 pipeline    programs that run one after another, around and inside loops
 executors   run a program: straight-line Python, arrays, the C kernel
 compiled    one function for one structure of arguments, with its programs and derivatives
+arguments   from a call's arguments to flat buffers of numbers
+backends    which executors exist, and which can run here
 jit         what users call; caches by the structure of arguments
+rule        an optimiser's update rule, compiled
 trainer     optimiser steps on arrays
+export      source files and ONNX models
+errors      CompileError
 """

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 from autograd_lite.ieee import to_float
-from autograd_lite.trees import Tree, tree_map
+from autograd_lite.trees import Tree, is_array
 from autograd_lite.value import Value
 
 INTEGERS = {int, bool}
@@ -51,7 +51,7 @@ def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
         return (kind, len(tree)) if all(branch is Real for branch in branches) else (kind, tuple(branches))
     if isinstance(tree, dict):
         return type(tree), tuple(tree), tuple([flatten(branch, numbers) for branch in tree.values()])
-    if _is_array(tree):
+    if is_array(tree):
         return flatten(tree.tolist(), numbers)
     if is_number(tree):
         numbers.append(tree if isinstance(tree, Value) else to_float(tree, "jit"))
@@ -59,11 +59,6 @@ def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
     if isinstance(tree, Hashable):
         return tree
     raise TypeError(f"jit takes numbers, and lists, tuples, dicts and arrays of them; got {type(tree).__name__}")
-
-
-def without_arrays(tree: Tree) -> Tree:
-    """`tree` with lists and numbers in place of arrays."""
-    return tree_map(lambda x: x.tolist() if _is_array(x) else x, tree)
 
 
 def batch(columns: Sequence[Any], what: str, keep: bool = False, kind: Any = None) -> Batch:
@@ -112,7 +107,7 @@ def _check_columns(columns: Iterable[Any], what: str) -> None:
     """A TypeError that names the first column that is not an array or a list."""
     for column in columns:
         ordered = hasattr(column, "__len__") and not isinstance(column, (dict, set, frozenset))
-        if not ordered or (_is_array(column) and not _shape(column)):
+        if not ordered or (is_array(column) and not _shape(column)):
             raise TypeError(
                 f"{what} takes columns, each an array or a list with one item per row, "
                 f"got {type(column).__name__} {str(column)[:60]}: make it a list of the rows"
@@ -159,11 +154,6 @@ def floats(buffer: Any) -> list[float]:
 def _shape(x: Any) -> Any:
     """The shape of an array; () of anything else."""
     return getattr(x, "shape", ()) if hasattr(x, "tolist") else ()
-
-
-def _is_array(x: Any) -> bool:
-    """Whether `x` is an array, with axes or without; NumPy's numbers are not."""
-    return hasattr(x, "tolist") and hasattr(x, "shape") and hasattr(x, "__len__")
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeAlias, 
 from weakref import ref
 
 from autograd_lite.calculus import Transformable
-from autograd_lite.compiler.arguments import INTEGERS, Batch, batch, flatten, floats, is_number, joined, without_arrays
+from autograd_lite.compiler.arguments import INTEGERS, Batch, batch, flatten, floats, is_number, joined
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.compiled import Compiled, checked
 from autograd_lite.compiler.errors import CompileError
@@ -26,7 +26,7 @@ from autograd_lite.compiler.program import Program
 from autograd_lite.ieee import to_float
 from autograd_lite.recording import keeps_history
 from autograd_lite.signatures import Unannotated
-from autograd_lite.trees import Tree, has_numpy_array, tree_map
+from autograd_lite.trees import Tree, arrays_to_lists, has_numpy_array, tree_map
 from autograd_lite.value import EAGER, Value, active_recorder, copy_fields, node_of, opened
 
 if TYPE_CHECKING:
@@ -84,16 +84,16 @@ def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: 
 
     `grad`, `value_and_grad`, `jacobian`, `hessian`, `jvp`, `vjp` and `hvp` of a jitted function are compiled, too.
 
-    `backend` is "native", "numpy" or "python"; "auto" is the first of them that is installed; an array module such as
-    jax.numpy or torch runs the program on its arrays. With the native backend, `threads` threads share the rows of a
-    large batch; the last digits of a sum then depend on how many there are.
+    `backend` is "native", "numpy" or "python"; "auto" is the first of them that is installed and has all primitives of
+    the program; an array module such as jax.numpy or torch runs the program on its arrays. With the native backend,
+    `threads` threads share the rows of a large batch; the last digits of a sum then depend on how many there are.
 
     A comparison of traced Values, such as `x < 3.0`, is the number 1.0 or 0.0: a condition for `where`, `cond` and
     `while_loop`, which `&` and `|` combine. In `if`, `and`, `or`, `not`, `max` and `sorted`, which need a Python bool,
     it raises a TraceError.
 
-    A TraceError if `f` needs the number of a traced Value; a UserWarning if a loop in it was unrolled into more than
-    100,000 operations.
+    A TraceError if `f` needs the number of a traced Value; a UserWarning if its trace has more than 100,000 operations,
+    as unrolled loops give.
 
     >>> f = jit(lambda x: [x[0] * x[1], x[0] + x[1]])
     >>> f([2.0, 3.0])
@@ -227,7 +227,7 @@ class Jitted(Transformable, Generic[P, R]):
         cache, with_numpy = self._compiled, "numpy" in sys.modules
         known, entry = cache.entries.get(structure, (False, None))
         if entry is None or known is not with_numpy:
-            entry = compiled.make_entry(without_arrays(args)) or _no_entry
+            entry = compiled.make_entry(arrays_to_lists(args)) or _no_entry
             cache.entries[structure] = with_numpy, entry
         cache.entry = entry
         return entry(args)
@@ -282,7 +282,9 @@ class Jitted(Transformable, Generic[P, R]):
     @overload
     def mean(self, *columns: Any) -> Any: ...
     def mean(self, *columns: Any) -> Any:
-        """The mean of `f` over the rows: one node made from the captured Values, a float if there are none.
+        """The mean of `f` over the rows: one node made from the captured Values, or a float if there are none.
+
+        If there are Values in the rows, it is made from one node for each row.
 
         >>> w = Value(2.0)
         >>> mean = jit(lambda x: w * x).mean([1.0, 3.0])
@@ -308,7 +310,7 @@ class Jitted(Transformable, Generic[P, R]):
     def _find(self, error: FloatingPointError, calls: list[Any]) -> NoReturn:
         """Run the calls eagerly, so that the recorder that raised `error` names the line; else raise `error`."""
         for call in calls if active_recorder().watches else []:
-            args, kwargs = tree_map(_value, without_arrays(call))
+            args, kwargs = tree_map(_value, arrays_to_lists(call))
             self._f(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         raise error
 
@@ -321,7 +323,7 @@ class Jitted(Transformable, Generic[P, R]):
         found = self._compiled.get(structure)
         if found is None:
             try:
-                found = self._compiled[structure] = Compiled(self._f, without_arrays(tree), self.backends)
+                found = self._compiled[structure] = Compiled(self._f, arrays_to_lists(tree), self.backends)
             except (AttributeError, TypeError) as error:
                 about_lists = any(word in str(error) for word in ("list", "sequence"))
                 if about_lists and not isinstance(error, CompileError) and has_numpy_array((tree, columns)):

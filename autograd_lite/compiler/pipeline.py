@@ -100,7 +100,8 @@ class Pipeline(NamedTuple):
     @property
     def instructions(self) -> tuple[Instruction, ...]:
         """Those of all programs, of the bodies too."""
-        return self.parts("instructions")
+        programs = [program for stage in self.stages for program in (stage.program, stage.plan.body)]
+        return tuple([x for program in (*programs, self.last) for x in program.instructions])
 
     @property
     def results(self) -> array[int]:
@@ -111,11 +112,6 @@ class Pipeline(NamedTuple):
     def sums(self) -> array[int]:
         """Those of the last program."""
         return self.last.sums
-
-    def parts(self, name: str) -> tuple[Any, ...]:
-        """The items of the attribute `name` of all programs."""
-        programs = [program for stage in self.stages for program in (stage.program, stage.plan.body)]
-        return tuple([x for program in (*programs, self.last) for x in getattr(program, name)])
 
     def __str__(self) -> str:
         lines = []

@@ -79,7 +79,10 @@ class Sides:
         return side.path if side else ()
 
     def inside(self, outer: Side | None, condition: Symbol, taken: bool) -> Side | None:
-        """The side of `condition` inside `outer`. That is `outer` itself if it answers the condition already."""
+        """The side of `condition` inside `outer`.
+
+        That is `outer` itself if it answers the condition already, or if it is DEEP sides deep.
+        """
         if outer and (len(outer.path) >= DEEP or any(x.condition is condition for x in outer.path)):
             return outer
         sides = outer.inner if outer else self._outermost

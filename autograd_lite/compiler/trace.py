@@ -84,7 +84,7 @@ class Operations:
 
     @contextmanager
     def anew(self) -> Iterator[None]:
-        """Record every operation as a new node meanwhile, also one that was recorded before."""
+        """While this is open, an operation that was recorded before gets a new Symbol."""
         self.set_aside()
         try:
             yield
@@ -97,7 +97,7 @@ class Operations:
         self._known = {}
 
     def take_back(self) -> None:
-        """Forget the known operations for those that were set aside last."""
+        """Forget the known operations, and restore those that were set aside last."""
         self._known = self._set_aside.pop()
 
     def settled(self, simpler: Simpler) -> Operand:

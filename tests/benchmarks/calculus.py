@@ -9,7 +9,7 @@ rounds of the competitors are interleaved, and the smallest mean of a round coun
 the form that it reads fastest: NumPy arrays for ours and for CasADi's `Function` ("call"), buffers that CasADi does not
 copy ("buffer"), JAX arrays, PyTorch tensors. Compile time is the time from the function to its first result.
 
-Before a time is printed, the results are compared with those of JAX in float64.
+If JAX is installed, the first results are compared with its results in float64, and differences are printed.
 
 The objectives `gmm`, `bundle adjustment` and `lstm` are those of ADBench (https://github.com/microsoft/ADBench).
 """

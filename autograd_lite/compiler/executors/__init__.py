@@ -1,4 +1,4 @@
-"""The executors: each runs a `Program` on buffers of numbers, and all of them give the same numbers.
+"""The executors: each runs a `Program` on buffers of numbers. They differ at most in the last digits of sums.
 
 `straightline` writes the program out as Python, `arrays` runs it on NumPy's arrays or those of a module like it, and
 `kernel` hands it to the C extension. A new executor is a module with the functions of `Executor`, and a line in
@@ -21,8 +21,8 @@ Write: TypeAlias = Callable[[int, Any, Any, Any, Any], None]
 class Executor(Protocol):
     """The functions that a module of this package provides.
 
-    The functions take the program and the executor's own options. Both raise UnknownPrimitiveError if the executor
-    lacks a primitive of the program.
+    `executor` and `writer` take a program, `looper` a plan; all take the executor's own options. They raise
+    UnknownPrimitiveError if the executor lacks a primitive.
 
     `rows` holds n rows of `program.inputs` float64, row after row; `captured` holds `program.captured` float64. Both
     are contiguous buffers (`array("d")`, a NumPy array). `rows` may be a tuple of buffers instead, whose rows stand

@@ -174,7 +174,7 @@ def _runs(places: list[int]) -> array[int]:
 
 
 def load(program: Program, threads: int = 1, kind: str | None = None) -> _kernel.Program:
-    """The program in the kernel, an object with the methods `run_into` and `call`: see _kernel.pyi.
+    """The program in the kernel: see _kernel.pyi for its methods.
 
     `threads` threads share the rows of a batch; the order of additions, and so the last digits of the sums, depend on
     how many there are. `kind` is the largest of KINDS to use, by default the last.

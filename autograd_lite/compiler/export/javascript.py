@@ -83,7 +83,7 @@ WRITTEN = {
 
 
 class JavaScript(Language):
-    """JavaScript, ECMAScript 2016."""
+    """JavaScript: the functions are ECMAScript 2016, the self-test 2019."""
 
     name = "JavaScript"
     operators = WRITTEN

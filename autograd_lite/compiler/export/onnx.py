@@ -48,7 +48,10 @@ def model(exported: Exported, precision: str) -> bytes:
 
 
 class _Writer:
-    """Writes a program as a graph. The blocks of row addresses are the parameters and the instructions' results."""
+    """Writes a program as a graph.
+
+    A block is a tensor with the numbers at consecutive addresses: a parameter, or the results of an instruction.
+    """
 
     def __init__(self, onnx: Any, exported: Exported, precision: str) -> None:
         self.onnx, self.exported = onnx, exported
@@ -316,7 +319,7 @@ def _floordiv(e: _Formula, x: Tensor, y: Tensor) -> Tensor:
     return e.where(e("Equal", y, 0.0), e("Div", x, y), q)
 
 
-# The primitives that are written with others; the results at infinities, zeros and nan are those of IEEE 754.
+# The primitives that are written with others. Results are those of IEEE 754, but a zero of mod has the sign of x.
 COMPOSED: dict[str, Callable[..., Tensor]] = {
     "where": lambda e, c, x, y: e.where(e("Equal", c, 0.0), y, x),
     "step": lambda e, x: e.where(e("LessOrEqual", x, 0.0), 0.0, 1.0),

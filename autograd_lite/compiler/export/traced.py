@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from autograd_lite import primitives
 from autograd_lite.calculus import pull_back, push_forward
 from autograd_lite.calls import item
-from autograd_lite.compiler.arguments import is_number, without_arrays
+from autograd_lite.compiler.arguments import is_number
 from autograd_lite.compiler.export.listing import (
     Expression,
     Function,
@@ -32,7 +32,7 @@ from autograd_lite.ieee import to_float
 from autograd_lite.naming import names_of, parameter_names
 from autograd_lite.primitives import Primitive
 from autograd_lite.recording import recording_with
-from autograd_lite.trees import Tree, tree_leaves, tree_map, tree_paths
+from autograd_lite.trees import Tree, arrays_to_lists, tree_leaves, tree_map, tree_paths
 from autograd_lite.value import Value
 
 NAMED = 16  # captured numbers, at most, that get a name each and not a place in an array
@@ -83,7 +83,7 @@ class Exported:
         self.label = getattr(f, "__name__", None) or type(f).__name__
         self.trace = Trace()
         self.parameters: list[Parameter] = []
-        arguments, options = without_arrays(example)
+        arguments, options = arrays_to_lists(example)
         args = [self._parameter(name, x) for name, x in zip(parameter_names(f, len(arguments)), arguments, strict=True)]
         kwargs = {name: self._parameter(name, x) for name, x in options.items()}
         with recording_with(self.trace):
