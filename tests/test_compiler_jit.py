@@ -695,3 +695,11 @@ def test_map_of_arrays_gives_one_array_for_a_list_with_constants() -> None:
     assert (nested["b"][0].tolist(), nested["b"][1].tolist()) == ([[1.0, 2.0]] * 3, [1.0, 2.0, 3.0])
     ragged = jit(lambda x: [x, [x, 1.0]]).map(x)
     assert (ragged[0].tolist(), ragged[1].tolist()) == ([1.0, 2.0, 3.0], [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]])
+
+
+def test_equal_leaves_of_two_types_have_two_programs() -> None:
+    class Kind(str):
+        __slots__ = ()
+
+    f = jit(lambda x, kind: x * (2.0 if isinstance(kind, Kind) else 3.0))
+    assert [f(1.0, Kind("a")), f(1.0, "a"), f(1.0, Kind("a"))] == [2.0, 3.0, 2.0]

@@ -57,7 +57,7 @@ def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
         numbers.append(tree if isinstance(tree, Value) else to_float(tree, "jit"))
         return Real
     if isinstance(tree, Hashable):
-        return tree
+        return type(tree), tree
     raise TypeError(f"jit takes numbers, and lists, tuples, dicts and arrays of them; got {type(tree).__name__}")
 
 
