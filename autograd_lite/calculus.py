@@ -277,7 +277,7 @@ def add_products(
     partials: tuple[Any, ...],
     passed: Callable[[Scalar, Scalar], Scalar] | None,
 ) -> None:
-    """Append the pair g, dx to the `pairs` of each active argument, with passed(g, dx) in place of g unless None."""
+    """Append the pair g, dx to the `pairs` of each active argument; with `passed`, the pair passed(g, dx), dx."""
     if len(args) != len(partials):
         raise TypeError(f"a rule gives one partial for each argument: {len(args)}, got {len(partials)}")
     for x, dx in zip(args, partials, strict=True):
@@ -453,8 +453,8 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
     Plain numbers give floats, unless the gradient depends on a Value that f uses from outside or makes itself. (Values
     made by `detach` or under `no_grad` do not count.) Values give Values, which can be differentiated by everything
-    that they depend on. The gradient of a jitted function is a jitted function. All of this holds for the functions
-    below, too.
+    that they depend on. The gradient of a jitted function is a jitted function. What is said of numbers, Values and
+    arrays holds for `value_and_grad`, `jacobian`, `hessian`, `jvp`, `vjp` and `hvp`, too.
 
     A ValueError if `argnums` is out of range or picks an argument twice; a TypeError that names the path of a leaf that
     is not a number, or if f returns something else than one number.
@@ -521,7 +521,7 @@ def jacobian(f: Callable[P, Any], argnums: int = 0, *, sparse: bool = False) -> 
 @overload
 def jacobian(f: Callable[P, Any], argnums: Sequence[int], *, sparse: bool = False) -> Callable[P, Any]: ...
 def jacobian(f: Callable[..., Any], argnums: Argnums = 0, *, sparse: bool = False) -> Callable[..., Any]:
-    """The function that returns f's result with its gradient by the argument `argnums` in the place of each number.
+    """The function that returns f's result with each number replaced by its gradient by the argument `argnums`.
 
     So the Jacobian of a function from lists to lists is a list of rows; of arrays, a matrix. It is computed in the
     mode, forward or reverse, that needs fewer sweeps: columns, or rows, without a common entry share a sweep (Curtis,
@@ -591,7 +591,9 @@ def jvp(f: Callable[..., float], primals: Sequence[N], tangents: Sequence[float]
 @overload
 def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, Tree]: ...
 def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, Tree]:
-    """f(*primals) and its derivative in the direction `tangents`, both of f's structure, by one forward sweep.
+    """f(*primals) and its derivative in the direction `tangents`, by one forward sweep.
+
+    Both have the structure of f's result.
 
     `primals` and `tangents` are tuples with one tree for each argument. A ValueError if the tangents have another
     structure than the primals.

@@ -126,7 +126,8 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
     while_loop has forward mode only, as JAX's; for a solution that the steps converge to use `fixed_point`. A step
     takes about 2 us, as Python looks at the condition; one of `scan` or `fori_loop` takes a small part of that.
 
-    A ValueError if `body_fun` returns a state of another structure, a TypeError for a condition that is no number.
+    A ValueError if `body_fun` returns a state of another structure, a TypeError for a condition that is not a
+    number or a comparison.
 
     >>> while_loop(lambda x: x < 100.0, lambda x: 2.0 * x, 3.0)
     192.0
@@ -146,17 +147,21 @@ def cond(pred: Any, true_fun: Callable[[*Ts], X], false_fun: Callable[[*Ts], X],
 
     `pred` is a comparison such as `x > 0.0`, a bool, or a number that is 0 for "false". No gradient flows through it.
     On numbers and Values only the function that is chosen runs. Where `pred` is a comparison of traced Values under
-    `jit`, both functions are traced, and return results of one structure. A compiled call computes the function that is
-    chosen, and its derivatives, and skips the other: the Python backend for each row, the native backend for one row,
-    and of many rows for each block of up to 128 that agree. NumPy and other array modules compute both functions and
-    select; so does every backend where a function is cheaper than a jump.
+    `jit`, both functions are traced, and return results of one structure. A compiled call skips the function that is
+    not chosen, and its derivatives. The Python backend decides for each row. The native backend decides for each block
+    of up to 128 rows, and skips a function if no row of the block chooses it. NumPy and other array modules compute
+    both functions and select, as every backend does where a function is cheaper than a jump.
 
-    A scan or fori_loop in a function is skipped if no row of the call chooses the function; but one of captured Values
-    alone runs once for all rows, whatever they choose. A while_loop takes steps only for rows that choose its function.
+    A scan or fori_loop inside a function is skipped if no row of the call chooses that function. A loop that depends on
+    captured Values only runs once for all rows, whatever they choose. A while_loop takes steps only for rows that
+    choose its function.
 
-    No gradient passes the function that is not chosen, also where its derivative is infinite. Under `jit` a Value that
-    it uses without getting it as an operand is protected from that infinity, too, unless the function computes with
-    captured Values alone, apart from the row.
+    No gradient flows through the function that is not chosen, even where its derivative is infinite. Under `jit` that
+    holds for Values that the function uses from outside, too. It does not hold for an operation on captured Values
+    alone, such as sqrt(w): all rows share it, and 0 times its infinite derivative is nan.
+
+    A ValueError if the two traced functions return different structures, a TypeError for a condition that is not a
+    number or a comparison.
 
     >>> cond(2.0 > 1.0, lambda x: x * x, lambda x: -x, 3.0)
     9.0

@@ -19,7 +19,7 @@ from typing import Any
 from autograd_lite import primitives as p
 from autograd_lite.graph import topological_order
 
-MANY = 1 << 30  # bits in the sets of all nodes, from which `dependencies` drops each set after its last use
+MANY = 1 << 30  # if the sets of all nodes have more bits, `dependencies` drops each after its last use
 
 
 class Sparse:

@@ -43,8 +43,8 @@ class Training:
 class Callback:
     """The base class of callbacks. Every method does nothing; a subclass writes those that it needs.
 
-    A plain function of the history may stand in its place: it is called at the end of each epoch, and ends the training
-    by returning True.
+    In place of a Callback, `fit` takes a plain function of the history: it is called at the end of each epoch, and ends
+    the training by returning True.
 
     >>> import nn
     >>> class Count(Callback):

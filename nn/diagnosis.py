@@ -35,9 +35,9 @@ from nn.tables import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ROWS = 128  # that a diagnosis looks at, evenly spaced
-LARGE = 50.0  # the root mean square of inputs and targets from which on they are called large
-TRIAL_STEPS = 5  # with which a learning rate is tried
+ROWS = 128  # the most rows that a diagnosis looks at, evenly spaced
+LARGE = 50.0  # inputs and targets are called large from this root mean square on
+TRIAL_STEPS = 5  # how many steps try a learning rate
 REGRESSION: tuple[Loss, ...] = (mse, mae, huber)
 # The outputs of an activation from its lowest to its highest, and where it is saturated: |z| above which its slope is
 # less than 4% of the largest.
@@ -190,9 +190,9 @@ def diagnose(
 
     The model is run on up to 128 evenly spaced rows of X, and the gradient of its mean loss is examined layer by layer:
     dead ReLUs, saturated sigmoids, vanishing and exploding gradients, neurons that are all the same. Inputs are checked
-    for columns of very different or very large numbers, labels and output activation for whether they fit the loss.
-    With an `optimizer` its learning rate is tried with 5 steps on these rows, and with 5 steps at larger rates if that
-    achieves nothing. Parameters, gradients and optimiser are afterwards as they were.
+    for columns of very different or very large numbers; labels and the output activation are checked against the loss.
+    With an `optimizer`, 5 steps at its learning rate are tried on these rows, and others if that rate is too high or
+    too low; `jit=False` tries them without compiling. Parameters, gradients and optimiser are left as they were.
 
     X and y are as in `fit`; a TypeError or ValueError names what is wrong with them. `Diagnosis` is true if something
     was found; it prints as a table, and `plot` draws a picture.

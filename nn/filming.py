@@ -26,8 +26,8 @@ from nn.prediction import Outputs
 from nn.serialization import write_atomically
 from nn.steps import mean_loss
 
-ROWS = 500  # of the data that gradients are computed from and that are drawn
-NUMBERS = 1_500_000  # of weights on a page: a model with many has fewer frames
+ROWS = 500  # the most rows that are drawn and that gradients are computed from
+NUMBERS = 1_500_000  # the most weights on a page, over all its frames
 
 
 class Frame(NamedTuple):

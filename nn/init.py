@@ -13,7 +13,10 @@ Seed: TypeAlias = int | random.Random | None
 
 
 def generator(seed: Seed) -> random.Random:
-    """`seed` itself if it is a generator, else a generator with that seed. Without a seed, `random.seed` decides."""
+    """`seed` itself if it is a generator, else a generator with that seed.
+
+    Without a seed, the generator is seeded from Python's global `random`.
+    """
     if isinstance(seed, random.Random):
         return seed
     return random.Random(random.getrandbits(64) if seed is None else seed)

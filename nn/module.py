@@ -59,7 +59,7 @@ class Module:
     _walk: _Walk | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """A module whose parameters pictures, texts and errors call by their path: `layers.0.neurons.3.w.1`."""
+        """A new module. Pictures, texts and errors name its parameters by their path: `layers.0.neurons.3.w.1`."""
         module = super().__new__(cls)
         module._walk = None
         register_owner(module)
@@ -244,7 +244,7 @@ def shape(array: Any) -> tuple[int, ...] | None:
 def finite(what: str, number: Any) -> float:
     """`number` as a float.
 
-    An error names `what`: a TypeError if it takes no such thing, a ValueError if the number is not finite.
+    An error names `what`: a TypeError if `number` is not a real number, a ValueError if the number is not finite.
     """
     if not isinstance(number, Real):
         raise TypeError(f"{what} takes real numbers, got {type(number).__name__} {str(number)[:60]}")

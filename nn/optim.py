@@ -219,7 +219,7 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum)
-        _check_positive(self)
+        _check_eps(self)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
         """p - lr * b, with b = momentum * b + g / (sqrt(s) + eps) and s = alpha * s + (1 - alpha) * g**2."""
@@ -258,7 +258,7 @@ class Adam(Optimizer):
         if not all(0.0 <= beta < 1.0 for beta in betas):
             raise ValueError(f"{type(self).__name__} takes betas of at least 0 and below 1, got {betas}")
         super().__init__(parameters, lr, eps=eps, weight_decay=weight_decay)
-        _check_positive(self)
+        _check_eps(self)
         self.betas = tuple(betas)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
@@ -341,7 +341,7 @@ def check_limit(what: str, name: str, limit: Any) -> None:
         raise ValueError(f"{what} takes a {name} above 0, got {limit}")
 
 
-def _check_positive(optimizer: RMSprop | Adam) -> None:
+def _check_eps(optimizer: RMSprop | Adam) -> None:
     if optimizer.eps <= 0.0:
         raise ValueError(f"eps prevents a division by 0: it must be above 0, got {optimizer.eps}")
 

@@ -70,19 +70,19 @@ def fit(
 
     X has one row of numbers, or one number, for each example, and y one target: nested lists or arrays. An epoch goes
     through the rows in mini-batches of `batch_size` (None: all at once), in an order drawn from `seed` and the epoch's
-    number. Rows for validation are given as `validation_data`, or drawn by `seed` from X and y: the part
-    `validation_split` of them, which are not trained on.
+    number. Rows for validation are given as `validation_data`, or drawn by `seed` from X and y: the
+    fraction `validation_split` of them, which are not trained on.
 
     A row of the history has the mean `loss` of the batches as they were trained, and, computed after the epoch, the
-    `metrics` under their names, and `val_loss` and so on of the validation rows. `callbacks` follow the training: see
-    Callback. A plain function among them gets the history after each epoch, and ends the training by returning True.
-    `schedule=s` stands for the callback s, and `patience=n` for EarlyStopping(n). Gradients are clipped to the range of
-    +-`clip_value`, and as one vector to the length `clip_norm`. With a `history`, training continues: `epochs` counts
-    the epochs that it has already.
+    `metrics` under their names, and `val_loss` and `val_<metric>` of the validation rows. `callbacks` follow the
+    training: see Callback. A plain function among them gets the history after each epoch, and ends the training by
+    returning True. `schedule=s` stands for the callback s, and `patience=n` for EarlyStopping(n). Gradients are clipped
+    to the range of +-`clip_value`, and as one vector to the length `clip_norm`. With a `history`, training continues:
+    its epochs count towards `epochs`.
 
-    Loss and model are compiled: they are run once on Values without numbers, so they must do the same operations for
-    every row. A loss that cannot be compiled is trained eagerly, with one warning that says why; with `jit=False` every
-    loss is, without a warning. `grad` of the parameters is undefined afterwards.
+    Loss and model are traced once, without numbers, and compiled, so they must do the same operations for every row. A
+    loss that cannot be compiled is trained eagerly, with one warning that says why; with `jit=False` every loss is,
+    without a warning. `grad` of the parameters is undefined afterwards.
 
     `diagnose` examines the network before the first epoch and after the last: see `nn.diagnose`. What is found is in
     `history.diagnosis`, and a warning says it.

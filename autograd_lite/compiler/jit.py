@@ -63,8 +63,7 @@ def jit(f: Callable[P, R], *, backend: Any = "auto", threads: int = 1) -> Jitted
 @overload
 def jit(*, backend: Any = "auto", threads: int = 1) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 def jit(f: Callable[..., Any] | None = None, *, backend: Any = "auto", threads: int = 1) -> Any:
-    """`f` compiled: a function of numbers, Values, and nested lists, tuples, dicts and arrays of them that returns the
-    same.
+    """`f` compiled: it takes numbers, Values, and lists, tuples, dicts and arrays of them, and returns what f returns.
 
         @jit
         def loss(x, y):

@@ -1,8 +1,8 @@
 """From a graph with loops to programs: the body of each loop is a program, and so is each part between two loops.
 
 A loop is run after the program that computes its arguments. Its results are inputs of the programs after it. A loop
-that no row changes runs once for all rows. A loop that is needed on one side of a condition only gets the condition as
-one more argument, and is skipped where the other side is chosen.
+that no row changes runs once for all rows. If only one side of a condition needs a loop, the condition is one more
+argument of the loop, which is skipped where the other side is chosen.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class LoopPlan(NamedTuple):
     """A loop as executors run it: `n` steps of `body`, from the last to the first if `reverse`.
 
     The inputs of `body` are the states, the constants and the columns; its results are the next states, then what each
-    step stores. A call gives two buffers, each with one row for each row of the batch: in the first are the last
-    states, and then the first `kept` of the stored columns, all steps of one after the other; in the second the others.
+    step stores. A call gives two buffers, each with one row for each row of the batch: the first holds the last states
+    and then the first `kept` of the stored columns, which later programs read as inputs, all steps of one column and
+    then those of the next; the second holds the other columns, which only loops read.
 
     If the loop is `guarded`, its last argument is 0 in a row that does not need it. Then an executor may leave it out;
     the two buffers have zeros in that row.

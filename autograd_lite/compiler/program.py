@@ -80,7 +80,7 @@ class Guard(NamedTuple):
     """Instructions that may be skipped: number `begin` to number `end` - 1.
 
     If `taken`, they are needed only where the number at the address `condition` is not 0; else only where it is 0.
-    Where they are not needed, their results are read by a `where` alone, and it returns its other argument.
+    Where they are not needed, only `where` instructions read their results, and these select their other argument.
     """
 
     begin: int

@@ -22,10 +22,11 @@ _NOTHING = array("d")
 class Optimizer(Protocol):
     """The attributes of an optimiser that the compiler reads. Those of `nn` have them.
 
-    `update(p, g, t, *state) -> (p, *state)` is the rule for one parameter, its gradient and the number of the step from
-    1. It is written in operators and this package's functions, so that it can be compiled. `state` has one list for
-    each number that is remembered of every parameter. `lr` may change from step to step at no cost; `hyperparameters`
-    names the other attributes that `update` reads: where one of them changes, the rule is compiled again.
+    `update(p, g, t, *state) -> (p, *state)` is the rule for one parameter, its gradient and the number of the step,
+    counted from 1. It is written in operators and this package's functions, so that it can be compiled. `state` has one
+    list for each number that is remembered of every parameter. `lr` may change from step to step at no cost;
+    `hyperparameters` names the other attributes that `update` reads: where one of them changes, the rule is compiled
+    again.
     """
 
     parameters: list[Value]

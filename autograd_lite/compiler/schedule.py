@@ -255,7 +255,10 @@ class _Layout:
                     starts = [self.addresses[number] << BITS * (arity - 1) for number in numbers]
 
     def enter(self, path: Path, stage: int) -> None:
-        """Begin the guards of the sides of `path`, and end all others: what they copied is not there afterwards."""
+        """Begin the guards of the sides of `path`, and end all others.
+
+        Copies made inside a guard may have been skipped, so they are not used after it.
+        """
         while self.open and self.open[-1][0] != path[: len(self.open)]:
             (*_, side), begin = self.open.pop()
             address = self.addresses[self.numbers[side.condition]]

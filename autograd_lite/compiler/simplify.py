@@ -44,8 +44,8 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
 def leaves_by_use(normal: Sequence[Operand], roots: Sequence[Operand]) -> list[Symbol]:
     """The leaves under `roots`, in the order of their first use in the graph of `normal`, the normal form of `roots`.
 
-    So numbers that are used together, such as the weights of a neuron, follow one another. Leaves that are in the graph
-    of `roots` only come last: derivatives may use them.
+    So numbers that are used together, such as the weights of a neuron, follow one another. Leaves that only the graph
+    of `roots` has come last: derivatives may use them.
     """
     of_normal, of_roots = (topological_order(*[x for x in xs if type(x) is not float]) for xs in (normal, roots))
     used = dict.fromkeys([*[x for node in of_normal for x in node.args], *normal, *of_roots])

@@ -63,7 +63,7 @@ class Trainer:
         self._written = True  # whether Values and optimiser have the numbers
 
     def __call__(self, *columns: Any) -> float:
-        """The mean of the loss over the rows; and then one step of the optimiser down its gradient."""
+        """Make one step of the optimiser, and return the mean of the loss over the rows before the step."""
         n, row, structure, rows = batch(columns, "a training step")
         if rows is None:
             raise TypeError("a training step takes numbers, and there are Values in its rows")

@@ -94,7 +94,7 @@ def source(program: Program | Pipeline, captured: Names = (), inputs: Names = ()
     """The source of a function `run(n, rows, captured)` that does what the program does.
 
     `captured` and `inputs` suggest variable names; labels become valid and unique names. The source calls functions
-    such as `exp` under the names of their primitives. Of a Pipeline, a function for each of its programs.
+    such as `exp` under the names of their primitives. For a Pipeline the source has one such function for each program.
     """
     if isinstance(program, Pipeline):
         return _sources(program, captured, inputs)
