@@ -53,7 +53,7 @@ class Schedule(Callback):
         self.start(self.last_epoch + 1)
 
     def on_start(self, training: Training) -> None:
-        """Raise a ValueError if the schedule belongs to another optimiser than that of `fit`; a ValueError if not."""
+        """Raise a ValueError if the schedule belongs to another optimiser than that of `fit`."""
         if self.optimizer is not training.optimizer:
             raise ValueError("fit takes a schedule of its own optimizer, and this schedule belongs to another one")
 

@@ -58,13 +58,13 @@ def draw(
 
     A box holds the sign of the operation, the name, the number and the gradient; a dot product has a row for each
     product. Up to about 60 boxes every value is drawn. Beyond that, a box stands for all values of a neuron, a
-    layer, a model, the loss, the rows of a batch (times 100), or a scope (`with scope("attention"):`). Such a box holds
-    the range of the numbers and the size of the gradients; larger gradients make it darker. The caption lists what was
-    collapsed.
+    layer, a model, the loss, the rows of a batch (with their number), or a scope (`with scope("attention"):`). Such a
+    box holds the range of the numbers and the size of the gradients; larger gradients make it darker. The caption lists
+    what was collapsed.
 
     `detail` is "auto", or one of "model", "layer", "neuron", "value" (one box for all values that are made alike), and
     "all" (one box for each value). `expand` is the name of a group to open, or a list of such names: "layers.1".
-    `around` is a Value in the graph: only what is within `radius` steps of it is drawn.
+    `around` is a Value in the graph: only the values within `radius` steps of it are drawn.
 
     The Digraph shows itself in a notebook; with `interactive`, as the page of `to_html`. `.render(outfile="y.svg")`
     writes svg, png, pdf or dot; `.source` is the DOT text. Needs the package graphviz; to render also Graphviz itself,

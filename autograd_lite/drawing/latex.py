@@ -51,9 +51,9 @@ SPECIAL = {
 def to_latex(*roots: Node, max_nodes: int = 1000) -> str:
     r"""The expressions of the roots, for a formula in LaTeX, MathJax or KaTeX.
 
-    A value that has a name or is used more than once is written once, on a line of its own, and referred to by name; so
-    the formula is never longer than the graph. Parameters are named by their path; other leaves are written as numbers.
-    A TypeError if a root is not a Value, a ValueError if there are more than `max_nodes` nodes.
+    The result of an operation that has a name or is used more than once gets a line of its own, and is referred to by
+    name; so the formula is never longer than the graph. Parameters are named by their path; other leaves are written as
+    numbers. A TypeError if a root is not a Value, a ValueError if there are more than `max_nodes` nodes.
 
         >>> from autograd_lite import Value, tanh
         >>> a, b = Value(2.0, label="a"), Value(3.0, label="b")

@@ -1,6 +1,6 @@
 """A Graphviz graph that renders itself by the `dot` program, or in this process by pygraphviz. Independent of nodes.
 
-The only module that imports graphviz. `draw` imports it when it is called.
+The only module that imports graphviz. `draw` imports this module when it is called.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def _infix(left: Term, sign: str, right: Term, loosest_left: int, loosest_right:
 
 
 def _within(term: Term, loosest: int, first: bool = True) -> Template:
-    """The pieces of `term`, in parentheses if it is looser than its place asks for."""
+    """The pieces of `term`, in parentheses if it binds less than `loosest`, or has a leading minus and is not first."""
     starts_with_minus = not first and str(term.pieces[0]).startswith("−")
     return ["(", *term.pieces, ")"] if term.tightness < loosest or starts_with_minus else term.pieces
 

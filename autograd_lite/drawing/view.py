@@ -125,7 +125,7 @@ def view_of(
     radius: int = 2,
     max_boxes: int = READABLE,
 ) -> View:
-    """The picture of the graph under `roots`."""
+    """The boxes and arrows of the graph under `roots`, for the function `what`, which is named in errors."""
     paths = check_options(what, detail, expand)
     nodes, kept = nodes_of(what, roots), None
     center = () if around is None else (around,)

@@ -105,7 +105,7 @@ class C(Language):
     endless = "for (;;) {"
 
     def parameter(self, variable: Variable, result: bool) -> str:
-        """An argument in the head of a function."""
+        """An argument or a result in the head of a function."""
         const = "" if result else "const "
         if variable.size is not None:
             return f"{const}{self.real} {variable.name}[{variable.size}]"

@@ -45,8 +45,8 @@ OPERATORS: dict[Primitive, Operator] = {
 class Language:
     """How one language writes a listing. A subclass gives the table of its functions and the text of its statements.
 
-    `functions` maps the name of a primitive to what to call, and the definition to put into the file for it, which is
-    "" where the language has the function itself. `{real}` and `{f}` in either stand for the type of numbers.
+    `functions` maps the name of a primitive to the name of the function to call and the source of its definition, which
+    is "" if the language has the function.
     """
 
     name = ""
@@ -93,7 +93,7 @@ class Language:
 
     endless = ""  # the head of a loop that only a `Stop` ends
 
-    end = "}"  # of a loop; "" if there is no such line
+    end = "}"  # closes a block; "" if the language has no such line
     stop = ";"  # after an assignment
 
     # --- Expressions ------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ Axis: TypeAlias = tuple[str, int]  # the counter of a loop, and how many steps i
 class Part(NamedTuple):
     """Where numbers of a sweep go: `size` of them, from `first` on, to the result number `result`.
 
-    Those of run n are its elements n * `step`, n * `step` + `stride`, and so on.
+    Run n writes the elements n * `step`, n * `step` + `stride`, and so on, of that result.
     """
 
     result: int
@@ -80,7 +80,7 @@ class Part(NamedTuple):
 class Sweep(NamedTuple):
     """A program that is run several times, and the places to which its results go.
 
-    Its last inputs are seeds, one for each run: that of the run is 1.0, the others 0.0. A `single` run has none.
+    Its last inputs are seeds, one for each run: seed n is 1.0 in run n and 0.0 in the others. A `single` run has none.
     """
 
     program: Program | Pipeline
