@@ -1,7 +1,8 @@
 """The C core `_core`, if it was built: the engine once more, faster. Set AUTOGRAD_LITE_PURE=1 to do without it.
 
-The Python engine defines what every operation does. At its end, each module of the engine puts the core's objects in
-the place of its own, and nothing else in the package knows which of the two it has.
+The Python engine defines what every operation does. Modules of the engine put the core's objects in the place of their
+own (`adopt`). `matvec`, `zero_grads`, `simplify` and `schedule` call a function of the core that does their work in
+less time; other code does not know which engine it has.
 """
 
 import os

@@ -1,7 +1,8 @@
 """Numbers from numbers with the results of IEEE 754, where Python's `math` raises. Imports nothing else of the package.
 
-No function here raises an error or gives a complex number. Where an argument is nan the result is nan, with these
-exceptions: nan**0, 1**nan and step(nan) are 1, and hypot(inf, nan) is inf.
+No arithmetic function here raises an error or gives a complex number. Where an argument is nan the result is nan, with
+these exceptions: nan**0, 1**nan, step(nan) and share with a nan are 1, hypot(inf, nan) is inf, and where(c, x, y) is x
+or y.
 """
 
 import builtins

@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 def register_owner(owner: object) -> None:
-    """Let pictures, texts and errors name the Values in the attributes of `owner` by their path.
+    """Let pictures, texts and errors name the leaves in the attributes of `owner`, its parameters, by their path.
 
     `nn.Module` calls this for every module that is made. `owner` is held by a weak reference. Its
     attributes are read when a name is asked for, so Values that are assigned later have names too. A TypeError if it

@@ -84,7 +84,7 @@ EAGER = Recorder()  # active unless another recorder was opened
 LEAVES = Recorder(keeps_history=False)  # what `no_grad` opens over EAGER
 active: ContextVar[Recorder] = ContextVar("the active recorder of this thread", default=EAGER)
 active_recorder = active.get
-opened: list[Recorder] = []  # the recorders open in any thread; while it is empty, EAGER is active everywhere
+opened: list[Recorder] = []  # an item for each recorder open in any thread; if it is empty, EAGER is active everywhere
 sweeping = RLock()  # held during a backward, so that threads with leaves in common lose no gradient
 constants: ContextVar[set[Any] | None] = ContextVar("the constant leaves of a derivative", default=None)
 
@@ -357,7 +357,7 @@ class Value(Operators):
                 node.grad = 0.0
             self.grad = 1.0
             try:
-                sweep(order)
+                sweep(order)  # adds the gradients, as `sweep_by_flows` defines
             except BaseException:
                 for leaf, grad in before:
                     leaf.grad = grad
@@ -521,16 +521,19 @@ class Calls:
 
 
 def sweep_by_flows(order: list[Value]) -> None:
-    """The chain rule: from the last node to the first, add `grad` times each partial to the argument's `grad`."""
+    """The chain rule: from the last node to the first, add `grad` times each partial to the argument's `grad`.
+
+    This is the definition of what `backward` adds. `sweep`, and the C core, do the same in less time.
+    """
     for node in reversed(order):
         for x, dx in flows(node):
             x.grad += node.grad * dx
 
 
 def sweep(order: list[Value]) -> None:
-    """The same as `sweep_by_flows` in a third of the time: most nodes have one argument or two.
+    """The same gradients as `sweep_by_flows` in a third of the time: most nodes have one argument or two.
 
-    The results of a call are pulled back together.
+    It pulls the results of a call back together.
     """
     calls: Calls | None = None
     for node in reversed(order):
