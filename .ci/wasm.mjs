@@ -1,6 +1,6 @@
 // Run pytest in Python for WebAssembly (Pyodide), which has neither processes nor threads.
 //
-//     node --stack-size=8000 .ci/wasm.mjs SITE ARGUMENT ...
+//     ulimit -s 1000000; node --stack-size=900000 .ci/wasm.mjs SITE ARGUMENT ...
 //
 // SITE is a folder with pytest and the packages that the tests need. The C core is not there, so the engine is Python's.
 import { createRequire } from "node:module";

@@ -342,7 +342,7 @@ static void free_rewriting(struct Rewriting *r);
 /* 0; or -1 and an error if `op` came from Primitive.__new__ and its __init__ was never called. */
 static int is_initialised(const Primitive *op)
 {
-    if (op->compute && op->partials)
+    if (op->name && op->compute && op->partials && op->commutative)
         return 0;
     PyErr_SetString(PyExc_AttributeError, "this Primitive has not been initialised");
     return -1;
@@ -350,6 +350,8 @@ static int is_initialised(const Primitive *op)
 
 static PyObject *wrong_arity(const Primitive *op, int takes, Py_ssize_t n)
 {
+    if (is_initialised(op) < 0)
+        return NULL;
     return PyErr_Format(PyExc_TypeError, "%U takes %d argument%s, got %zd", op->name, takes, takes > 1 ? "s" : "", n);
 }
 
@@ -614,7 +616,7 @@ static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t fl
     Primitive *op = (Primitive *)self;
     Py_ssize_t n = PyVectorcall_NARGS(flags);
     if (names && PyTuple_GET_SIZE(names))
-        return PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", op->name);
+        return is_initialised(op) < 0 ? NULL : PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", op->name);
     if (op->takes >= 0 && n != op->takes)
         return wrong_arity(op, op->takes, n);
     for (Py_ssize_t i = 0; i < n; i++) {

@@ -289,6 +289,8 @@ static PyObject *make_operand(Operations *self, Primitive *op, PyObject *const *
     for (Py_ssize_t i = 0; i < n; i++)
         if (!PyFloat_CheckExact(args[i]) && !is_numbered(args[i]))
             return wrong_type("the operands in a trace are Symbols and floats, got %U", args[i]);
+    if (is_initialised(op) < 0)
+        return NULL;
     PyObject *simpler = rewritten(op, args, n);
     if (simpler != Py_None)
         return simpler ? settle(self, simpler) : NULL;

@@ -345,7 +345,7 @@ class _Inputs:
     def matrix(self, matrix: Sparse) -> Any:
         """`matrix` as a SciPy array; in a trace, a Sparse whose entries are Values.
 
-        A TypeError if its entries are Values.
+        A TypeError if the entries of the SciPy array would be Values.
         """
         if active_recorder().symbolic:
             return Sparse([*map(_value, matrix.values)], matrix.indices, matrix.indptr, matrix.shape)

@@ -26,7 +26,7 @@ def check_callable(what: str, **things: Any) -> None:
 
 
 def checked_metrics(what: str, metrics: Any) -> list[Metric]:
-    """`metrics` as a list; a TypeError that names the function `what` if it is no list of functions."""
+    """The functions in `metrics` as a list. A TypeError that names `what` if `metrics` is not a list of functions."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         raise TypeError(f"{what} takes a list of functions as metrics, such as [nn.accuracy], got {metrics!r:.60}")
     listed = list(metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import operator
 from typing import Any
@@ -16,6 +17,7 @@ import autograd_lite as al
 from autograd_lite import Value, cond, fixed_point, fori_loop, grad, hessian, hvp, jit, jvp, root, scan, while_loop
 from autograd_lite.compiler.backends import find_backends
 from autograd_lite.compiler.pipeline import Pipeline
+from autograd_lite.compiler.trace import Trace
 
 BACKENDS = [backend.name for backend in find_backends("auto")]
 WAYS = ["eager", *BACKENDS]
@@ -777,3 +779,16 @@ def test_a_compiled_root_that_is_not_found_is_nan() -> None:
     with pytest.raises(ArithmeticError):
         f(1.0)
     assert math.isnan(jit(f)(1.0))
+
+
+def test_a_jitted_function_with_a_loop_is_freed() -> None:
+    def alive() -> int:
+        gc.collect()
+        return len([x for x in gc.get_objects() if type(x) is Trace])
+
+    before = alive()
+    for _ in range(5):
+        f = jit(lambda x: fori_loop(0, 3, lambda i, s: fori_loop(0, 2, lambda j, t: t * al.sin(x), s), x))
+        assert f(0.5) != grad(f)(0.5)
+    del f
+    assert alive() == before

@@ -721,7 +721,16 @@ def test_record_refuses_a_wrong_number_of_arguments() -> None:
 def test_a_primitive_without_its_init_raises_an_error() -> None:
     op, x = p.Primitive.__new__(p.Primitive), Value(1.0)
     node = autograd_lite.value.node_of(op, (x,), 1.0)
-    for use in (lambda: op(1.0), lambda: x.record(op, (x,)), node.backward):
+    half = p.Primitive.__new__(p.Primitive)
+    half.arity = 2
+    for use in (
+        lambda: op(1.0),
+        lambda: op(x=1.0),
+        lambda: half(1.0),
+        lambda: jit(lambda a, b: op(a, b))(1.0, 2.0),
+        lambda: x.record(op, (x,)),
+        node.backward,
+    ):
         with pytest.raises(AttributeError, match="has not been initialised"):
             use()
 

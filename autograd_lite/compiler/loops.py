@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
+from weakref import ref
 
 from autograd_lite.calculus import pull_back, push_forward
 from autograd_lite.calls import Call, Cotangent, Results, Tangents, item
@@ -81,10 +82,18 @@ class Loop(Call):
     ) -> None:
         super().__init__(name)
         self.title = title  # says in exported files which loop this is
-        self.trace, self.n, self.reverse, self.body, self.read = trace, n, reverse, body, tuple(read)
+        self._trace = ref(trace)  # the C core's table holds this operation, and the garbage collector does not see it
+        self.n, self.reverse, self.body, self.read = n, reverse, body, tuple(read)
         self.conditional = n == UNKNOWN
         self.residuals: list[Symbol] = []
         self.may_not_end = self.conditional or any(isinstance(x.op, Call) and x.op.may_not_end for x in self.order)
+
+    @property
+    def trace(self) -> Trace:
+        """The trace that recorded the loop. It lives as long as the loop is differentiated or planned."""
+        trace = self._trace()
+        assert trace is not None
+        return trace
 
     @property
     def order(self) -> Sequence[Any]:
