@@ -13,6 +13,8 @@ import pytest
 
 from autograd_lite.primitives import PRIMITIVES
 
+os.environ["JAX_ENABLE_X64"] = "1"  # JAX reads it when a test imports it: the oracle computes in float64
+
 ROOT = Path(__file__).parents[1]
 TABLE = dict(PRIMITIVES)
 

@@ -15,9 +15,7 @@ class Oracle:
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("_"):  # pytest looks for its marks in every name of a test module
             raise AttributeError(attribute)
-        library = pytest.importorskip(self._name.split(".")[0])
-        if library.__name__ == "jax":
-            library.config.update("jax_enable_x64", True)
+        pytest.importorskip(self._name.split(".")[0])
         return getattr(import_module(self._name), attribute)
 
 

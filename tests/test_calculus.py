@@ -98,9 +98,7 @@ def test_tenth_derivative() -> None:
 
 @pytest.fixture(scope="module")
 def jax() -> Any:
-    module = pytest.importorskip("jax")
-    module.config.update("jax_enable_x64", True)
-    return module
+    return pytest.importorskip("jax")
 
 
 def test_hessian_of_rosenbrock_agrees_with_jax(jax: Any) -> None:

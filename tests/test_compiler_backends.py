@@ -253,8 +253,6 @@ def eager_mean(loss: Callable[..., Any], parameters: list[Value]) -> tuple[float
 
 @pytest.mark.parametrize("backend", [*BACKENDS, "jax.numpy", "torch"])
 def test_a_network_on_every_backend(backend: str) -> None:
-    if backend == "jax.numpy":
-        pytest.importorskip("jax").config.update("jax_enable_x64", True)
     module = backend if backend in BACKENDS else pytest.importorskip(backend)
     loss, parameters = network(0)
     number, gradient = eager_mean(loss, parameters)
@@ -290,7 +288,6 @@ def test_jax_without_float64_is_refused() -> None:
 
 def test_the_program_runs_under_jax_jit() -> None:
     jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
     from autograd_lite.compiler.executors.arrays import executor
 
     loss, parameters = network(1)

@@ -151,8 +151,6 @@ def test_a_mean_uses_the_numbers_that_the_array_held_at_the_call() -> None:
 
 @pytest.mark.parametrize("module", ["numpy", "torch", "jax.numpy"])
 def test_an_array_without_axes_is_its_number(module: str) -> None:
-    if module == "jax.numpy":
-        pytest.importorskip("jax").config.update("jax_enable_x64", True)
     xp = pytest.importorskip(module)
     w = Value(2.0)
     f = jit(lambda x, y: w * x[0] - y)
@@ -391,8 +389,6 @@ def test_a_jitted_function_can_be_pickled_and_copied() -> None:
 
 @pytest.mark.parametrize("module", ["numpy", "torch", "jax.numpy"])
 def test_a_jitted_function_on_arrays_can_be_pickled_and_copied(module: str) -> None:
-    if module == "jax.numpy":
-        pytest.importorskip("jax").config.update("jax_enable_x64", True)
     f = jit(weighted, backend=pytest.importorskip(module))
     for again in (copy.deepcopy(f), pickle.loads(pickle.dumps(f))):
         assert again(3.0).data == 6.0

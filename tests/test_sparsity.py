@@ -115,7 +115,6 @@ def test_the_number_of_sweeps_is_the_number_of_colors(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("n", [6])
 def test_hessians_are_those_of_jax(f: Any, n: int) -> None:
     jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
     jnp, x = jax.numpy, np.array(point(n))
 
     def same(x: Any) -> Any:
