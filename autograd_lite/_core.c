@@ -38,6 +38,14 @@ static PyObject *wrong_type(const char *message, PyObject *x)
     return NULL;
 }
 
+static PyObject *tuple_of(PyObject *const *items, Py_ssize_t n)
+{
+    PyObject *tuple = PyTuple_New(n);
+    for (Py_ssize_t i = 0; tuple && i < n; i++)
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(items[i]));
+    return tuple;
+}
+
 /* ---- Nodes ------------------------------------------------------------------------------------------------------ */
 
 typedef struct Node Node;
@@ -70,7 +78,7 @@ static struct {
     PyObject *opened, *active, *eager, *leaves;        /* documented in value.py */
     PyObject *to_float, *operate, *reflect, *backward; /* value.py's functions for rare cases */
     PyObject *comparisons[6];                          /* value.py's methods, by Py_LT ... */
-    PyObject *str_record, *str_data, *str_grad, *str_watch, *str_name, *empty;
+    PyObject *str_record, *str_data, *str_grad, *str_watch, *empty;
     Primitive *add, *sub, *mul, *div, *mod, *floordiv, *pow, *pow_const, *neg, *abs, *sum, *dot, *detach;
     uint64_t clock;  /* larger than every mark: a new walk marks nodes with numbers from here on */
     Node *free;      /* nodes to be used again, linked by `mark` */
@@ -85,7 +93,7 @@ static struct {
 
 enum { SIGNALS_EVERY = 1 << 16 };
 
-static inline int is_node(PyObject *x) { return Py_TYPE(x) == NodeType || PyType_IsSubtype(Py_TYPE(x), NodeType); }
+static inline int is_node(PyObject *x) { return PyObject_TypeCheck(x, NodeType); }
 
 static inline Slot *slots_of(Node *z) { return z->n > 2 ? z->slots[0].many : z->slots; }
 
@@ -218,7 +226,6 @@ static double c_mul(double x, double y) { return x * y; }
 static double c_div(double x, double y) { return x / y; }
 static double c_neg(double x) { return -x; }
 static double c_pos(double x) { return x; }
-static double c_cosh(double x) { return cosh(fabs(x)); }
 static double c_relu(double x) { return x <= 0.0 ? 0.0 : x; }
 static double c_step(double x) { return x <= 0.0 ? 0.0 : 1.0; }
 static double c_sign(double x) { return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : x; }
@@ -280,7 +287,7 @@ static const struct {
     {"acos", {1, {.one = acos}}},
     {"atan", {1, {.one = atan}}},
     {"sinh", {1, {.one = sinh}}},
-    {"cosh", {1, {.one = c_cosh}}},
+    {"cosh", {1, {.one = cosh}}},
     {"tanh", {1, {.one = tanh}}},
     {"asinh", {1, {.one = asinh}}},
     {"acosh", {1, {.one = acosh}}},
@@ -503,29 +510,31 @@ static void free_slots(Slot *many, Py_ssize_t filled, Py_ssize_t n)
     PyMem_Free(many);
 }
 
-/* Pass `op` and `args`, Values and real numbers, to the `record` method of a recorder in Python. */
-static PyObject *record_with(PyObject *recorder, Primitive *op, PyObject *const *args, Py_ssize_t n)
+/* `args`, Values and real numbers, as a tuple of Values and floats. */
+static PyObject *converted(Primitive *op, PyObject *const *args, Py_ssize_t n)
 {
     PyObject *tuple = PyTuple_New(n);
-    if (!tuple)
-        return NULL;
-    for (Py_ssize_t i = 0; i < n; i++) {
+    for (Py_ssize_t i = 0; tuple && i < n; i++) {
         PyObject *x = args[i];
+        double number;
         if (PyFloat_CheckExact(x) || is_node(x))
             Py_INCREF(x);
-        else {
-            double number;
+        else
             x = to_double(x, op->name, &number) < 0 ? NULL : PyFloat_FromDouble(number);
-            if (!x) {
-                Py_DECREF(tuple);
-                return NULL;
-            }
-        }
-        PyTuple_SET_ITEM(tuple, i, x);
+        if (x)
+            PyTuple_SET_ITEM(tuple, i, x);
+        else
+            Py_CLEAR(tuple);
     }
-    PyObject *call[] = {recorder, (PyObject *)op, tuple};
-    PyObject *z = PyObject_VectorcallMethod(S.str_record, call, 3, NULL);
-    Py_DECREF(tuple);
+    return tuple;
+}
+
+/* recorder.record(op, args). Takes over the reference to `args`, NULL after an error. */
+static PyObject *record_with(PyObject *recorder, Primitive *op, PyObject *args)
+{
+    PyObject *call[] = {recorder, (PyObject *)op, args};
+    PyObject *z = args ? PyObject_VectorcallMethod(S.str_record, call, 3, NULL) : NULL;
+    Py_XDECREF(args);
     return z;
 }
 
@@ -587,7 +596,7 @@ static PyObject *record_by(PyObject *recorder, Primitive *op, PyObject *const *a
 {
     if (Py_TYPE(recorder) == T.trace)
         return record_in((Operations *)recorder, op, args, n);
-    return record_with(recorder, op, args, n);
+    return record_with(recorder, op, converted(op, args, n));
 }
 
 /* Value.record: record `op` on `args`, Values and real numbers, with the active recorder. */
@@ -625,39 +634,13 @@ static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t fl
             continue;
         if (is_node(x))
             return record(op, args, n);
-        int has = PyObject_HasAttr(x, S.str_record);
-        if (has) {
-            PyObject *tuple = PyTuple_New(n);
-            if (!tuple)
-                return NULL;
-            for (Py_ssize_t j = 0; j < n; j++) {
-                Py_INCREF(args[j]);
-                PyTuple_SET_ITEM(tuple, j, args[j]);
-            }
-            PyObject *call[] = {x, self, tuple};
-            PyObject *z = PyObject_VectorcallMethod(S.str_record, call, 3, NULL);
-            Py_DECREF(tuple);
-            return z;
-        }
+        if (PyObject_HasAttr(x, S.str_record))
+            return record_with(x, op, tuple_of(args, n));
     }
     if (op->number.arity == NONE) { /* the result of `compute`, which need not be a float */
-        PyObject *tuple = is_initialised(op) < 0 ? NULL : PyTuple_New(n);
-        for (Py_ssize_t i = 0; tuple && i < n; i++) {
-            PyObject *x = args[i];
-            double number;
-            if (PyFloat_CheckExact(x))
-                Py_INCREF(x);
-            else
-                x = to_double(x, op->name, &number) < 0 ? NULL : PyFloat_FromDouble(number);
-            if (x)
-                PyTuple_SET_ITEM(tuple, i, x);
-            else
-                Py_CLEAR(tuple);
-        }
-        if (!tuple)
-            return NULL;
-        PyObject *z = PyObject_CallObject(op->compute, tuple);
-        Py_DECREF(tuple);
+        PyObject *tuple = is_initialised(op) < 0 ? NULL : converted(op, args, n);
+        PyObject *z = tuple ? PyObject_CallObject(op->compute, tuple) : NULL;
+        Py_XDECREF(tuple);
         return z;
     }
     double small[8] = {0.0}, *numbers = small, number = 0.0;
@@ -1058,13 +1041,9 @@ static PyObject *call_value_type(PyObject *type, PyObject *const *args, size_t f
             Py_CLEAR(z);
         return (PyObject *)z;
     }
-    PyObject *tuple = PyTuple_New(n), *options = names ? PyDict_New() : NULL, *z = NULL;
+    PyObject *tuple = tuple_of(args, n), *options = names ? PyDict_New() : NULL, *z = NULL;
     if (!tuple || (names && !options))
         goto done;
-    for (Py_ssize_t i = 0; i < n; i++) {
-        Py_INCREF(args[i]);
-        PyTuple_SET_ITEM(tuple, i, args[i]);
-    }
     for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++)
         if (PyDict_SetItem(options, PyTuple_GET_ITEM(names, i), args[n + i]) < 0)
             goto done;
@@ -1110,14 +1089,14 @@ static int check_signals(void)
 }
 
 /* All nodes under `roots`, each once and after its arguments, in the order of graph.topological_order. The result is an
- * array of borrowed references, to be freed with PyMem_Free. Afterwards node i has the mark S.clock - *count + i. */
+ * array of borrowed references, to be freed with PyMem_Free. */
 static Node **walk(PyObject *const *roots, Py_ssize_t n_roots, Py_ssize_t *count)
 {
     Node **order = NULL;
     Frame *stack = NULL;
     size_t capacity = 0, deep = 0, used = 0, depth = 0;
 restart:;
-    uint64_t base = S.clock;
+    uint64_t base = S.clock++;
     used = depth = 0;
     for (Py_ssize_t r = 0; r < n_roots; r++) {
         Node *root = (Node *)roots[r];
@@ -1148,33 +1127,27 @@ restart:;
                 }
                 if (grow(&order, &capacity, used, sizeof(Node *)) < 0)
                     goto failed;
-                x->mark = base + used;
                 order[used++] = x;
             }
             if (grow(&order, &capacity, used, sizeof(Node *)) < 0)
                 goto failed;
-            z->mark = base + used;
             order[used++] = z;
             depth--;
             if (used % SIGNALS_EVERY == 0) {
-                S.clock = base + used + 1;
                 int signals = check_signals();
                 if (signals < 0)
                     goto failed;
                 if (signals)
                     goto restart;
-                S.clock = base;
             }
         }
     }
-    S.clock = base + used;
     PyMem_Free(stack);
     *count = (Py_ssize_t)used;
     if (!order && !(order = PyMem_Malloc(sizeof(Node *))))
         PyErr_NoMemory();
     return order;
 failed:
-    S.clock = base + used + 1;
     PyMem_Free(stack);
     PyMem_Free(order);
     return NULL;
@@ -1490,21 +1463,25 @@ static inline enum Shape rule_of(const Node *z, const Rule **rule)
 
 /* ---- Backward --------------------------------------------------------------------------------------------------- */
 
-/* The partials of z by a call of its rule: a tuple with one for each argument, as a new reference. */
-static PyObject *partials_in_python(Node *z)
+/* The numbers of the arguments of z, as a tuple; with the number of z before them if `first` is 1, not 0. */
+static PyObject *numbers_under(Node *z, Py_ssize_t first)
 {
     Slot *slots = slots_of(z);
-    PyObject *args = is_initialised(z->op) < 0 ? NULL : PyTuple_New(z->n + 1);
-    for (Py_ssize_t i = 0; args && i <= z->n; i++) {
-        double number = z->data;
-        if (i)
-            number = is_number(z, i - 1) ? slots[i - 1].number : slots[i - 1].node->data;
-        PyObject *x = PyFloat_FromDouble(number);
+    PyObject *args = PyTuple_New(z->n + first);
+    for (Py_ssize_t i = -first; args && i < z->n; i++) {
+        PyObject *x = PyFloat_FromDouble(i < 0 ? z->data : is_number(z, i) ? slots[i].number : slots[i].node->data);
         if (x)
-            PyTuple_SET_ITEM(args, i, x);
+            PyTuple_SET_ITEM(args, first + i, x);
         else
             Py_CLEAR(args);
     }
+    return args;
+}
+
+/* The partials of z by a call of its rule: a tuple with one for each argument, as a new reference. */
+static PyObject *partials_in_python(Node *z)
+{
+    PyObject *args = is_initialised(z->op) < 0 ? NULL : numbers_under(z, 1);
     if (!args)
         return NULL;
     PyObject *found = PyObject_CallObject(z->op->partials, args);
@@ -1587,16 +1564,8 @@ static int pull(const Calls *calls, Node **order, Py_ssize_t k, double g, double
     Py_DECREF(pair);
     if (calls->first[k] != (uint32_t)k)
         return 0;
-    Slot *slots = slots_of(z);
     int failed = -1;
-    PyObject *call = PyObject_GetAttrString((PyObject *)z->op, "result_of"), *args = PyTuple_New(z->n), *found = NULL;
-    for (Py_ssize_t i = 0; args && i < z->n; i++) {
-        PyObject *x = PyFloat_FromDouble(is_number(z, i) ? slots[i].number : slots[i].node->data);
-        if (x)
-            PyTuple_SET_ITEM(args, i, x);
-        else
-            Py_CLEAR(args);
-    }
+    PyObject *call = PyObject_GetAttrString((PyObject *)z->op, "result_of"), *args = numbers_under(z, 0), *found = NULL;
     if (call && args)
         found = PyObject_CallMethod(call, "pull", "OO", *list, args);
     if (found && (!PyList_CheckExact(found) || PyList_GET_SIZE(found) != z->n))

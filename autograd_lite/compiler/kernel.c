@@ -581,12 +581,14 @@ static bool read_program(Program *program, const Encoding *encoding) {
 #define UNROLL _Pragma("GCC unroll 8")
 #define UNROLL_16 _Pragma("GCC unroll 16")
 #define ONCE _Pragma("GCC unroll 1")
+#define PREFETCH(address) __builtin_prefetch(address)
 #else
 #define NOINLINE
 #define INLINE static inline
 #define UNROLL
 #define UNROLL_16
 #define ONCE
+#define PREFETCH(address) (void)(address)
 #endif
 
 /* The numbers of an operand at successive points, `step` numbers apart. */
@@ -609,9 +611,20 @@ typedef struct Kind {
     void (*outer_product)(const Instruction *, int, int, const Workspace *, bool);
 } Kind;
 
+/* The number at `address`, after a program has run on one row. */
+static const double *number_at(const Program *program, const Workspace *workspace, ptrdiff_t address) {
+    return address < program->shared ? workspace->shared + address : workspace->rows + (address - program->shared);
+}
+
 #define KIND plain
 #define WIDE 1
 #include "kernel_plain.h"
+
+/* Run the `once` instructions, which compute numbers that all rows share. */
+static void run_once(const Program *program, const Workspace *workspace) {
+    double *shared = workspace->shared;
+    run_tape_plain(program, workspace, program->once_tape, shared, shared + program->constants + program->captured);
+}
 
 /* The other kinds need a compiler with vector types, and a machine that evaluates doubles in double precision. */
 #if defined(HAS_GNU_C) && FLT_EVAL_METHOD == 0
@@ -1071,11 +1084,6 @@ static PyObject *program_run_into(PyProgram *self, PyObject *const *args, Py_ssi
     if (!done)
         return NULL;
     Py_RETURN_NONE;
-}
-
-/* The number at `address`, after a program has run on one row. */
-static const double *number_at(const Program *program, const Workspace *workspace, ptrdiff_t address) {
-    return (address < program->shared ? workspace->shared : workspace->rows - program->shared) + address;
 }
 
 #include "kernel_loop.h"

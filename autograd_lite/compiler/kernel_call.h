@@ -4,8 +4,6 @@
    length n for a list of n numbers; every other leaf stands for itself. `read_numbers` takes the numbers out of an object
    of that structure, `build` makes an object of that structure from numbers. Included by kernel.c. */
 
-typedef enum { FAILED = -1, MISMATCH, MATCH } Match;
-
 typedef struct {
     double *next, *end;
     PyObject *array_type; /* numpy.ndarray, or None */
@@ -35,26 +33,19 @@ static bool has_shape(PyObject *template, const Py_ssize_t *shape, int axes) {
     return true;
 }
 
-/* Copy the numbers of an array of float64 that has the structure of `template`. */
-static Match read_array(PyObject *template, PyObject *given, Reader *reader) {
+/* Copy the numbers of an array of float64 that has the structure of `template`; false if it has another one. */
+static bool read_array(PyObject *template, PyObject *given, Reader *reader) {
     Py_buffer view;
-    if (PyObject_GetBuffer(given, &view, PyBUF_FORMAT | PyBUF_STRIDES) < 0) {
-        PyErr_Clear();
-        return MISMATCH;
-    }
+    if (PyObject_GetBuffer(given, &view, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
+        return false;
     const ptrdiff_t count = view.len / (ptrdiff_t)sizeof(double);
     bool same = view.format && !strcmp(view.format, "d") && view.ndim > 0 &&
-                has_shape(template, view.shape, view.ndim) && count <= reader->end - reader->next;
-    if (same && PyBuffer_IsContiguous(&view, 'C'))
-        memcpy(reader->next, view.buf, view.len);
-    else if (same && PyBuffer_ToContiguous(reader->next, &view, view.len, 'C') < 0)
-        PyErr_Clear(), same = false;
-    if (same) {
-        reader->next += count;
-        reader->arrays = true;
-    }
+                has_shape(template, view.shape, view.ndim) && count <= reader->end - reader->next &&
+                PyBuffer_ToContiguous(reader->next, &view, view.len, 'C') == 0;
+    reader->next += same ? count : 0;
+    reader->arrays |= same;
     PyBuffer_Release(&view);
-    return same ? MATCH : MISMATCH;
+    return same;
 }
 
 /* Convert a float or an int, or one of a subclass. False for any other object, and for an int larger than any float. */
@@ -62,71 +53,56 @@ static inline bool read_number(PyObject *given, double *x) {
     if (!PyFloat_Check(given) && !PyLong_Check(given))
         return false;
     *x = PyFloat_Check(given) ? PyFloat_AsDouble(given) : PyLong_AsDouble(given);
-    if (*x != -1 || !PyErr_Occurred())
-        return true;
-    PyErr_Clear();
-    return false;
+    return *x != -1 || !PyErr_Occurred();
 }
 
 /* Take the numbers of a list of `count` numbers, or of an array. */
-static Match read_list(PyObject *template, PyObject *given, Py_ssize_t count, Reader *reader) {
+static bool read_list(PyObject *template, PyObject *given, Py_ssize_t count, Reader *reader) {
     if (Py_TYPE(given) == (PyTypeObject *)reader->array_type)
         return read_array(template, given, reader);
     if (!PyList_CheckExact(given) || PyList_Size(given) != count || reader->end - reader->next < count)
-        return MISMATCH;
+        return false;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = PyList_GetItem(given, i);
-        if (!item) {
-            PyErr_Clear();
-            return MISMATCH;
-        }
-        if (!read_number(item, reader->next++))
-            return MISMATCH;
+        if (!item || !read_number(item, reader->next++))
+            return false;
     }
-    return MATCH;
+    return true;
 }
 
-static Match read_numbers(PyObject *template, PyObject *given, Reader *reader) {
+/* Take the numbers out of `given`. False if it does not have the structure of `template`; the caller clears the
+   exception that there may be. */
+static bool read_numbers(PyObject *template, PyObject *given, Reader *reader) {
     if (template == (PyObject *)&PyFloat_Type)
-        return reader->next < reader->end && read_number(given, reader->next++) ? MATCH : MISMATCH;
+        return reader->next < reader->end && read_number(given, reader->next++);
     if (PyByteArray_CheckExact(template))
         return read_list(template, given, PyByteArray_Size(template), reader);
-    Match match = MATCH;
     if (is_sequence(template)) {
         if (Py_TYPE(given) == (PyTypeObject *)reader->array_type && PyList_CheckExact(template))
             return read_array(template, given, reader);
         const Py_ssize_t count = PyObject_Size(template);
         if (Py_TYPE(given) != Py_TYPE(template) || PyObject_Size(given) != count)
-            return MISMATCH;
-        for (Py_ssize_t i = 0; match == MATCH && i < count; i++) {
+            return false;
+        for (Py_ssize_t i = 0; i < count; i++) {
             PyObject *item = item_of(given, i);
-            if (!item) {
-                PyErr_Clear();
-                return MISMATCH;
-            }
-            match = read_numbers(item_of(template, i), item, reader);
+            if (!item || !read_numbers(item_of(template, i), item, reader))
+                return false;
         }
-        return match;
+        return true;
     }
     if (PyDict_CheckExact(template)) {
         if (!PyDict_CheckExact(given) || PyDict_Size(given) != PyDict_Size(template))
-            return MISMATCH;
+            return false;
         Py_ssize_t here = 0, there = 0;
         PyObject *key, *branch, *given_key, *given_branch;
-        while (match == MATCH && PyDict_Next(template, &here, &key, &branch)) {
-            if (!PyDict_Next(given, &there, &given_key, &given_branch) || key != given_key)
-                return MISMATCH; /* equal keys that are two objects are compared by the caller */
-            match = read_numbers(branch, given_branch, reader);
-        }
-        return match;
+        while (PyDict_Next(template, &here, &key, &branch)) /* the caller compares equal keys that are two objects */
+            if (!PyDict_Next(given, &there, &given_key, &given_branch) || key != given_key ||
+                !read_numbers(branch, given_branch, reader))
+                return false;
+        return true;
     }
-    if (template == given)
-        return MATCH;
-    if (PyUnicode_CheckExact(template) && PyUnicode_CheckExact(given)) {
-        int same = PyUnicode_Compare(template, given);
-        return PyErr_Occurred() ? FAILED : same == 0 ? MATCH : MISMATCH;
-    }
-    return MISMATCH;
+    return template == given || (PyUnicode_CheckExact(template) && PyUnicode_CheckExact(given) &&
+                                 PyUnicode_Compare(template, given) == 0);
 }
 
 /* An object of the structure of `template`, with the numbers from *next on. NULL and an exception if there are too few
@@ -176,13 +152,10 @@ static bool run_on_row(PyProgram *self, double *row, double *results) {
         return false;
     Table in = {row, program->inputs}, out = {results, program->results_count};
     const Tables inputs = {&in, 1}, outputs = {&out, 1};
-    if (program->size < SMALL) {
-        run(program, pool, 1, inputs, row, outputs, row);
-    } else {
-        Py_BEGIN_ALLOW_THREADS;
-        run(program, pool, 1, inputs, row, outputs, row);
-        Py_END_ALLOW_THREADS;
-    }
+    PyThreadState *thread = program->size < SMALL ? NULL : PyEval_SaveThread();
+    run(program, pool, 1, inputs, row, outputs, row);
+    if (thread)
+        PyEval_RestoreThread(thread);
     give_back(self, pool);
     return true;
 }
@@ -203,20 +176,18 @@ static PyObject *program_call(PyProgram *self, PyObject *const *args, Py_ssize_t
         return PyErr_NoMemory();
     Reader reader = {numbers, numbers + inputs, args[2], false};
     PyObject *made = NULL, *raw = NULL;
-    const Match match = read_numbers(args[0], args[4], &reader);
+    const bool matches = read_numbers(args[0], args[4], &reader) && reader.next == reader.end;
     const bool as_bytes = reader.arrays && args[3] != Py_None;
-    if (match == MISMATCH || (match == MATCH && reader.next != reader.end))
+    if (!matches) {
+        PyErr_Clear();
         made = Py_NewRef(Py_NotImplemented);
-    else if (match == MATCH && as_bytes)
-        raw = PyByteArray_FromStringAndSize(NULL, results * sizeof(double));
-    if (match == MATCH && !made && (raw || !as_bytes)) {
+    } else if (!as_bytes || (raw = PyByteArray_FromStringAndSize(NULL, results * sizeof(double)))) {
         double *found = raw ? (double *)PyByteArray_AsString(raw) : numbers + inputs;
         const double *next = found, *end = found + results;
-        if (!run_on_row(self, numbers, found)) {
-            made = NULL;
-        } else if (raw) {
+        const bool ran = run_on_row(self, numbers, found);
+        if (ran && raw) {
             made = PyObject_CallFunctionObjArgs(args[3], raw, NULL);
-        } else if ((made = build(args[1], &next, end)) && next < end) {
+        } else if (ran && (made = build(args[1], &next, end)) && next < end) {
             Py_CLEAR(made);
             PyErr_SetString(PyExc_ValueError, "call: the results do not have the structure of their template");
         }

@@ -67,39 +67,27 @@ INLINE bool N(any)(M mask) {
         if (LANE(mask, l))                                                                                             \
             LANE(z, l) = f(LANE(x, l));
 
-#define BY_LIBRARY(f)                                                                                                  \
-    INLINE V N(f)(V x) {                                                                                               \
+#define FUNCTION_OF_EACH(name, parameters, number)                                                                     \
+    INLINE V N(name) parameters {                                                                                      \
         V z = x;                                                                                                       \
         for (int l = 0; l < LANES; l++)                                                                                \
-            LANE(z, l) = f(LANE(x, l));                                                                                \
+            LANE(z, l) = number;                                                                                       \
         return z;                                                                                                      \
     }
+#define BY_LIBRARY(f) FUNCTION_OF_EACH(f, (V x), f(LANE(x, l)))
+#define BY_LIBRARY_OF_TWO(name, f) FUNCTION_OF_EACH(name, (V x, V y), f(LANE(x, l), LANE(y, l)))
 BY_LIBRARY(tan) BY_LIBRARY(asin) BY_LIBRARY(acos) BY_LIBRARY(atan)
 BY_LIBRARY(sinh) BY_LIBRARY(cosh) BY_LIBRARY(sqrt) BY_LIBRARY(asinh) BY_LIBRARY(acosh) BY_LIBRARY(atanh)
 BY_LIBRARY(exp2) BY_LIBRARY(log2) BY_LIBRARY(log10) BY_LIBRARY(cbrt) BY_LIBRARY(floor) BY_LIBRARY(ceil) BY_LIBRARY(rint)
-
-#define BY_LIBRARY_OF_TWO(name, f)                                                                                     \
-    INLINE V N(name)(V x, V y) {                                                                                       \
-        V z = x;                                                                                                       \
-        for (int l = 0; l < LANES; l++)                                                                                \
-            LANE(z, l) = f(LANE(x, l), LANE(y, l));                                                                    \
-        return z;                                                                                                      \
-    }
 BY_LIBRARY_OF_TWO(hypot, hypot) BY_LIBRARY_OF_TWO(atan2, atan2) BY_LIBRARY_OF_TWO(mod, python_mod)
 BY_LIBRARY_OF_TWO(floordiv, python_floordiv)
 
 #if LANES == 1
 BY_LIBRARY(fabs) BY_LIBRARY(exp) BY_LIBRARY(expm1) BY_LIBRARY(log) BY_LIBRARY(log1p) BY_LIBRARY(tanh)
 BY_LIBRARY(erf) BY_LIBRARY(sin) BY_LIBRARY(cos)
-
-INLINE V N(log1p_of_01)(V x) {
-    return log1p(x);
-}
-
-INLINE V N(pow)(V x, V y) {
-    return pow(x, y);
-}
+FUNCTION_OF_EACH(log1p_of_01, (V x), log1p(x)) BY_LIBRARY_OF_TWO(pow, pow)
 #else
+BY_LIBRARY_OF_TWO(pow_of_each, pow)
 
 INLINE V N(fabs)(V x) {
     return (V)((M)x & INT64_MAX);
@@ -290,10 +278,7 @@ INLINE V N(pow)(V x, V y) {
         V root = SQRT(x);
         return N(power)(x, (int)n) * (n < 0 ? (V)(1 / root) : root);
     }
-    V z = x;
-    for (int l = 0; l < LANES; l++)
-        z[l] = pow(x[l], y[l]);
-    return z;
+    return N(pow_of_each)(x, y);
 }
 #endif
 
@@ -356,7 +341,7 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Workspace *workspace, ptrd
     }
     if (x->flat) /* treat it as one line */
         I = first + count;
-    ptrdiff_t j = x->flat ? 0 : first / I, i = first - j * I, inner = x->step;
+    ptrdiff_t j = first / I, i = first - j * I, inner = x->step;
     for (ptrdiff_t rest = count, length; rest; rest -= length, line += length * WIDE, i = 0, j++) {
         ptrdiff_t address = x->start + j * x->outer + i * inner;
         length = rest < I - i ? rest : I - i;
@@ -486,29 +471,34 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Workspace *worksp
     }
 }
 
-/* `high` results of a MATRIX_PRODUCT, one for each j: z[j] = init[j] + the sum of x[j, k] y[k] over k. Each height has a
-   routine of its own, so that its sums stay in registers. */
-INLINE void N(tile)(int high, bool shared, const Instruction *q, const double *x, const double *y, const V *init,
-                    ptrdiff_t step, V *z) {
-    const ptrdiff_t xj = q->operands[1].outer * (shared ? 1 : ROWS), xk = q->operands[1].depth * (shared ? 1 : ROWS);
-    const ptrdiff_t yk = q->operands[2].depth * ROWS, dj = q->dj;
-    V sums[8][WIDE];
+/* z[j][w] = init[j][w] + the sum of x[k][row][j] y[k][row][w] over `count` of k and `rows` rows, for `high` of j and
+   `wide` registers; a number of x fills all lanes if x is `shared`. Each size has a routine of its own, so that its sums
+   stay in registers. */
+INLINE void N(tile)(int high, int wide, bool shared, bool fused, ptrdiff_t count, int rows, const double *x,
+                    ptrdiff_t xk, ptrdiff_t xj, const double *y, ptrdiff_t yk, ptrdiff_t y_row, const V *init,
+                    ptrdiff_t init_j, V *z, ptrdiff_t zj) {
+    V sums[8][WIDE + 1];
     UNROLL for (int j = 0; j < high; j++)
-        UNROLL for (int w = 0; w < WIDE; w++)
-            sums[j][w] = init[j * dj * step + w];
-    for (ptrdiff_t k = q->K; k; k--, x += xk, y += yk)
-        UNROLL for (int j = 0; j < high; j++)
-            UNROLL for (int w = 0; w < WIDE; w++)
-                sums[j][w] = FMA(N(load)(x + j * xj, 0, shared, w), N(load)(y, 0, false, w), sums[j][w]);
+        UNROLL for (int w = 0; w < wide; w++)
+            sums[j][w] = init[j * init_j + w];
+    for (; count; count--, x += xk, y += yk)
+        for (int row = 0; row < rows; row++)
+            UNROLL for (int j = 0; j < high; j++)
+                UNROLL for (int w = 0; w < wide; w++) {
+                    const V a = N(load)(x + j * xj + row, 0, shared, w), b = N(load)(y + row * y_row, 0, false, w);
+                    sums[j][w] = fused ? (V)FMA(a, b, sums[j][w]) : (V)(sums[j][w] + a * b);
+                }
     UNROLL for (int j = 0; j < high; j++)
-        UNROLL for (int w = 0; w < WIDE; w++)
-            z[j * dj * WIDE + w] = sums[j][w];
+        UNROLL for (int w = 0; w < wide; w++)
+            z[j * zj + w] = sums[j][w];
 }
 
 #define TILE(high, shared)                                                                                             \
     ROUTINE NOINLINE void N(tile_##high##_##shared)(const Instruction *q, const double *x, const double *y,            \
                                                     const V *init, ptrdiff_t step, V *z) {                             \
-        N(tile)(high, shared, q, x, y, init, step, z);                                                                 \
+        const ptrdiff_t unit = shared ? 1 : ROWS;                                                                      \
+        N(tile)(high, WIDE, shared, true, q->K, 1, x, q->operands[1].depth * unit, q->operands[1].outer * unit, y,     \
+                q->operands[2].depth * ROWS, 0, init, q->dj * step, z, q->dj * WIDE);                                  \
     }
 TILE(4, 0) TILE(4, 1) TILE(8, 0) TILE(8, 1)
 
@@ -535,7 +525,6 @@ ROUTINE NOINLINE void N(matrix_product)(const Instruction *q, const Workspace *w
         }
 }
 
-#if LANES > 1
 /* LANES numbers that follow one another, or one in all lanes. */
 INLINE V N(successive)(const double *from, bool same) {
     return same ? (V)SPLAT(*from) : (V) * (const N(Unaligned) *)from;
@@ -567,7 +556,7 @@ INLINE void N(along_results)(bool product, bool same_x, bool same_y, const Instr
             *(N(Unaligned) *)(dst + a) = N(successive)(from, !step) + z[0];
         else
             for (int l = 0; l < LANES; l++)
-                dst[(a + l) * along] = from[l * along * step] + z[0][l];
+                dst[(a + l) * along] = from[l * along * step] + LANE(z[0], l);
     }
 }
 
@@ -585,7 +574,7 @@ INLINE double N(along_k)(bool product, ptrdiff_t K, const double *x, ptrdiff_t x
     for (; k < K; k++)
         sum += product ? x[k * xk] * y[k * yk] : x[k * xk];
     for (int l = 0; l < LANES; l++)
-        sum += z[0][l];
+        sum += LANE(z[0], l);
     return sum;
 }
 
@@ -603,22 +592,20 @@ INLINE V N(lines_along_k)(ptrdiff_t K, const double *x, ptrdiff_t xj, const doub
         z[0] += z[l];
     for (; k < K; k++)
         for (int l = 0; l < LANES; l++)
-            z[0][l] += x[l * xj + k] * y[k];
+            LANE(z[0], l) += x[l * xj + k] * y[k];
     return z[0];
 }
-#endif
 
 /* Run a REDUCTION or a MATRIX_PRODUCT on a block of one row, with lanes along the results or along k. False, and nothing
    done, if the operands are contiguous along neither. `init` has the numbers to start from, `step` apart. */
 ROUTINE NOINLINE bool N(reduction_of_one)(const Instruction *q, const Workspace *workspace, const double *init,
                                           ptrdiff_t step, double *dst) {
-#if LANES > 1
     const bool product = q->opcode == OP_dot, matrix = q->form == MATRIX_PRODUCT && q->J >= LANES;
     const Operand *x = q->operands + 1, *y = x + product;
     const double *xs = (x->shared ? workspace->shared : workspace->rows) + x->start;
     const double *ys = (y->shared ? workspace->shared : workspace->rows) + y->start;
     const ptrdiff_t K = q->K, xk = x->depth, yk = y->depth;
-    if (x->table || y->table)
+    if (LANES == 1 || x->table || y->table)
         return false;
     /* The results as lines of `length`: along j for a matrix, else along i, or along both. */
     const bool flat = !matrix && x->flat && y->flat && q->di == 1;
@@ -635,15 +622,11 @@ ROUTINE NOINLINE bool N(reduction_of_one)(const Instruction *q, const Workspace 
         const double *with = copies ? workspace->lines : ys;
         for (ptrdiff_t k = 0; copies && k < K; k++)
             workspace->lines[k] = ys[k * yk];
-        if (by_results && kind == 0)
-            N(along_results)(false, false, false, q, length, xs, xs, init, step, dst, along);
-        else if (by_results && kind == 4)
-            N(along_results)(true, false, false, q, length, xs, ys, init, step, dst, along);
-        else if (by_results && kind == 5)
-            N(along_results)(true, false, true, q, length, xs, ys, init, step, dst, along);
-        else if (by_results)
-            N(along_results)(true, true, false, q, length, xs, ys, init, step, dst, along);
-        else if (!matrix)
+#define ALONG(k)                                                                                                       \
+    if (by_results && kind == k)                                                                                       \
+        N(along_results)(k >> 2, k >> 1 & 1, k & 1, q, length, xs, ys, init, step, dst, along);
+        ALONG(0) else ALONG(4) else ALONG(5) else ALONG(6) else if (!matrix)
+#undef ALONG
             for (ptrdiff_t a = 0; a < length; a++)
                 dst[a * along] = init[a * along * step] + N(along_k)(product, K, xs + a * xa, xk, ys + a * ya, yk);
         else
@@ -651,30 +634,22 @@ ROUTINE NOINLINE bool N(reduction_of_one)(const Instruction *q, const Workspace 
                 a = length - a < LANES ? length - LANES : a;
                 const V z = N(lines_along_k)(K, xs + a * xa, xa, with);
                 for (int l = 0; l < LANES; l++)
-                    dst[(a + l) * along] = init[(a + l) * along * step] + z[l];
+                    dst[(a + l) * along] = init[(a + l) * along * step] + LANE(z, l);
             }
     }
     return true;
-#else
-    (void)q, (void)workspace, (void)init, (void)step, (void)dst;
-    return false;
-#endif
 }
 
 /* True if none of `count` numbers is infinite or nan. */
 INLINE bool N(all_finite)(const V *x, ptrdiff_t count) {
-    V a = SPLAT(0.0), b = a, c = a, d = a;
+    V z[4] = {SPLAT(0.0), SPLAT(0.0), SPLAT(0.0), SPLAT(0.0)};
     ptrdiff_t p = 0;
-    for (; p + 4 <= count; p += 4) {
-        a = FMA(x[p], SPLAT(0.0), a);
-        b = FMA(x[p + 1], SPLAT(0.0), b);
-        c = FMA(x[p + 2], SPLAT(0.0), c);
-        d = FMA(x[p + 3], SPLAT(0.0), d);
-    }
+    for (; p + 4 <= count; p += 4)
+        UNROLL for (int s = 0; s < 4; s++)
+            z[s] = FMA(x[p + s], SPLAT(0.0), z[s]);
     for (; p < count; p++)
-        a = FMA(x[p], SPLAT(0.0), a);
-    a = (a + b) + (c + d);
-    M hostile = a != 0;
+        z[0] = FMA(x[p], SPLAT(0.0), z[0]);
+    M hostile = (z[0] + z[1]) + (z[2] + z[3]) != 0;
     return !ANY(hostile);
 }
 
@@ -801,13 +776,10 @@ ROUTINE NOINLINE void N(run_tape)(const Program *program, const Workspace *works
             NEXT;
         }
 #endif
-        ON(sin_cos) {
-            N(turns)(AT(0), z, z + WIDE);
-            step += 4, z += 2 * WIDE;
-            NEXT;
-        }
+        ON(sin_cos)
         ON(cos_sin) {
-            N(turns)(AT(0), z + WIDE, z);
+            const bool second = *step == OP_cos_sin; /* the sine is */
+            N(turns)(AT(0), z + second * WIDE, z + !second * WIDE);
             step += 4, z += 2 * WIDE;
             NEXT;
         }
@@ -837,22 +809,8 @@ ROUTINE NOINLINE void N(run_tape)(const Program *program, const Workspace *works
     ROUTINE NOINLINE void N(outer_tile_##JT##_##IT##_##fused)(ptrdiff_t count, int live, const double *x,              \
                                                               ptrdiff_t xk, ptrdiff_t xj, const double *y,             \
                                                               ptrdiff_t yk, ptrdiff_t pitch, double *sums) {           \
-        V z[JT][IT];                                                                                                   \
-        UNROLL for (int j = 0; j < JT; j++)                                                                            \
-            UNROLL for (int i = 0; i < IT; i++)                                                                        \
-                z[j][i] = ((const V *)(sums + j * pitch))[i];                                                          \
-        for (; count; count--, x += xk, y += yk)                                                                       \
-            for (int row = 0; row < live; row++)                                                                       \
-                UNROLL for (int j = 0; j < JT; j++) {                                                                  \
-                    V xs = SPLAT(x[j * xj + row]);                                                                     \
-                    UNROLL for (int i = 0; i < IT; i++) {                                                              \
-                        V ys = ((const V *)(y + row * pitch))[i];                                                      \
-                        z[j][i] = fused ? (V)FMA(xs, ys, z[j][i]) : (V)(z[j][i] + xs * ys);                            \
-                    }                                                                                                  \
-                }                                                                                                      \
-        UNROLL for (int j = 0; j < JT; j++)                                                                            \
-            UNROLL for (int i = 0; i < IT; i++)                                                                        \
-                ((V *)(sums + j * pitch))[i] = z[j][i];                                                                \
+        V *z = (V *)sums;                                                                                              \
+        N(tile)(JT, IT, true, fused, count, live, x, xk, xj, y, yk, pitch, z, pitch / LANES, z, pitch / LANES);        \
     }
 OUTER_TILE(1, 1, 0) OUTER_TILE(2, 1, 0) OUTER_TILE(4, 1, 0) OUTER_TILE(1, 2, 0) OUTER_TILE(2, 2, 0) OUTER_TILE(4, 2, 0)
 OUTER_TILE(1, 1, 1) OUTER_TILE(2, 1, 1) OUTER_TILE(4, 1, 1) OUTER_TILE(1, 2, 1) OUTER_TILE(2, 2, 1) OUTER_TILE(4, 2, 1)
@@ -969,8 +927,7 @@ ROUTINE void N(write_rows)(const Program *program, const Workspace *workspace, p
     if (ROWS == 1 && outputs.count == 1) {
         double *to = outputs.tables->numbers + first * program->results_count;
         for (const Run *run = program->copies, *end = run + program->copies_count; run < end; to += run++->count) {
-            const bool shared = run->first < program->shared;
-            const double *from = (shared ? workspace->shared : workspace->rows - program->shared) + run->first;
+            const double *from = number_at(program, workspace, run->first);
             if (run->count == 1)
                 *to = *from;
             else
@@ -995,13 +952,9 @@ ROUTINE void N(write_rows)(const Program *program, const Workspace *workspace, p
 /* Fetch the rows from `first` to `last - 1` of narrow buffers into the cache. Each buffer is a stream of its own, and a
    block reads or writes only a few bytes of each. */
 INLINE void N(prefetch)(Tables tables, ptrdiff_t first, ptrdiff_t last) {
-#ifdef HAS_GNU_C
     for (const Table *table = tables.tables, *end = table + tables.count; table < end; table++)
         for (ptrdiff_t at = first * table->width; table->width <= 4 && at < last * table->width; at += 8)
-            __builtin_prefetch(table->numbers + at);
-#else
-    (void)tables, (void)first, (void)last;
-#endif
+            PREFETCH(table->numbers + at);
 }
 
 /* Write the shared numbers that steps read before the rows of a block, each into all of its rows. */
@@ -1047,14 +1000,6 @@ static TARGET bool N(run_rows)(const Program *program, const Workspace *workspac
             }
     return !fused || !program->outer || N(all_finite)((const V *)workspace->sums, program->sums_size / LANES);
 }
-
-#if LANES == 1
-/* Run the `once` instructions, which compute numbers that all rows share. */
-static void run_once(const Program *program, const Workspace *workspace) {
-    double *shared = workspace->shared;
-    run_tape_plain(program, workspace, program->once_tape, shared, shared + program->constants + program->captured);
-}
-#endif
 
 /* The other macros are the same for each kind. */
 #undef CALL

@@ -135,11 +135,6 @@ static void free_pipeline(Pipeline *pipeline) {
     PyMem_Free(pipeline);
 }
 
-static bool unfit(const char *what, ptrdiff_t stage) {
-    PyErr_Format(PyExc_ValueError, "malformed pipeline: %s %zd", what, (Py_ssize_t)stage);
-    return false;
-}
-
 static void raise_to(ptrdiff_t *most, ptrdiff_t n) {
     *most = n > *most ? n : *most;
 }
@@ -157,7 +152,7 @@ static bool read_part(Pipeline *pipeline, ptrdiff_t s, PyObject *reads, Part *pa
     for (; good && part->count < count; part->count++) {
         const int32_t table = tables[part->count];
         if (table < 0 || table >= 2 * s) {
-            good = unfit("a table that is not there yet, in stage", s);
+            good = malformed("a table that is not there yet, in stage", s);
         } else {
             const Stage *from = pipeline->stages + table / 2;
             *(from->part.shared ? &captured : &inputs) += from->widths[table % 2];
@@ -166,7 +161,7 @@ static bool read_part(Pipeline *pipeline, ptrdiff_t s, PyObject *reads, Part *pa
     }
     PyBuffer_Release(&view);
     if (good && (program->inputs != inputs || program->captured != captured || program->sums_count))
-        good = unfit("the numbers that the program reads, in stage", s);
+        good = malformed("the numbers that the program reads, in stage", s);
     raise_to(&pipeline->reads, count);
     raise_to(&pipeline->captured, captured);
     return good;
@@ -195,7 +190,7 @@ static bool read_stage(Pipeline *pipeline, ptrdiff_t s, PyObject *given, PyTypeO
     bool good = read_shape(&stage->body->program, &view, loop);
     if (good && (loop->states + loop->constants + loop->guarded > arguments ||
                  loop->stored > (PY_SSIZE_T_MAX / 64 - loop->states) / (loop->steps + 1)))
-        good = unfit("the arguments of the loop, in stage", s);
+        good = malformed("the arguments of the loop, in stage", s);
     const ptrdiff_t size = loop->columns * LOOP_COLUMN;
     good = good && (stage->columns = allocate(size, sizeof(int32_t)));
     if (good)
@@ -207,7 +202,7 @@ static bool read_stage(Pipeline *pipeline, ptrdiff_t s, PyObject *given, PyTypeO
                                 : table < 2 * s ? pipeline->stages[table / 2].widths[table % 2]
                                                 : -1;
         if (start < 0 || start > width || loop->steps > width - start)
-            good = unfit("a column outside its table, in stage", s);
+            good = malformed("a column outside its table, in stage", s);
     }
     if (!good)
         return false;
@@ -220,7 +215,7 @@ static bool read_stage(Pipeline *pipeline, ptrdiff_t s, PyObject *given, PyTypeO
     raise_to(&pipeline->next, loop->states);
     raise_to(&pipeline->columns, loop->columns);
     if (pipeline->size > PY_SSIZE_T_MAX / 64)
-        return unfit("the size of the tables up to stage", s);
+        return malformed("the size of the tables up to stage", s);
     return true;
 }
 
