@@ -8,11 +8,12 @@
  * instructions for the register machine below; where that cannot be done, the rule is called in Python.
  *
  * Contents:  nodes | numbers from numbers | primitives | recording | traces (_core_trace.h) | operators and attributes
- *            of a Value | the walk | compiling (_core_simplify.h, _core_outline.h) | rules | backward | methods of
- *            Value | the module
+ *            of a Value | the walk | compiling (_core_simplify.h, _core_outline.h) | rules | backward | sweeps of
+ *            calculus.py (_core_sweep.h) | methods of Value | the module
  *
  * Everything runs with the GIL held. The cyclic garbage collector does not track nodes: a node's
- * arguments exist before it does and never change, so nodes alone cannot form a cycle.
+ * arguments exist before it does and never change, so nodes alone cannot form a cycle. A primitive that is recorded in
+ * a trace must not own that trace: such a cycle would never be freed.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -46,6 +47,9 @@ static PyObject *tuple_of(PyObject *const *items, Py_ssize_t n)
     return tuple;
 }
 
+/* A function with the convention METH_FASTCALL or METH_KEYWORDS, for a table of methods. */
+#define FAST(f) ((PyCFunction)(void (*)(void))(f))
+
 /* ---- Nodes ------------------------------------------------------------------------------------------------------ */
 
 typedef struct Node Node;
@@ -64,7 +68,7 @@ struct Node {
     double grad;
     Primitive *op;   /* NULL: a leaf */
     PyObject *label; /* a str; NULL: "" */
-    uint64_t mark;   /* set by the last walk over this node; in the list of nodes to be freed, the next one */
+    uint64_t mark;   /* set by the last walk over this node; in the lists S.free and S.dying, the next node */
     uint32_t n;      /* the number of arguments */
     uint8_t numbers; /* bit i: slots[i] is a number. With more than two arguments the bits follow the slots */
     uint8_t plain;   /* 1: `data` and `grad` are these fields; 0: a subclass has properties in their place */
@@ -147,7 +151,8 @@ static int is_plain(PyTypeObject *type)
     PyObject *names[] = {S.str_data, S.str_grad};
     int plain = 1;
     for (int i = 0; i < 2; i++) {
-        PyObject *base = PyObject_GetAttr((PyObject *)NodeType, names[i]), *its = PyObject_GetAttr((PyObject *)type, names[i]);
+        PyObject *base = PyObject_GetAttr((PyObject *)NodeType, names[i]);
+        PyObject *its = PyObject_GetAttr((PyObject *)type, names[i]);
         plain = plain && base && base == its;
         Py_XDECREF(base);
         Py_XDECREF(its);
@@ -347,7 +352,7 @@ struct Primitive {
 static void free_rewriting(struct Rewriting *r);
 
 /* 0; or -1 and an error if `op` came from Primitive.__new__ and its __init__ was never called. */
-static int is_initialised(const Primitive *op)
+static int check_initialised(const Primitive *op)
 {
     if (op->name && op->compute && op->partials && op->commutative)
         return 0;
@@ -357,7 +362,7 @@ static int is_initialised(const Primitive *op)
 
 static PyObject *wrong_arity(const Primitive *op, int takes, Py_ssize_t n)
 {
-    if (is_initialised(op) < 0)
+    if (check_initialised(op) < 0)
         return NULL;
     return PyErr_Format(PyExc_TypeError, "%U takes %d argument%s, got %zd", op->name, takes, takes > 1 ? "s" : "", n);
 }
@@ -383,7 +388,7 @@ static int compute(Primitive *op, const double *numbers, Py_ssize_t n, double *z
         *z = op->number.f.many(numbers, n);
         return 0;
     }
-    PyObject *args = is_initialised(op) < 0 ? NULL : PyTuple_New(n);
+    PyObject *args = check_initialised(op) < 0 ? NULL : PyTuple_New(n);
     if (!args)
         return -1;
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -625,7 +630,9 @@ static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t fl
     Primitive *op = (Primitive *)self;
     Py_ssize_t n = PyVectorcall_NARGS(flags);
     if (names && PyTuple_GET_SIZE(names))
-        return is_initialised(op) < 0 ? NULL : PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", op->name);
+        return check_initialised(op) < 0
+                   ? NULL
+                   : PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", op->name);
     if (op->takes >= 0 && n != op->takes)
         return wrong_arity(op, op->takes, n);
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -638,7 +645,7 @@ static PyObject *call_primitive(PyObject *self, PyObject *const *args, size_t fl
             return record_with(x, op, tuple_of(args, n));
     }
     if (op->number.arity == NONE) { /* the result of `compute`, which need not be a float */
-        PyObject *tuple = is_initialised(op) < 0 ? NULL : converted(op, args, n);
+        PyObject *tuple = check_initialised(op) < 0 ? NULL : converted(op, args, n);
         PyObject *z = tuple ? PyObject_CallObject(op->compute, tuple) : NULL;
         Py_XDECREF(tuple);
         return z;
@@ -821,8 +828,8 @@ static inline int is_usual_operand(PyObject *x)
     return Py_TYPE(x) == NodeType || Py_TYPE(x) == T.symbol || PyFloat_CheckExact(x) || PyLong_CheckExact(x);
 }
 
-/* x op y, at least one of them a Value; `constant` records where only the left one is. Unusual operands, also Values
- * of a subclass, are left to value.py's `operate` and `reflect`. */
+/* x op y, at least one of them a Value. `constant` is recorded in place of `op` if only the left one is. Unusual
+ * operands, also Values of a subclass, are left to value.py's `operate` and `reflect`. */
 static PyObject *binary(Primitive *op, Primitive *constant, PyObject *left, PyObject *right)
 {
     Node *x = Py_TYPE(left) == NodeType ? (Node *)left : NULL, *y = Py_TYPE(right) == NodeType ? (Node *)right : NULL;
@@ -1035,8 +1042,8 @@ static int init_value(PyObject *self, PyObject *args, PyObject *options)
 static PyObject *call_value_type(PyObject *type, PyObject *const *args, size_t flags, PyObject *names)
 {
     Py_ssize_t n = PyVectorcall_NARGS(flags);
-    if (type == (PyObject *)NodeType && n == 1 && (!names || !PyTuple_GET_SIZE(names))) {
-        Node *z = new_value(0.0);
+    if (n == 1 && (!names || !PyTuple_GET_SIZE(names))) {
+        Node *z = new_value(0.0); /* subclasses do not inherit this function */
         if (z && set_up_leaf(z, args[0], NULL) < 0)
             Py_CLEAR(z);
         return (PyObject *)z;
@@ -1481,7 +1488,7 @@ static PyObject *numbers_under(Node *z, Py_ssize_t first)
 /* The partials of z by a call of its rule: a tuple with one for each argument, as a new reference. */
 static PyObject *partials_in_python(Node *z)
 {
-    PyObject *args = is_initialised(z->op) < 0 ? NULL : numbers_under(z, 1);
+    PyObject *args = check_initialised(z->op) < 0 ? NULL : numbers_under(z, 1);
     if (!args)
         return NULL;
     PyObject *found = PyObject_CallObject(z->op->partials, args);
@@ -1496,8 +1503,8 @@ static PyObject *partials_in_python(Node *z)
     return found;
 }
 
-/* The calls with several results: see Result in primitives.py. `first[k]` is the index of the first node of the call that
- * node k is a result of, NO_CALL if it is none; `cotangents[first[k]]` the list of pairs collected for that call. */
+/* The calls with several results: see Result in primitives.py. `first[k]` is the index of the first node of the call
+ * that node k is a result of, or NO_CALL if there is none; `cotangents[first[k]]` has the pairs collected for it. */
 typedef struct {
     uint32_t *first;
     PyObject **cotangents;
@@ -1550,7 +1557,8 @@ static int find_calls(Node **order, Py_ssize_t count, Calls *calls)
     return failed;
 }
 
-/* Take the gradient of node k, a result of a call; at the first node of the call add what it pulls back to `gradients`. */
+/* Take the gradient of node k, a result of a call. At the first node of the call, pull back all that were taken and add
+ * the result to `gradients`. */
 static int pull(const Calls *calls, Node **order, Py_ssize_t k, double g, double *gradients, const uint32_t *targets)
 {
     Node *z = order[k];
@@ -1568,13 +1576,15 @@ static int pull(const Calls *calls, Node **order, Py_ssize_t k, double g, double
     PyObject *call = PyObject_GetAttrString((PyObject *)z->op, "result_of"), *args = numbers_under(z, 0), *found = NULL;
     if (call && args)
         found = PyObject_CallMethod(call, "pull", "OO", *list, args);
-    if (found && (!PyList_CheckExact(found) || PyList_GET_SIZE(found) != z->n))
+    if (found && PyList_CheckExact(found)) /* a tuple: the items' own code may change the list */
+        Py_SETREF(found, PyList_AsTuple(found));
+    if (found && (!PyTuple_CheckExact(found) || PyTuple_GET_SIZE(found) != z->n))
         PyErr_Format(PyExc_TypeError, "a call must pull back to a list of %u, one per argument, got %R", z->n, found);
     else if (found) {
         failed = 0;
         for (Py_ssize_t i = 0; i < z->n && !failed; i++) {
             double added;
-            PyObject *item = PyList_GET_ITEM(found, i);
+            PyObject *item = PyTuple_GET_ITEM(found, i);
             if (item != Py_None && !is_number(z, i) && !(failed = to_double(item, z->op->name, &added)))
                 gradients[targets[i]] += added;
         }
@@ -1587,9 +1597,10 @@ static int pull(const Calls *calls, Node **order, Py_ssize_t k, double g, double
 
 /* The chain rule: from the last node to the first, add the gradient times each partial to that of the argument.
  *
- * With `gradients` NULL the gradients are those of the nodes, and no Python code runs. Otherwise the gradient of node i
- * is gradients[i], and `targets` has the index of each argument of each node, in the order of the nodes and arguments.
- * So rules in Python may change the gradients of nodes, and other threads may sweep at the same time. */
+ * With `gradients` NULL the gradients are those of the nodes, and no Python code runs except
+ * handlers of signals. Otherwise the gradient of node i is gradients[i], and `targets` has the index of each argument
+ * of each node, in the order of the nodes and arguments. So rules in Python may change the gradients of nodes, and
+ * other threads may sweep at the same time. */
 static inline int sweep(Node **order, Py_ssize_t count, double *gradients, const uint32_t *targets, const Calls *calls)
 {
     double registers[REGISTERS];
@@ -1794,7 +1805,7 @@ static PyObject *record_method(PyObject *self, PyObject *const *args, Py_ssize_t
 }
 
 static PyMethodDef value_methods[] = {
-    {"record", (PyCFunction)(void (*)(void))record_method, METH_FASTCALL,
+    {"record", FAST(record_method), METH_FASTCALL,
      "record($self, op, args, /)\n--\n\n"
      "Record `op` on `args`, Values and real numbers, with the active recorder, and return the result."},
     {"backward", backward, METH_NOARGS,
@@ -2100,8 +2111,9 @@ static PyObject *numbers_of(PyObject *module, PyObject *xs)
 }
 
 /* neurons(dot, rows, xs, biases): for each row a node dot(*row, bias, *xs, 1.0), or dot(*row, *xs) where `biases` is
- * None; leaves under no_grad. None, and nothing done, unless all are lists and tuples of one length, of Values and
- * floats, with a Value in each row, and the recorder is EAGER or LEAVES: functions.matvec handles all other cases. */
+ * None; leaves under no_grad. None, and nothing done, unless all are lists and tuples of Values and floats (`xs` also
+ * of ints), each row is as long as `xs` and has a Value, and the recorder is EAGER or LEAVES: functions.matvec handles
+ * all other cases. */
 static PyObject *neurons(PyObject *module, PyObject *const *args, Py_ssize_t n_args)
 {
     (void)module;
@@ -2212,8 +2224,10 @@ static PyObject *register_rows(PyObject *module, PyObject *table)
         const char *name;
         Primitive **place;
     } operators[] = {
-        {"add", &S.add}, {"sub", &S.sub}, {"mul", &S.mul},       {"div", &S.div}, {"mod", &S.mod}, {"floordiv", &S.floordiv},
-        {"pow", &S.pow}, {"neg", &S.neg}, {"pow_const", &S.pow_const}, {"abs", &S.abs}, {"sum", &S.sum}, {"dot", &S.dot}, {"detach", &S.detach},
+        {"add", &S.add}, {"sub", &S.sub}, {"mul", &S.mul},
+        {"div", &S.div}, {"mod", &S.mod}, {"floordiv", &S.floordiv},
+        {"pow", &S.pow}, {"neg", &S.neg}, {"pow_const", &S.pow_const},
+        {"abs", &S.abs}, {"sum", &S.sum}, {"dot", &S.dot}, {"detach", &S.detach},
     };
     PyObject *key, *row;
     Py_ssize_t at = 0;
@@ -2238,7 +2252,8 @@ static PyObject *register_rows(PyObject *module, PyObject *table)
     Py_RETURN_NONE;
 }
 
-/* connect(opened, active, eager, leaves, to_float, operate, reflect, backward, lt, le, gt, ge): keep these objects of value.py. */
+/* connect(opened, active, eager, leaves, to_float, operate, reflect, backward, lt, le, gt, ge): keep these objects of
+ * value.py. */
 static PyObject *connect(PyObject *module, PyObject *args)
 {
     (void)module;
@@ -2269,7 +2284,6 @@ static PyObject *claim(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-#define FAST(f) ((PyCFunction)(void (*)(void))(f))
 
 static PyMethodDef functions[] = {
     {"topological_order", FAST(topological_order), METH_FASTCALL,
@@ -2290,7 +2304,7 @@ static PyMethodDef functions[] = {
     {"register", register_rows, METH_O, NULL},
     {"connect", connect, METH_VARARGS, NULL},
     {"connect_trace", connect_trace, METH_VARARGS, NULL},
-    {"sum_of_products", sum_of_pairs, METH_O, NULL},
+    {"sum_of_products", sum_of_products, METH_O, NULL},
     {"tangents_of", FAST(tangents_of), METH_FASTCALL, NULL},
     {"add_products", FAST(add_products), METH_FASTCALL, NULL},
     {"simplify", FAST(simplify), METH_FASTCALL, NULL},

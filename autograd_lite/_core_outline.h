@@ -227,7 +227,8 @@ static PyObject *outlined(PyObject *module, PyObject *const *args, Py_ssize_t n_
     if (!first)
         goto done;
     Py_DECREF(first);
-    if (find_levels(&s, order, read, levels) < 0 || mark_roots(&s, results, read) < 0 || mark_roots(&s, sums, summed) < 0)
+    if (find_levels(&s, order, read, levels) < 0 || mark_roots(&s, results, read) < 0 ||
+        mark_roots(&s, sums, summed) < 0)
         goto done;
     for (Py_ssize_t i = 0; i < s.count; i++) {
         Node *z = (Node *)PyTuple_GET_ITEM(order, i);

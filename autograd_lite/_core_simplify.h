@@ -254,7 +254,7 @@ static PyObject *plain_sum(Operations *trace, const Terms *plain)
 }
 
 /* The operand for the sum of `terms`, normalised. Takes the terms. */
-static PyObject *sum_of_products(Operations *trace, Terms *terms)
+static PyObject *normalised_sum(Operations *trace, Terms *terms)
 {
     Terms merged = {0}, shared = {0}, plain = {0}, pairs[4] = {{0}}; /* pairs: by whether the factors are in rows */
     PyObject *z = NULL;
@@ -279,7 +279,7 @@ static PyObject *sum_of_products(Operations *trace, Terms *terms)
             }
         }
         merged.used = kept;
-        PyObject *first = sum_of_products(trace, &others);
+        PyObject *first = normalised_sum(trace, &others);
         free_terms(&others);
         if (!first || append_term(&shared, first, NULL) < 0)
             goto done;
@@ -440,7 +440,7 @@ static PyObject *simplify(PyObject *module, PyObject *const *args, Py_ssize_t n_
         else {
             Terms terms = {0};
             if (find_terms(&s, z, &terms) == 0)
-                fact->simpler = sum_of_products(s.trace, &terms);
+                fact->simpler = normalised_sum(s.trace, &terms);
             free_terms(&terms);
         }
         if (!fact->simpler || ((i + 1) % SIGNALS_EVERY == 0 && PyErr_CheckSignals() < 0))

@@ -1,7 +1,7 @@
 /* Part of _core.c: the inner steps of the sweeps of calculus.py, where the same functions are written in Python. */
 
 /* sum_of_products([x0, y0, x1, y1, ...]) */
-static PyObject *sum_of_pairs(PyObject *module, PyObject *factors)
+static PyObject *sum_of_products(PyObject *module, PyObject *factors)
 {
     (void)module;
     if (!PyList_CheckExact(factors) || PyList_GET_SIZE(factors) % 2)
@@ -83,7 +83,7 @@ static PyObject *tangents_of(PyObject *module, PyObject *const *given, Py_ssize_
             failed = append_pair(factors, key, x, dx, given[3]) < 0;
     }
     for (at = 0; !failed && PyDict_Next(factors, &at, &key, &x);) {
-        PyObject *sum = sum_of_pairs(NULL, x);
+        PyObject *sum = sum_of_products(NULL, x);
         failed = !sum || PyDict_SetItem(made, key, sum) < 0;
         Py_XDECREF(sum);
     }

@@ -1,8 +1,8 @@
 /* Part of _core.c: how a trace records an operation.
  *
- * compiler/trace.py defines `Numbered` and `Operations`; this file does the same faster, and both record the same graph.
- * The rewriting rules are Python functions (compiler/rewrite.py). A rule says which numbers and which primitives it
- * looks for among the operands, and is called only where one of them is there.
+ * compiler/trace.py defines `Numbered` and `Operations`; this file does the same faster, and both record the same
+ * graph. The rewriting rules are Python functions (compiler/rewrite.py). A rule says which numbers and which primitives
+ * it looks for among the operands, and is called only where one of them is there.
  */
 
 /* A node of a trace. It has no number: `data` and `grad` are properties of Symbol, which raise an error. */
@@ -162,7 +162,7 @@ static void drop_table(Table *table)
 
 /* ---- Recording -------------------------------------------------------------------------------------------------- */
 
-/* Order the two operands of a commutative primitive: floats, then shared nodes, then those of a row; older ones first. */
+/* Order the two operands of a commutative primitive: floats, shared nodes, nodes of a row; of two, the older first. */
 static inline uint64_t rank_of(PyObject *x)
 {
     if (PyFloat_CheckExact(x))
@@ -234,7 +234,7 @@ static PyObject *folded(Primitive *op, PyObject *const *args, Py_ssize_t n)
     if (PyType_IsSubtype(Py_TYPE(op), T.call))
         Py_RETURN_NONE;
     if (op->number.arity == NONE || n > 8)
-        return is_initialised(op) < 0 ? NULL : PyObject_Vectorcall(op->compute, args, (size_t)n, NULL);
+        return check_initialised(op) < 0 ? NULL : PyObject_Vectorcall(op->compute, args, (size_t)n, NULL);
     double numbers[8], z;
     for (Py_ssize_t i = 0; i < n; i++)
         numbers[i] = PyFloat_AS_DOUBLE(args[i]);
@@ -289,7 +289,7 @@ static PyObject *make_operand(Operations *self, Primitive *op, PyObject *const *
     for (Py_ssize_t i = 0; i < n; i++)
         if (!PyFloat_CheckExact(args[i]) && !is_numbered(args[i]))
             return wrong_type("the operands in a trace are Symbols and floats, got %U", args[i]);
-    if (is_initialised(op) < 0)
+    if (check_initialised(op) < 0)
         return NULL;
     PyObject *simpler = rewritten(op, args, n);
     if (simpler != Py_None)
@@ -368,7 +368,7 @@ static PyObject *operations_make(PyObject *self, PyObject *const *args, Py_ssize
     return with_tuple(self, args, n, make_operand);
 }
 
-static PyObject *new_copy(Operations *self, Primitive *op, PyObject *const *args, Py_ssize_t n)
+static PyObject *new_operand(Operations *self, Primitive *op, PyObject *const *args, Py_ssize_t n)
 {
     for (Py_ssize_t i = 0; i < n; i++)
         if (!PyFloat_CheckExact(args[i]) && !is_numbered(args[i]))
@@ -378,7 +378,7 @@ static PyObject *new_copy(Operations *self, Primitive *op, PyObject *const *args
 
 static PyObject *operations_new(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
-    return with_tuple(self, args, n, new_copy);
+    return with_tuple(self, args, n, new_operand);
 }
 
 static PyObject *operations_set_aside(PyObject *self, PyObject *unused)
@@ -402,7 +402,7 @@ static PyObject *operations_take_back(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* The table is empty already. This is here so that the C type does not take over the __init__ of Python's. */
+/* The table is empty already. With this, `adopt` does not give the type the __init__ of the class in Python. */
 static int init_operations(PyObject *self, PyObject *args, PyObject *options)
 {
     (void)self, (void)args, (void)options;
@@ -421,9 +421,9 @@ static void free_operations(PyObject *self)
 }
 
 static PyMethodDef operations_methods[] = {
-    {"record", (PyCFunction)(void (*)(void))operations_record, METH_FASTCALL, NULL},
-    {"make", (PyCFunction)(void (*)(void))operations_make, METH_FASTCALL, NULL},
-    {"new", (PyCFunction)(void (*)(void))operations_new, METH_FASTCALL, NULL},
+    {"record", FAST(operations_record), METH_FASTCALL, NULL},
+    {"make", FAST(operations_make), METH_FASTCALL, NULL},
+    {"new", FAST(operations_new), METH_FASTCALL, NULL},
     {"set_aside", operations_set_aside, METH_NOARGS, NULL},
     {"take_back", operations_take_back, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

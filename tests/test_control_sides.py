@@ -302,6 +302,8 @@ def test_the_kernel_refuses_a_guarded_loop_without_the_argument() -> None:
     assert [*results] == [0.0]
     with pytest.raises(ValueError, match="too few arguments"):
         body.loop(1, array("i", [3, 0, 1, 0, 0, 0, 1]), array("d", [5.0]), (), results, none)
+    with pytest.raises(ValueError, match="loop: n is from 1 to"):
+        body.loop(2**61, array("i", [3, 0, 1, 0, 0, 0, 1]), array("d", [5.0, 1.0]), (), results, none)
 
 
 def test_a_condition_that_a_later_loop_gives_does_not_guard_an_earlier_one() -> None:

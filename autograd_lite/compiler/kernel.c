@@ -9,9 +9,9 @@
        Python            Program(...) with the methods run_into, loop (kernel_loop.h), follow (kernel_pipeline.h), which
                          puts loops before a program, and call (kernel_call.h)
 
-   Results agree with primitives.py to a few units in the last place, in every lane; infinities, nans and the signs of
-   zeros are the same. One exception: the kernel adds the terms of a sum in another order, so that a sum whose partial
-   sums overflow may differ. */
+   Results agree with primitives.py to a few units in the last place, in every lane, and a power x^n with |n| <= 32 to
+   about 1.5 |n| units; infinities, nans and the signs of zeros are the same. One exception: the kernel adds the terms
+   of a sum in another order, so that a sum whose partial sums overflow may differ. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -56,8 +56,8 @@ static double python_floordiv(double x, double y) {
 
 /* --- The table ---------------------------------------------------------------------------------------------------- */
 
-/* The formulas of ieee.py with the macros of kernel_lanes.h, and the number of operands: x, x and y, or c, x and y. SHORT
-   formulas take hardly longer than the call of a routine. */
+/* The formulas of ieee.py with the macros of kernel_lanes.h, and the number of operands: x, x and y, or c, x and y.
+   SHORT formulas take hardly longer than the call of a routine. */
 #define PRIMITIVES(SHORT, LONG)                                                                                        \
     SHORT(add, 2, x + y)                                                                                               \
     SHORT(sub, 2, x - y)                                                                                               \
@@ -143,8 +143,8 @@ static bool reduces(Opcode opcode) {
 /* --- The program -------------------------------------------------------------------------------------------------- */
 
 /* Where an instruction reads at (j, i, k), as an index into the shared numbers or into the numbers of a row: the entry
-   of `table` at that point, or start + j * outer + i * inner + k * depth. `flat` says that the latter equals start + (j
-   * I + i) * step + k * depth. */
+   of `table` at that point, or start + j * outer + i * inner + k * depth. `flat` says that this sum equals
+   start + (j * I + i) * step + k * depth. */
 typedef struct {
     const int32_t *table;
     bool shared, flat;
@@ -159,9 +159,10 @@ typedef enum {
     OUTER           /* a total of products of such an x and y that starts from 0; x is in rows, too */
 } Form;
 
-/* An instruction writes at dst + j * dj + i * di. MATRIX_PRODUCT and OUTER have x and y in operands 1 and 2, and may be
-   transposed: J and I are then exchanged against the program, and so are dj and di. `init_I` is the program's I, which
-   operand 0 keeps. */
+/* An instruction writes at dst + j * dj + i * di, where dst counts from the first shared number, the first number of a
+   row, or the first total. MATRIX_PRODUCT and OUTER have x and y in operands 1 and 2, and may be transposed: then J and
+   I are exchanged in comparison with the program, and so are dj and di. `init_I` is the program's I, which operand 0
+   keeps. */
 typedef struct {
     Opcode opcode;
     Form form;
@@ -173,8 +174,8 @@ typedef struct {
     Operand operands[3];
 } Instruction;
 
-/* The instructions from `begin` to `end` - 1 may be skipped where the number at `condition` is 0, if `taken`, else where
-   it is not 0. */
+/* The instructions from `begin` to `end` - 1 may be skipped where the number at `condition` is 0, if `taken`, else
+   where it is not 0. */
 typedef struct {
     ptrdiff_t begin, end, condition;
     bool taken;
@@ -200,7 +201,7 @@ typedef struct {
     Run *sums;                      /* where they lie in Workspace.sums */
     ptrdiff_t results_count, copies_count, sums_count, runs_count, broadcasts_count, listed;
     ptrdiff_t terms_size, starts_size, lanes_size, sums_size; /* sizes of the parts of a Workspace */
-    ptrdiff_t pitch;                                          /* the largest */
+    ptrdiff_t pitch;                                          /* the largest Instruction.pitch */
     bool outer;                                               /* whether a total has the form OUTER */
     int threads, kind; /* the largest number of threads, and the largest of KINDS to use */
 } Program;
@@ -219,12 +220,12 @@ typedef struct {
 
 enum { CHUNK = 32 };  /* how many numbers of an operand are copied into a contiguous line at a time */
 enum { NEAR = 3072 }; /* how many numbers fit into the first-level cache beside other data */
-enum { SHORT = 16 };   /* how many terms the instructions of a program have on average if fetching them costs most */
+enum { FEW_TERMS = 16 }; /* with up to this many terms per instruction on average, fetching instructions costs most */
 
 /* The memory of one thread. */
 typedef struct {
     double *shared;          /* the numbers that all rows share, in the memory of the call */
-    double *rows;            /* the numbers of the rows of a block; the broadcasts stand before them, the last one first */
+    double *rows;            /* the numbers of the rows of a block; before them the broadcasts, the last one first */
     double *lines;           /* contiguous copies of CHUNK numbers of each operand */
     double *starts;          /* contiguous copies of operand 0 of sums and dots */
     double *terms;           /* the terms of a total in each row of a block */
@@ -356,10 +357,11 @@ static bool read_instruction(Program *program, const Encoding *encoding, ptrdiff
     q->J = record[3], q->I = record[4], q->K = record[5];
     q->dj = record[2] ? 1 : q->I, q->di = record[2] ? q->J : 1;
     q->init_I = record[2] ? q->J : q->I;
-    q->width = q->J * q->I;
+    const int64_t width = (int64_t)record[3] * record[4];
+    q->width = (ptrdiff_t)width;
     q->dst = (ptrdiff_t)(*next - (once ? 0 : total ? program->rows : program->shared));
     const bool reducing = reduces(q->opcode);
-    if (q->J < 1 || q->I < 1 || q->width > program->size - *next || q->K < 1 || (q->K > 1 && !reducing))
+    if (q->J < 1 || q->I < 1 || width > program->size - *next || q->K < 1 || (q->K > 1 && !reducing))
         return malformed("the loop nest of instruction", n);
     for (int a = 0; a < 3; a++) {
         const int32_t *described = record + 6 + 5 * a;
@@ -424,9 +426,9 @@ static int32_t *write_narrow(Program *program, const Instruction *q, int32_t *pl
 }
 
 /* Write the tape of instructions `first` to `last` - 1 to `tape`, and return where it ends. A step is a code and its
-   words; it writes its number, or numbers, after those of the step before. Addresses count from the first shared number,
-   or with `places` from the first number of a row, where broadcasts have negative addresses: places[s] is that of the
-   shared number s, or 0. An instruction of at most NARROW terms is a step for each number that it writes. */
+   words; it writes its number, or numbers, after those of the step before. Addresses count from the first shared
+   number, or with `places` from the first number of a row, where broadcasts have negative addresses: places[s] is that
+   of the shared number s, or 0. An instruction of at most NARROW terms is a step for each number that it writes. */
 static int32_t *write_tape(Program *program, ptrdiff_t first, ptrdiff_t last, int32_t *places, int32_t *tape) {
     Guard *guards = program->guards, *guard;
     while (guards->begin < first)
@@ -546,18 +548,18 @@ static bool read_program(Program *program, const Encoding *encoding) {
     program->sums = allocate(program->runs_count, sizeof(Run));
     if (!program->results || !program->copies || !program->sums)
         return false;
-    Run *copy = program->copies - 1;
+    Run *copy = program->copies;
     for (n = 0; n < program->results_count; n++) {
         program->results[n] = encoding->results[n];
         if (program->results[n] < 0 || program->results[n] >= program->rows)
             return malformed("an address out of range, that of result", n);
         const ptrdiff_t address = program->results[n];
-        if (n && address == copy->first + copy->count && address != program->shared)
-            copy->count++;
+        if (n && address == copy[-1].first + copy[-1].count && address != program->shared)
+            copy[-1].count++;
         else
-            *++copy = (Run){address, 1};
+            *copy++ = (Run){address, 1};
     }
-    program->copies_count = copy + 1 - program->copies;
+    program->copies_count = copy - program->copies;
     if (encoding->sums_count % 2)
         return malformed("the length of the sums,", encoding->sums_count);
     for (n = 0; n < program->runs_count; n++) {
@@ -597,8 +599,8 @@ typedef struct {
     ptrdiff_t step;
 } Line;
 
-/* The routine of a primitive: from `points` times `wide` registers of each operand to those of z, where points are `step`
-   numbers apart. */
+/* The routine of a primitive: from `points` times `wide` registers of each operand to those of z, where points are
+   `step` numbers apart. */
 typedef void (*Function)(const Line *lines, ptrdiff_t points, ptrdiff_t wide, double *z, ptrdiff_t step);
 
 /* A kind of block: how many rows and lanes, and the routines that kernel_lanes.h defines for it. */
@@ -651,11 +653,12 @@ static const double EXPM1[] = {0.5000000000000001,     0.16666666666666669,    0
 static const double ATANH[] = {0.666666666666667,  0.3999999999989889,  0.28571428626253836, 0.22222211089379496,
                                0.1818289243253687, 0.15331611722055008, 0.14617807153417325};
 
-/* (sin(x) - x) / x^3 and (cos(x) - 1 + x^2 / 2) / x^4 for |x| <= pi / 4, in powers of x^2, interpolated at the Chebyshev
-   points to 1e-17. pi / 2 in parts of 33, 33 and 53 bits: up to FAR no double is so near to a multiple of pi / 2 that
-   they do not suffice (Cody and Waite, Software Manual for the Elementary Functions, 1980). */
-static const double SINE[] = {-0.16666666666666666,   0.008333333333333331,    -0.0001984126984126506, 2.7557319219335453e-06,
-                              -2.5052106231157904e-08, 1.605853141458901e-10, -7.586685070091267e-13};
+/* (sin(x) - x) / x^3 and (cos(x) - 1 + x^2 / 2) / x^4 for |x| <= pi / 4, in powers of x^2, interpolated at the
+   Chebyshev points to 1e-17. pi / 2 in parts of 33, 33 and 53 bits: up to FAR no double is so near to a multiple of
+   pi / 2 that they do not suffice (Cody and Waite, Software Manual for the Elementary Functions, 1980). */
+static const double SINE[] = {-0.16666666666666666,   0.008333333333333331,  -0.0001984126984126506,
+                              2.7557319219335453e-06, -2.5052106231157904e-08, 1.605853141458901e-10,
+                              -7.586685070091267e-13};
 static const double COSINE[] = {0.041666666666666664,    -0.0013888888888887395, 2.4801587298763433e-05,
                                 -2.7557317270560326e-07, 2.0876146024689747e-09, -1.1382614868556325e-11};
 static const double HALF_PI[] = {0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2e037073p-69};
@@ -737,15 +740,15 @@ static int count_kinds(void) {
     return sizeof(KINDS) / sizeof(*KINDS);
 }
 
-/* The largest kind to use for `program`: the largest whose numbers stay in the first cache. Blocks of up to 16 rows need
-   not stay there; nor do blocks of up to 64 rows if the instructions are so short that a block of few rows would take
-   longer to fetch them than to compute. */
+/* The largest kind to use for `program`: the largest whose numbers stay in the first cache. Blocks of up to 16 rows
+   need not stay there; nor do blocks of up to 64 rows if the instructions are so short that a block of few rows would
+   take longer to fetch them than to compute. */
 static int best_kind(const Program *program) {
     int kind = count_kinds() - 1;
     ptrdiff_t terms = 0;
     for (ptrdiff_t n = program->once; n < program->once + program->each; n++)
         terms += program->instructions[n].width * program->instructions[n].K;
-    const int always = terms > program->each * SHORT ? 16 : 64; /* rows that may leave the cache */
+    const int always = terms > program->each * FEW_TERMS ? 16 : 64; /* rows that may leave the cache */
     while (KINDS[kind].rows > always && (program->rows - program->shared) * KINDS[kind].rows > NEAR)
         kind--;
     return kind;
@@ -821,7 +824,8 @@ typedef struct {
     ptrdiff_t first, last;
 } Job;
 
-/* The kind of block for the first of n rows: the largest block that n rows fill more than half; `plain` for one row. */
+/* The kind of block for the first of n rows: from the program's kind on, a smaller one while n rows fill at most half
+   of the block; `plain` for one row. */
 static int next_kind(const Program *program, ptrdiff_t n) {
     int kind = program->kind;
     for (int k = kind; k > 0; k--)
@@ -830,7 +834,7 @@ static int next_kind(const Program *program, ptrdiff_t n) {
     return n == 1 ? 0 : kind;
 }
 
-/* Run a job. False if a total may be wrong because it was `fused`: run it again without. */
+/* Run a job. False if a total may be wrong because the run was `fused`: then the job must run again, unfused. */
 static bool do_job(const Job *job, bool fused) {
     const Program *program = job->program;
     bool right = true;
@@ -849,7 +853,8 @@ static void *work(void *job) {
     return NULL;
 }
 
-/* Run each job in a thread of its own, but the first, and those whose thread cannot be created, in this thread. */
+/* Run the first job in this thread, and each other one in a thread of its own, or in this one if no thread can be
+   created. */
 static void in_parallel(Job *jobs, int count) {
 #ifdef HAS_THREADS
     pthread_t threads[MAX_THREADS];
@@ -1095,7 +1100,8 @@ static PyMethodDef program_methods[] = {
      "call(arguments, results, array_type, finish, args)\n--\n\n"
      "Run on the one row of numbers in `args`, and return an object of the structure of the template `results`.\n\n"
      "NotImplemented if `args` does not have the structure of the template `arguments`: see kernel_call.h. Where that\n"
-     "has lists, `args` may have arrays of the type `array_type`; then the result is finish(bytearray of results)."},
+     "has lists, `args` may have arrays of the type `array_type`; then the result is finish(bytearray of\n"
+     "results), unless `finish` is None."},
     {"run_into", (PyCFunction)(void (*)(void))program_run_into, METH_FASTCALL,
      "run_into(n, rows, captured, results, sums)\n--\n\n"
      "Run on n rows of float64, and write the results of each row and the sums into the last two.\n\n"
@@ -1110,7 +1116,8 @@ static PyMethodDef program_methods[] = {
      "rows share it."},
     {"follow", (PyCFunction)(void (*)(void))program_follow, METH_FASTCALL,
      "follow(inputs, stages, reads)\n--\n\n"
-     "Let `call` read `inputs` numbers and run `stages` first: the program then runs on the row and the tables `reads`.\n\n"
+     "Let `call` read `inputs` numbers and run `stages` first: the program then runs on the row and the tables\n"
+     "`reads`.\n\n"
      "A stage is (program, reads, shared, body, layout): see kernel_pipeline.h, and `loop` for the layout, in which\n"
      "a column is in a table of any stage before, and has the width of that."},
     {NULL, NULL, 0, NULL},
@@ -1131,7 +1138,7 @@ static PyType_Spec program_spec = {
     .slots = program_slots,
 };
 
-/* Add Program, and the names of the opcodes and of the kinds of block that this machine has, with spaces between them. */
+/* Add Program, and the names of the opcodes and of this machine's kinds of block, with spaces between them. */
 static int module_exec(PyObject *module) {
 #ifdef HAS_VECTORS
     fill_erf();

@@ -1,4 +1,4 @@
-/* Eight lanes: AVX-512, without the instructions that only some of its machines have. */
+/* Eight lanes: AVX-512 F, DQ and VL. */
 
 #define LANES 8
 #define REGISTERS 32

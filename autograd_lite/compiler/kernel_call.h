@@ -1,8 +1,8 @@
 /* Program.call: one row from Python objects to Python objects, for a call of a compiled function on plain numbers.
 
-   A *template* is a tree of exact lists, tuples and dicts. In it the type `float` stands for a number, and a bytearray of
-   length n for a list of n numbers; every other leaf stands for itself. `read_numbers` takes the numbers out of an object
-   of that structure, `build` makes an object of that structure from numbers. Included by kernel.c. */
+   A *template* is a tree of exact lists, tuples and dicts. In it the type `float` stands for a number, and a bytearray
+   of length n for a list of n numbers; every other leaf stands for itself. `read_numbers` takes the numbers out of an
+   object of that structure, `build` makes an object of that structure from numbers. Included by kernel.c. */
 
 typedef struct {
     double *next, *end;
@@ -139,7 +139,7 @@ static PyObject *build(PyObject *template, const double **next, const double *en
     return Py_NewRef(template);
 }
 
-enum { SMALL = 4096 }; /* addresses of a program that runs faster than a lock is released and taken again */
+enum { SMALL = 4096 }; /* a program of fewer addresses keeps the GIL: it is short, and taking the GIL again may wait */
 
 /* Run the program, after the stages of its pipeline if it has one, on one row; false and a MemoryError if there is no
    memory. */

@@ -14,8 +14,9 @@
        SQRT       the square root in each lane
        ANY        whether a mask has a lane set
 
-   This file then defines N(run_rows), N(reduction_of_one) and N(outer_product), where N(name) is name_KIND, and with
-   LANES = 1 also run_once. A V is LANES numbers and fills one register; every operation on a V acts on all of them. */
+   For kernel.c this file defines what a Kind lists: N(FUNCTIONS), N(run_rows), N(reduction_of_one) and
+   N(outer_product), where N(name) is name_KIND. The other files also call routines of the kind `plain`. A V is LANES
+   numbers and fills one register; every operation on a V acts on all of them. */
 
 #define N(name) PASTE(name, KIND)
 #define V N(Lanes)
@@ -158,8 +159,8 @@ INLINE V N(tanh)(V x) {
 }
 
 /* The Taylor series of erf around r, the multiple of 1 / 128 nearest to |x|, with d = |x| - r:
-   erf(r) + slope(r) d (1 - r d + (2 r^2 - 1) / 3 d^2 - ...). The polynomials in r are Hermite polynomials. From 6 on, erf
-   is 1. */
+   erf(r) + slope(r) d (1 - r d + (2 r^2 - 1) / 3 d^2 - ...). The polynomials in r are Hermite polynomials. From 6 on,
+   erf is 1. */
 #define VALUE_OF_ERF(l, at) ERF[at[l]].value
 #define SLOPE_OF_ERF(l, at) ERF[at[l]].slope
 INLINE V N(erf)(V x) {
@@ -328,8 +329,8 @@ INLINE V N(load)(const double *space, ptrdiff_t address, bool shared, int w) {
 }
 
 /* Copy an operand at `count` points of the J x I nest, from point `first` on, to `line`. */
-ROUTINE NOINLINE void N(copy)(const Operand *x, const Workspace *workspace, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
-                              V *line) {
+ROUTINE NOINLINE void N(copy)(const Operand *x, const Workspace *workspace, ptrdiff_t I, ptrdiff_t first,
+                              ptrdiff_t count, V *line) {
     const double *space = x->shared ? workspace->shared : workspace->rows;
     const bool shared = x->shared;
     if (x->table) {
@@ -351,8 +352,9 @@ ROUTINE NOINLINE void N(copy)(const Operand *x, const Workspace *workspace, ptrd
     }
 }
 
-/* An operand at `count` points from `first` on: in memory where they have a constant distance, else a copy in `copied`.
-   A shared number that is the same at all points is copied once, with step 0. */
+/* An operand at `count` points from `first` on: in memory if it is in rows (with LANES = 1 also if it is shared) and
+   its points have a constant distance, else a copy in `copied`. A shared number that is the same at all points is
+   copied once, with step 0. */
 INLINE Line N(in_line)(const Operand *x, const Workspace *workspace, ptrdiff_t I, ptrdiff_t first, ptrdiff_t count,
                        V *copied) {
     if (x->flat && (!x->shared || LANES == 1)) {
@@ -386,7 +388,7 @@ INLINE Line N(in_line)(const Operand *x, const Workspace *workspace, ptrdiff_t I
             }                                                                                                          \
     }
 
-/* Register `w` of point `p` of a line. Lines on a block of one row begin at any number, so that they are not aligned. */
+/* Register `w` of point `p` of a line. Lines on a block of one row begin at any number, and are not aligned. */
 INLINE V N(at)(Line line, ptrdiff_t p, ptrdiff_t w) {
     return *(const N(Unaligned) *)(line.first + p * line.step + w * LANES);
 }
@@ -416,10 +418,10 @@ ROUTINE void N(pointwise)(const Instruction *q, const Workspace *workspace, V *d
 }
 #endif
 
-/* The body of `reduction`, whose callers pass constants as flags. */
+/* The body of `reduction`, which passes constants for the flags. */
 INLINE void N(reduce)(bool product, bool fused, bool listed, bool x_shared, bool y_shared, const Instruction *q,
                       const Workspace *workspace, const V *init, ptrdiff_t step, V *dst) {
-    enum { SUMS = WIDE <= 2 ? 4 : 1 }; /* independent sums, so that additions overlap */
+    enum { CHAINS = WIDE <= 2 ? 4 : 1 }; /* independent sums, so that additions overlap */
     const Operand *x = q->operands + 1, *y = x + product;
     const double *xs = x_shared ? workspace->shared : workspace->rows;
     const double *ys = y_shared ? workspace->shared : workspace->rows;
@@ -435,18 +437,18 @@ INLINE void N(reduce)(bool product, bool fused, bool listed, bool x_shared, bool
             const ptrdiff_t n = j * q->dj + i * q->di;
             const ptrdiff_t x_at = listed ? n * K : x->start + j * x->outer + i * x->inner;
             const ptrdiff_t y_at = listed ? n * K : y->start + j * y->outer + i * y->inner;
-            V z[SUMS][WIDE];
-            for (int s = 0; s < SUMS; s++)
+            V z[CHAINS][WIDE];
+            for (int s = 0; s < CHAINS; s++)
                 UNROLL for (int w = 0; w < WIDE; w++)
                     z[s][w] = s ? (V)SPLAT(-0.0) : init[n * step + w];
             ptrdiff_t k = 0;
-            for (; K >= 2 * SUMS && k + SUMS <= K; k += SUMS)
-                UNROLL for (int s = 0; s < SUMS; s++)
+            for (; K >= 2 * CHAINS && k + CHAINS <= K; k += CHAINS)
+                UNROLL for (int s = 0; s < CHAINS; s++)
                     ADD(z[s], k + s)
             for (; k < K; k++)
                 ADD(z[0], k)
             UNROLL for (int w = 0; w < WIDE; w++) {
-                for (int s = 1; s < SUMS; s++)
+                for (int s = 1; s < CHAINS; s++)
                     z[0][w] += z[s][w];
                 dst[n * WIDE + w] = z[0][w];
             }
@@ -472,8 +474,8 @@ ROUTINE NOINLINE void N(reduction)(const Instruction *q, const Workspace *worksp
 }
 
 /* z[j][w] = init[j][w] + the sum of x[k][row][j] y[k][row][w] over `count` of k and `rows` rows, for `high` of j and
-   `wide` registers; a number of x fills all lanes if x is `shared`. Each size has a routine of its own, so that its sums
-   stay in registers. */
+   `wide` registers; a number of x fills all lanes if x is `shared`. Each size has a routine of its own, so that its
+   sums stay in registers. */
 INLINE void N(tile)(int high, int wide, bool shared, bool fused, ptrdiff_t count, int rows, const double *x,
                     ptrdiff_t xk, ptrdiff_t xj, const double *y, ptrdiff_t yk, ptrdiff_t y_row, const V *init,
                     ptrdiff_t init_j, V *z, ptrdiff_t zj) {
@@ -530,8 +532,8 @@ INLINE V N(successive)(const double *from, bool same) {
     return same ? (V)SPLAT(*from) : (V) * (const N(Unaligned) *)from;
 }
 
-/* `length` results of a reduction on a block of one row, with lanes along them: x or y is the same for all of them if the
-   flag says so, else contiguous. Results are `step` apart in `init`, times `along`, and `along` apart in `dst`. */
+/* `length` results of a reduction on a block of one row, with lanes along them: x or y is the same for all of them if
+   the flag says so, else contiguous. Results are `along` apart in `dst`, and `along * step` in `init`. */
 INLINE void N(along_results)(bool product, bool same_x, bool same_y, const Instruction *q, ptrdiff_t length,
                              const double *x, const double *y, const double *init, ptrdiff_t step, double *dst,
                              ptrdiff_t along) {
@@ -596,8 +598,8 @@ INLINE V N(lines_along_k)(ptrdiff_t K, const double *x, ptrdiff_t xj, const doub
     return z[0];
 }
 
-/* Run a REDUCTION or a MATRIX_PRODUCT on a block of one row, with lanes along the results or along k. False, and nothing
-   done, if the operands are contiguous along neither. `init` has the numbers to start from, `step` apart. */
+/* Run a REDUCTION or a MATRIX_PRODUCT on a block of one row, with lanes along the results or along k. False, and
+   nothing done, if the operands are contiguous along neither. `init` has the numbers to start from, `step` apart. */
 ROUTINE NOINLINE bool N(reduction_of_one)(const Instruction *q, const Workspace *workspace, const double *init,
                                           ptrdiff_t step, double *dst) {
     const bool product = q->opcode == OP_dot, matrix = q->form == MATRIX_PRODUCT && q->J >= LANES;
@@ -710,7 +712,8 @@ ROUTINE void N(turns)(const V *x, V *sines, V *cosines) {
     }
 }
 
-/* Whether a row of a block in which the condition is x[0], x[1], ... needs what a guard with this `taken` may skip. */
+/* Whether a row of the block needs the instructions of a guard. x[row] is the condition in each row, and `taken` that
+   of the guard. */
 INLINE bool N(is_needed)(const double *x, bool taken) {
     for (int row = 0; row < ROWS; row++)
         if ((x[row] != 0) == taken)
@@ -938,7 +941,8 @@ ROUTINE void N(write_rows)(const Program *program, const Workspace *workspace, p
     for (const Table *table = outputs.tables, *end = table + outputs.count; table < end; table++)
         for (ptrdiff_t a = 0; a < table->width; a++, result++) {
             bool shared = *result < program->shared;
-            const double *x = shared ? workspace->shared + *result : workspace->rows + (*result - program->shared) * ROWS;
+            const double *x =
+                shared ? workspace->shared + *result : workspace->rows + (*result - program->shared) * ROWS;
             double *to = table->numbers + first * table->width + a;
             if (table->width == 1 && !shared && live == ROWS)
                 for (int w = 0; w < WIDE; w++)
@@ -957,7 +961,7 @@ INLINE void N(prefetch)(Tables tables, ptrdiff_t first, ptrdiff_t last) {
             PREFETCH(table->numbers + at);
 }
 
-/* Write the shared numbers that steps read before the rows of a block, each into all of its rows. */
+/* Copy the shared numbers that steps read to the memory before the rows of a block, each into all of its rows. */
 ROUTINE void N(broadcast)(const Program *program, const Workspace *workspace) {
     V *to = (V *)workspace->rows;
     for (ptrdiff_t s = 0; s < program->broadcasts_count; s++)
@@ -966,7 +970,7 @@ ROUTINE void N(broadcast)(const Program *program, const Workspace *workspace) {
 }
 
 /* Run the rows from `row` to `last - 1`: write their results, and add their sums to workspace->sums. `fused` allows
-   FMA in totals. False if it was used and a sum is not finite: then it may be wrong, see N(execute). */
+   FMA in totals of the form OUTER. False if it was used and a sum is not finite: it may be wrong, see N(execute). */
 static TARGET bool N(run_rows)(const Program *program, const Workspace *workspace, Tables inputs, Tables outputs,
                                ptrdiff_t row, ptrdiff_t last, bool fused) {
     const Instruction *each = program->instructions + program->once, *total = each + program->each;

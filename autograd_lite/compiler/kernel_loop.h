@@ -1,7 +1,7 @@
 /* Program.loop: many steps of a program, which is the body of a loop. Included by kernel.c.
 
    The inputs of the body are the states, the constants and the columns of a step; its results are the next states, then
-   what the step stores. Each buffer holds n rows, or one that all rows share. */
+   what the step stores. A table holds n rows, or one that all rows share; every other buffer holds n. */
 
 enum { LOOP_HEAD = 7, LOOP_COLUMN = 4 };
 
@@ -16,7 +16,7 @@ typedef struct {
     bool reverse, guarded;
 } LoopShape;
 
-/* Whether one of n rows of arguments needs the loop. The last argument of a guarded loop is 0 in a row that does not. */
+/* Whether one of n rows needs the loop. The last argument of a guarded loop is 0 in a row that does not. */
 static bool needs_loop(const LoopShape *loop, ptrdiff_t n, const double *arguments, ptrdiff_t pitch) {
     for (ptrdiff_t r = 0; loop->guarded && r < n; r++)
         if (arguments[(r + 1) * pitch - 1] != 0)
@@ -43,10 +43,10 @@ static void run_loop_of_one(const Program *program, WorkspacePool *pool, const L
         run_tape_plain(program, workspace, program->each_tape, in, in + program->inputs);
         for (ptrdiff_t k = 0; k < states; k++)
             next[k] = *number_at(program, workspace, *found++);
-        for (double *to = results + states + i, *end = to + loop->kept * steps; to < end; to += steps)
-            *to = *number_at(program, workspace, *found++);
-        for (double *to = others + i, *end = to + (loop->stored - loop->kept) * steps; to < end; to += steps)
-            *to = *number_at(program, workspace, *found++);
+        for (ptrdiff_t k = 0; k < loop->kept; k++)
+            results[states + k * steps + i] = *number_at(program, workspace, *found++);
+        for (ptrdiff_t k = 0; k < loop->stored - loop->kept; k++)
+            others[k * steps + i] = *number_at(program, workspace, *found++);
         for (ptrdiff_t k = 0; k < states; k++)
             in[k] = next[k];
     }
@@ -129,8 +129,8 @@ static PyObject *program_loop(PyProgram *self, PyObject *const *args, Py_ssize_t
     Py_ssize_t n = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
     if (n == -1 && PyErr_Occurred())
         return NULL;
-    if (n < 1 || !PyTuple_Check(args[3]))
-        return PyErr_Format(PyExc_ValueError, "loop: n is at least 1, and tables is a tuple");
+    if (n < 1 || n > PY_SSIZE_T_MAX >> 32 || !PyTuple_Check(args[3]))
+        return PyErr_Format(PyExc_ValueError, "loop: n is from 1 to %zd, and tables is a tuple", PY_SSIZE_T_MAX >> 32);
     const Py_ssize_t tables_count = PyTuple_Size(args[3]);
     Py_buffer *views = allocate(4 + tables_count, sizeof(Py_buffer));
     if (!views)

@@ -1,9 +1,9 @@
 /* Program.follow: loops that run before a program, on one row and without Python in between. Included by kernel.c.
 
    A stage is a program, which computes the arguments of a loop, and the loop. Stage s leaves the tables 2s, which the
-   programs after it may read, and 2s + 1, which only loops read (see LoopPlan in pipeline.py). A program reads the row of
-   the call and tables that depend on the row as inputs, and tables that do not, which are *shared*, as captured numbers.
- */
+   programs after it may read, and 2s + 1, which only loops read (see LoopPlan in pipeline.py). A program reads the row
+   of the call and tables that depend on the row as inputs, and tables that do not, which are *shared*, as captured
+   numbers. */
 
 /* A program in a pipeline, with the numbers of the tables that it reads. It does not read the row if it is `shared`. */
 typedef struct {
@@ -23,7 +23,7 @@ typedef struct {
 
 typedef struct Pipeline {
     ptrdiff_t inputs, count, captured, next, reads, columns; /* the last four are the largest numbers of a part */
-    ptrdiff_t size;                                          /* of the memory of a call, without the last four */
+    ptrdiff_t size; /* of PipelineMemory.numbers, without `captured` and `next` */
     Stage *stages;
     Part last; /* its program is borrowed: it owns the pipeline */
 } Pipeline;
@@ -99,13 +99,14 @@ static bool run_pipeline(const Pipeline *pipeline, const double *row, double *re
         .columns = allocate(pipeline->columns, sizeof(LoopColumn)),
         .pools = allocate(programs, sizeof(WorkspacePool *)),
     };
-    memory.captured = memory.numbers + pipeline->size;
-    memory.next = memory.captured + pipeline->captured;
-    if (!memory.numbers)
+    if (!memory.numbers) {
         PyErr_NoMemory();
-    else if (memory.tables && memory.columns && memory.pools)
+    } else if (memory.tables && memory.columns && memory.pools) {
+        memory.captured = memory.numbers + pipeline->size;
+        memory.next = memory.captured + pipeline->captured;
         while (ready < programs && (memory.pools[ready] = take_pool(program_at(pipeline, ready))))
             ready++;
+    }
     if (ready == programs) {
         Py_BEGIN_ALLOW_THREADS;
         run_parts(pipeline, &memory, row, results);
