@@ -1563,8 +1563,8 @@ static int pull(const Calls *calls, Node **order, Py_ssize_t k, double g, double
 {
     Node *z = order[k];
     PyObject **list = &calls->cotangents[calls->first[k]];
-    PyObject *number = PyObject_GetAttrString((PyObject *)z->op, "number");
-    PyObject *pair = number ? Py_BuildValue("(Nd)", number, g) : NULL;
+    PyObject *index = PyObject_GetAttrString((PyObject *)z->op, "index");
+    PyObject *pair = index ? Py_BuildValue("(Nd)", index, g) : NULL;
     if (!pair || (!*list && !(*list = PyList_New(0))) || PyList_Append(*list, pair) < 0) {
         Py_XDECREF(pair);
         return -1;
@@ -2290,7 +2290,7 @@ static PyMethodDef functions[] = {
      "topological_order($module, /, *roots)\n--\n\n"
      "Every node that the roots are made from, the roots included, each once and after its arguments.\n\n"
      "    Arguments are visited in order, so the same graph always gives the same list. Linear in the edges, at any "
-     "depth.\n\n    >>> from autograd_lite import Value\n    >>> a = Value(2.0)\n"
+     "depth. A\n    TypeError if a root is not a Value.\n\n    >>> from autograd_lite import Value\n    >>> a = Value(2.0)\n"
      "    >>> [node.data for node in topological_order(a * a + 1.0)]\n    [2.0, 4.0, 5.0]\n    "},
     {"dependents", FAST(dependents), METH_FASTCALL, NULL},
     {"node_of", FAST(node_of), METH_VARARGS | METH_KEYWORDS, NULL},

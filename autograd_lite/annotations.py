@@ -13,16 +13,25 @@ from autograd_lite.value import Recorder, Value, active_recorder, node_of
 
 
 class Annotated(Value):
-    """A Value with notes: `scope`, the path of the scopes it was recorded in, and `site`, the line of code."""
+    """A Value with notes: `scope`, the path of the scopes it was recorded in, and `site`, the line of code.
+
+    An attribute that was not noted is not set.
+    """
 
     __slots__ = ("scope", "site")
+    _notes = ("scope", "site")
     scope: str
     site: Any
 
 
-def annotated(z: Value, **notes: Any) -> Value:
-    """The node `z` with `notes`: a copy of it, if it is a plain Value that nothing uses yet."""
-    if not isinstance(z, Annotated):
+def annotated(z: Value, op: Primitive, **notes: Any) -> Value:
+    """`z`, the result of `op`, with `notes`, if it is a new node of `op` and no Symbol; else `z` as it is.
+
+    Nothing may use `z` yet: the result is a copy of it if it is a plain Value.
+    """
+    if z.op is not op or type(z) not in (Value, Annotated):
+        return z
+    if type(z) is Value:
         z = node_of(z.op, z.args, z.data, Annotated)
     for name, note in notes.items():
         setattr(z, name, note)
@@ -68,8 +77,7 @@ class _Scope(Wrapper):
 
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
         """The node of `op` on `args`, with its scope. The results of a trace and leaves get no note."""
-        z = self.outer.record(op, args)
-        return annotated(z, scope=self.path) if z.op is op and type(z) in (Value, Annotated) else z
+        return annotated(self.outer.record(op, args), op, scope=self.path)
 
 
 def _path_of(recorder: Recorder) -> str:

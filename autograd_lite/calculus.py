@@ -157,7 +157,7 @@ def push_directions(
         elif op is item:
             made = {n: tangent.item(int(args[1])) for n, tangent in found[args[0]].items()}
         elif type(op) is Result and len(directions) == 1 and (of_results := pushed(op, args)) is not None:
-            made = {0: of_results[op.number]} if of_results else {}
+            made = {0: of_results[op.index]} if of_results else {}
         else:
             made = tangents_of(args, op.partials(node, *args), found, _passed if op.selects else None)
         found[node] = made | found[node] if node in found else made

@@ -1,8 +1,8 @@
-"""The C core `_core`, if it was built: the engine once more, faster. Set AUTOGRAD_LITE_PURE=1 to do without it.
+"""The C core `_core`, if it was built: the same engine in C. Set AUTOGRAD_LITE_PURE=1 to do without it.
 
 The Python engine defines what every operation does. Modules of the engine put the core's objects in the place of their
-own (`adopt`). `matvec`, `zero_grads`, `simplify` and `schedule` call a function of the core that does their work in
-less time; other code does not know which engine it has.
+own (`adopt`). `matvec`, `simplify` and `schedule` call a function of the core that does their work in less time; other
+code does not know which engine it has.
 """
 
 import os

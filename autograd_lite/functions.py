@@ -80,8 +80,8 @@ erf       The error function, 2 / sqrt(pi) times the integral of exp(-t**2) from
 sin       The sine of x radians.                                            sin(0.0)             0.0
 cos       The cosine of x radians.                                          cos(0.0)             1.0
 tan       The tangent of x radians.                                         tan(0.0)             0.0
-asin      The angle in [-pi/2, pi/2] whose sine is x; nan beyond 1.         asin(0.0)            0.0
-acos      The angle in [0, pi] whose cosine is x; nan beyond 1.             acos(1.0)            0.0
+asin      The angle in [-pi/2, pi/2] whose sine is x; nan if |x| > 1.       asin(0.0)            0.0
+acos      The angle in [0, pi] whose cosine is x; nan if |x| > 1.           acos(1.0)            0.0
 atan      The angle in (-pi/2, pi/2) whose tangent is x.                    atan(0.0)            0.0
 atan2     The angle of the point (y, x), given as atan2(y, x), in [-pi, pi].  atan2(0.0, 1.0)    0.0
 sinh      The hyperbolic sine.                                              sinh(0.0)            0.0
@@ -156,10 +156,11 @@ def matvec(
     biases: Iterable[Any] | None = None,
     activation: Callable[[Any], Any] | None = None,
 ) -> list[Any]:
-    """A layer of neurons: the list of activation(row . xs + bias), one for each row of the matrix `rows` and its bias.
+    """A layer of neurons: the list of activation(row . xs + bias) for each row of `rows` and its item of `biases`.
 
-    Each neuron is one `dot` node, in which the bias is one more weight, times an input of 1.0; `activation` is applied
-    to it. A ValueError if the length of a row differs from that of `xs`, or the number of biases from that of the rows.
+    Without `biases` nothing is added, without `activation` the sums are returned. Each neuron is one `dot` node, in
+    which the bias is one more weight, times an input of 1.0; `activation` is applied to it. A ValueError if the length
+    of a row differs from that of `xs`, or the number of biases from that of the rows.
 
     >>> matvec([[1.0, 2.0], [3.0, 4.0]], [1.0, -1.0], biases=[0.5, 0.5])
     [-0.5, -0.5]
@@ -188,8 +189,9 @@ def matvec(
         outputs = []
         for row in map(tuple, given):
             if len(row) != len(vector):
-                n = biases is not None
-                raise ValueError(f"matvec takes rows as long as the vector, got {len(row) - n} and {len(vector) - n}")
+                bias = int(biases is not None)  # the last column is the biases'
+                got = f"{len(row) - bias} and {len(vector) - bias}"
+                raise ValueError(f"matvec takes rows as long as the vector, got {got}")
             left = numbers_of(row) if right and Value in map(type, row) else None
             outputs.append(new_node(p.dot, row + vector, left + right) if left and right else dot(row, vector))
     return outputs if activation is None else list(map(activation, outputs))
@@ -304,9 +306,10 @@ def gelu(x: float, approximate: Literal["none", "tanh"] = "none") -> float: ...
 @overload
 def gelu(x: Value, approximate: Literal["none", "tanh"] = "none") -> Value: ...
 def gelu(x: Any, approximate: Literal["none", "tanh"] = "none") -> Any:
-    """x times the normal distribution function at x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    """x * Phi(x), Phi the cumulative distribution function of the standard normal distribution.
 
-    With `approximate="tanh"` the paper's formula in tanh. Names and meaning are PyTorch's.
+    With `approximate="tanh"` it is the approximation by tanh of Hendrycks and Gimpel (2016, arXiv:1606.08415). Names
+    and meaning are PyTorch's.
 
     >>> print(f"{gelu(1.0):.6f} {gelu(1.0, approximate='tanh'):.6f}")
     0.841345 0.841192
@@ -375,7 +378,8 @@ def primitive(partials: Rule) -> _Decorator:
     12.0
 
     The primitive works in every mode, to any order, if the rule uses autograd_lite's functions, not math's. None in the
-    tuple marks an argument that no gradient flows to. `check_grads(cubed, 2.0)` tests the rule.
+    tuple marks an argument that no gradient flows to. On floats the rule gives floats: it may not use a Value from
+    outside. `check_grads(cubed, 2.0)` tests the rule.
 
     A ValueError if the name is taken, unless the same module defines it again. A TypeError at the first use of a rule
     that does not return a tuple with one derivative for each argument.
@@ -396,12 +400,16 @@ def primitive(partials: Rule) -> _Decorator:
             return p.to_float(function(*args), f"the result of {name}")
 
         def checked(z: Any, *args: Any) -> tuple[Any, ...]:
-            rule = partials(z, *args)
-            if not isinstance(rule, tuple) or len(rule) != len(args):
-                raise TypeError(f"the partials of {name} must be a tuple of {len(args)}, one per argument, got {rule}")
-            if all(dx is None or isinstance(dx, float) or hasattr(dx, "record") for dx in rule):
-                return rule
-            return tuple([dx if hasattr(dx, "record") else p.to_float(dx, f"the partial of {name}") for dx in rule])
+            found = partials(z, *args)
+            if not isinstance(found, tuple) or len(found) != len(args):
+                raise TypeError(f"the partials of {name} must be a tuple of {len(args)}, one per argument, got {found}")
+            if all(dx is None or isinstance(dx, float) for dx in found):
+                return found
+            on_values = any(hasattr(x, "record") for x in (z, *args))  # on floats a rule gives floats
+            what = f"the partial of {name}"
+            return tuple(
+                [dx if dx is None or (on_values and hasattr(dx, "record")) else p.to_float(dx, what) for dx in found]
+            )
 
         op = p.PRIMITIVES[name] = Primitive(name, compute, checked, arity=p.arity_of(function))
         return op
@@ -410,14 +418,17 @@ def primitive(partials: Rule) -> _Decorator:
 
 
 def _totals(rows: list[Any], xs: tuple[Any, ...], biases: Any) -> list[float] | None:
-    """The number of each row's dot product with `xs`, plus its bias.
+    """The number of each row's dot product with `xs`, plus its bias, in the order in which the `dot` node adds.
 
-    None unless every row is a sequence of Values as long as `xs`, and `xs` and `biases` are Values and floats.
+    None unless every row is a sequence of Values and floats, with a Value among them, as long as `xs`, and `xs` and
+    `biases` are Values and floats.
     """
     right = numbers_of(xs)
     added = [-0.0] * len(rows) if biases is None else numbers_of(biases)
     try:
         if not right or added is None or {*map(len, rows)} != {len(right)}:
+            return None
+        if not all(Value in map(type, row) for row in rows):
             return None
         numbers = numbers_of(tuple(chain.from_iterable(rows)))
     except TypeError:

@@ -1,7 +1,8 @@
 """Walking a recorded graph. Knows how a node stores its arguments, and nothing about derivatives.
 
-Arguments are nodes and plain floats, stored inline: `_x` for one, `_x` and `_y` for two, otherwise a tuple in `_x`;
-an unused slot is None. So most nodes are one object in memory. Only this module and value.py know that layout.
+Arguments are nodes and plain floats, stored inline: `_x` for one, `_x` and `_y` for two, otherwise a tuple in `_x`,
+which is empty for a leaf; an unused slot is None. So most nodes are one object in memory. Only this module and
+value.py know that layout.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,8 @@ Node = TypeVar("Node")  # Value or Symbol
 def topological_order(*roots: Node) -> list[Node]:
     """Every node that the roots are made from, the roots included, each once and after its arguments.
 
-    Arguments are visited in order, so the same graph always gives the same list. Linear in the edges, at any depth.
+    Arguments are visited in order, so the same graph always gives the same list. Linear in the edges, at any depth. A
+    TypeError if a root is not a Value.
 
     >>> from autograd_lite import Value
     >>> a = Value(2.0)
@@ -51,7 +53,7 @@ def topological_order(*roots: Node) -> list[Node]:
 
 
 def dependents(order: list[Any], xs: Iterable[Any]) -> set[Any]:
-    """The set of `xs` and of all nodes of `order` that are made from them. `order` is a topological order."""
+    """The set of `xs` and of all nodes of `order` that are made from any of them. `order` is a topological order."""
     found = set(xs)
     add, none_of = found.add, found.isdisjoint
     for node in order:

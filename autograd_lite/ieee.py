@@ -1,4 +1,4 @@
-"""Numbers from numbers with the results of IEEE 754, where Python's `math` raises. Imports nothing else of the package.
+"""Functions of floats with the results of IEEE 754, where Python's `math` raises. Imports nothing else of the package.
 
 No arithmetic function here raises an error or gives a complex number. Where an argument is nan the result is nan, with
 these exceptions: nan**0, 1**nan, step(nan) and share with a nan are 1, hypot(inf, nan) is inf, and where(c, x, y) is x
@@ -17,11 +17,11 @@ from typing import Any
 
 
 def to_float(x: Any, what: str) -> float:
-    """`x` as a Python float; a TypeError that names `what` if `x` is not a real number."""
+    """`x` as a Python float, inf beyond the largest; a TypeError that names `what` if `x` is not a real number."""
     if type(x) is int or isinstance(x, Real) or type(x).__name__ in ("bool", "bool_"):  # NumPy's bool is not a Real
         try:
             return float(x)
-        except OverflowError:  # an int of more than 308 digits
+        except OverflowError:  # beyond the largest float
             large: Any = x
             return inf if large > 0 else -inf
     remedy = "use its .data" if hasattr(x, "record") else "convert it with float(), or take its elements one by one"
@@ -161,7 +161,7 @@ def _added(xs: Iterable[float], start: float) -> float:
     return reduce(operator.add, xs, start)
 
 
-add_up = sum if sys.version_info < (3, 12) else _added
+add_up = builtins.sum if sys.version_info < (3, 12) else _added
 
 
 def sum(*xs: float) -> float:

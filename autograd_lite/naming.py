@@ -39,9 +39,9 @@ class Place(NamedTuple):
 def register_owner(owner: object) -> None:
     """Let pictures, texts and errors name the leaves in the attributes of `owner`, its parameters, by their path.
 
-    `nn.Module` calls this for every module that is made. `owner` is held by a weak reference. Its
-    attributes are read when a name is asked for, so Values that are assigned later have names too. A TypeError if it
-    has no attributes or takes no weak reference.
+    `nn.Module` calls this for every module that is made. `owner` is held by a weak reference. Its attributes are read
+    when a name is asked for, so Values that are assigned later have names too. A TypeError if it has no `__dict__` or
+    takes no weak reference.
 
     >>> from autograd_lite import Value
     >>> class Spring:
@@ -53,18 +53,19 @@ def register_owner(owner: object) -> None:
     'stiffness'
     """
     if not hasattr(owner, "__dict__"):
-        raise TypeError(f"register_owner takes an object with attributes, got {type(owner).__name__}")
+        raise TypeError(f"register_owner takes an object with a __dict__, got {type(owner).__name__}")
     _owners[next(_serial)] = owner
 
 
 def name_values(namespace: Mapping[str, Any] | None = None, /, **values: Any) -> None:
-    """Name the Values among `values` by the names they are given under: `name_values(locals())`, `name_values(a=a)`.
+    """Name the Values in `namespace` and `values` by their keys: `name_values(locals())`, `name_values(a=a)`.
 
     A Value that has no label gets one; the Values in a list `x` become `x0`, `x1`, ..., those in a dict `d` become
-    `d.key`. A module gets a title, which its parameters carry where a picture shows several modules. Names that begin
-    with an underscore are skipped. A TypeError if `namespace` is not a mapping.
+    `d.key`. A registered owner, such as a module, gets a title, which its parameters carry where a picture shows
+    several. Names that begin with an underscore are skipped, and IPython's `In` and `Out`. A TypeError if `namespace`
+    is not a mapping.
 
-    >>> from autograd_lite import Value, to_text
+    >>> from autograd_lite import Value
     >>> a, x = Value(2.0), [Value(3.0), Value(4.0)]
     >>> name_values(locals())
     >>> print(a.label, x[0].label, x[1].label)
@@ -88,7 +89,7 @@ def name_values(namespace: Mapping[str, Any] | None = None, /, **values: Any) ->
 
 
 def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
-    """A dict from each of `nodes`, Values of one graph, that has a name to it: its label, else its path as a parameter.
+    """A dict of the names of `nodes`, Values of one graph: the label of each, else its path as a parameter, if any.
 
     A leaf without a label that is multiplied by the i-th weight of a neuron is an input, named `x0`, `x1`, ...
 
@@ -125,7 +126,7 @@ def names_and_places(nodes: list[Any]) -> tuple[dict[Any, str], dict[Any, Place]
 
 
 def places_of(nodes: Iterable[Any]) -> dict[Any, Place]:
-    """The place of each of `nodes` that a living owner holds.
+    """The place of each leaf among `nodes` that a living owner holds.
 
     A module inside another is known by the path from the outermost one. Where parameters of several outermost modules
     are among `nodes`, every path begins with the title of its module: the name that `name_values` gave it, else its
@@ -136,11 +137,19 @@ def places_of(nodes: Iterable[Any]) -> dict[Any, Place]:
     if not wanted or not alive:
         return {}
     kinds = {id(owner): type(owner).__name__ for owner in alive}
-    inside = {id(part) for owner in alive for _, part in _attributes(owner) if id(part) in kinds and part is not owner}
+    inside = {
+        id(part)
+        for owner in alive
+        for _, part in _items(vars(owner), "", set())
+        if id(part) in kinds and part is not owner
+    }
     outermost = [owner for owner in alive if id(owner) not in inside]
     seen: set[int] = set()
     found: dict[Any, tuple[int, Place]] = {}
-    for owner in (*outermost, *alive):  # owners that hold each other in a ring have no outermost one: the first is it
+    for owner in (
+        *outermost,
+        *alive,
+    ):  # of owners that hold each other in a ring, the one made first counts as outermost
         if id(owner) not in seen:
             for thing, place in _search(owner, kinds, seen):
                 node = wanted.get(id(thing))
@@ -148,9 +157,8 @@ def places_of(nodes: Iterable[Any]) -> dict[Any, Place]:
                     found[node] = id(owner), place
     roots = list(dict.fromkeys(root for root, _ in found.values()))
     titles = _distinct(roots, kinds)
-    if len(roots) < 2:
-        return {node: _titled(place, titles[root], "") for node, (root, place) in found.items()}
-    return {node: _titled(place, titles[root], titles[root]) for node, (root, place) in found.items()}
+    several = len(roots) > 1
+    return {node: _titled(place, titles[x], titles[x] if several else "") for node, (x, place) in found.items()}
 
 
 def printable(text: str, longest: int = 40) -> str:
@@ -166,7 +174,7 @@ def printable(text: str, longest: int = 40) -> str:
 
 
 def short_name(path: str, around: str = "") -> str:
-    """`path` as a reader wants it inside the module at `around`: `w3` for `layers.0.w.3` inside `layers.0`."""
+    """`path` without the prefix `around`, an index joined to its name: `w3` for `layers.0.w.3` inside `layers.0`."""
     inner = path[len(around) + 1 :] if around and path.startswith(around + ".") else path
     return re.sub(r"^([A-Za-z_]+)\.(\d+)$", r"\1\2", inner)
 
@@ -216,13 +224,6 @@ def _search(owner: Any, kinds: dict[int, str], seen: set[int]) -> Iterator[tuple
             stack += [(x, _join(path, str(key)), parts) for key, x in reversed([*inner]) if type(x) is not float]
 
 
-def _attributes(owner: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of `owner`, and the items of the lists, tuples and dicts among them."""
-    seen: set[int] = set()
-    for name, thing in vars(owner).items():
-        yield from _items(thing, name, seen)
-
-
 def _items(thing: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """The items of `thing`, at any depth of lists, tuples and dicts, with their names: `x0` in a list `x`, `d.key`."""
     stack = [(name, thing)]
@@ -246,7 +247,7 @@ def _is_node(thing: Any) -> bool:
 
 
 def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
-    """The names of the first `count` positional parameters of `f`; `x0`, `x1`, ... where it does not say.
+    """The names of the first `count` positional parameters of `f`; `x0`, `x1`, ... for those that `f` does not name.
 
     >>> parameter_names(lambda state, torque: state, 3)
     ['state', 'torque', 'x2']
@@ -260,7 +261,7 @@ def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
 
 
 def unpacked_names(f: Callable[..., Any], parameter: str) -> dict[str, str]:
-    """The variables into which `f` unpacks its parameter, by their place: empty if it does not.
+    """The variables into which `f` unpacks its parameter `parameter`, by their index as text; {} if it does not.
 
     >>> def step(state, torque):
     ...     angle, speed = state

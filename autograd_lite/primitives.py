@@ -1,4 +1,4 @@
-"""The table of primitives: for each operation its number from numbers, and its partial derivatives.
+"""The table of primitives: for each operation its function of floats, and its partial derivatives.
 
 Derivatives are written here and nowhere else. A rule is a function of the result `z` and the arguments, made of ordinary
 operators and other primitives. So the same rule runs on floats (`backward`), on Values (gradients that are graphs
@@ -19,7 +19,7 @@ from autograd_lite.ieee import to_float as to_float
 class Primitive:
     """A differentiable operation `z = op(x, y, ...)`: a row of the table.
 
-    `compute(*floats) -> float` never raises. `partials(z, *args)` is the tuple of dz/darg, with None for an argument
+    `compute(*floats) -> float` never raises in the table. `partials(z, *args)` is the tuple of dz/darg, with None for an argument
     that no gradient flows to. `arity` is the number of arguments, None for any number of them.
 
     `selects`: where a partial is 0 the gradient is dropped, not multiplied, so that 0 * inf does not give nan.
@@ -44,7 +44,10 @@ class Primitive:
         self.__doc__ = compute.__doc__
 
     def __call__(self, *args: Any) -> Any:
-        """The float of numbers `args`. If one of them is a Value, the Value that is recorded."""
+        """The result for `args`: a float if all are numbers, the recorded Value if one is a Value.
+
+        A TypeError for a wrong number of arguments.
+        """
         if len(args) != self.arity and self.arity is not None:
             raise TypeError(f"{self.name} takes {self.arity} argument{'s' * (self.arity > 1)}, got {len(args)}")
         for arg in args:
@@ -61,7 +64,9 @@ class Primitive:
     def __reduce__(self) -> tuple[Any, ...]:
         """A primitive is pickled by its name."""
         if PRIMITIVES.get(self.name) is not self:
-            raise TypeError(f"{self} cannot be saved, as it was compiled: save the leaves, and call the function again")
+            raise TypeError(
+                f"{self} cannot be saved, as it was compiled, or defined again: save the leaves, and call the function again"
+            )
         return primitive_named, (self.name,)
 
 
@@ -70,19 +75,19 @@ if core is not None:
 
 
 class Result(Primitive):
-    """Result `number` of the call `result_of`, which has several results. Each call has operations of its own.
+    """Result `index` of the call `result_of`, which has several results. Each call has operations of its own.
 
     `partials` differentiates this result alone. `result_of.pull(cotangents, args)` pulls several back at once: from
-    pairs of a result's number and its cotangent to a list with the cotangent of each argument, None where it is 0.
-    `result_of.push(tangents, args)` goes from pairs of an argument's number and its tangent to the tangents of all
-    results; None if only `partials` can be used.
+    pairs of a result's index and its cotangent to a list with the cotangent of each argument, None where it is 0.
+    `result_of.push(tangents, args)` goes from pairs of an argument's index and its tangent to the tangents of all
+    results; it returns None where the caller has to use `partials`. (In a trace a call is a `Call`: see calls.py.)
     """
 
     def __init__(
-        self, name: str, compute: Callable[..., Any], partials: Callable[..., Any], result_of: Any, number: int
+        self, name: str, compute: Callable[..., Any], partials: Callable[..., Any], result_of: Any, index: int
     ) -> None:
         super().__init__(name, compute, partials, arity=None)
-        self.result_of, self.number = result_of, number
+        self.result_of, self.index = result_of, index
 
 
 def primitive_named(name: str) -> Primitive:
@@ -93,7 +98,7 @@ def primitive_named(name: str) -> Primitive:
 
 
 def arity_of(function: Callable[..., Any], beside: int = 0) -> int | None:
-    """The number of arguments that `function` takes, less `beside`; None if it takes more than one number of them."""
+    """The number of arguments that `function` takes, less `beside`; None if it is not fixed or unknown."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some functions written in C do not say
@@ -119,6 +124,7 @@ LN2, LN10, SLOPE_OF_ERF = math.log(2.0), math.log(10.0), 2.0 / math.sqrt(math.pi
 # A name ends in _ where Python uses it for something else. At a kink PyTorch's convention holds: relu'(0) = 0,
 # abs'(0) = abs'(nan) = 0, a tie of maximum or minimum is split in halves, d(x**0)/dx = 0, and d(0**y)/dy = 0 for y >= 0.
 # fmt: off
+# Rules use rows that are defined below them: these lines are for type checkers.
 cos: Primitive; sin: Primitive; cosh: Primitive; div: Primitive; log: Primitive; pow_const: Primitive  # noqa: E702
 hypot: Primitive; floordiv: Primitive; pow_: Primitive; share: Primitive; sigmoid: Primitive; step: Primitive; where: Primitive  # noqa: E702
 add       = Primitive("add",       operator.add,   lambda z, x, y: (1.0, 1.0), commutative=True)

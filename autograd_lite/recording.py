@@ -18,13 +18,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @contextmanager
 def recording_with(recorder: Recorder) -> Iterator[None]:
-    """While this is open, `recorder` is the active recorder of this thread."""
+    """While this is open, `recorder` is the active recorder of this thread or task.
+
+    A task or thread that inherits the context must end before this is closed.
+    """
     token = active.set(recorder)
     opened.append(recorder)
     try:
         yield
     finally:
-        opened.pop()
+        opened.remove(recorder)
         active.reset(token)
 
 
@@ -69,7 +72,7 @@ class Wrapper(Recorder):
 class NoHistory(Wrapper):
     """The recorder of `no_grad` inside a derivative or in front of a recorder other than EAGER.
 
-    Its results are leaves, constant for the enclosing derivative. Elsewhere LEAVES does the same faster.
+    Its results are leaves, constant for the enclosing derivative. In all other cases LEAVES is used, which is faster.
     """
 
     def __init__(self, outer: Recorder) -> None:
@@ -93,8 +96,8 @@ def no_grad(function: F) -> F: ...
 def no_grad(function: Any = None) -> Any:
     """Record no history: while this is open in this thread, every operation gives a leaf.
 
-    `with no_grad():` opens it; `@no_grad` and `@no_grad()` make a function run inside it. As in PyTorch, `grad`, `jvp`
-    and the like still compute right derivatives inside; only their results have no history.
+    `with no_grad():` opens it; `@no_grad` and `@no_grad()` make a function run inside it. As with `torch.func`, `grad`,
+    `jvp` and the like still compute right derivatives inside; only their results have no history.
 
     >>> from autograd_lite import Value
     >>> x = Value(3.0)
@@ -132,15 +135,15 @@ def keeps_history() -> bool:
 
 
 class Mode:
-    """A context manager, reentrant, that is a decorator too. Entering it enters a new `opened()`."""
+    """A reentrant context manager that is a decorator too. Entering it enters a new `make_context()`."""
 
     _open: ContextVar[Any] = ContextVar("the context managers open in this thread, the innermost first", default=None)
 
-    def __init__(self, name: str, opened: Callable[[], AbstractContextManager[None]]) -> None:
-        self.name, self.opened = name, opened
+    def __init__(self, name: str, make_context: Callable[[], AbstractContextManager[None]]) -> None:
+        self.name, self.make_context = name, make_context
 
     def __enter__(self) -> None:
-        manager = self.opened()
+        manager = self.make_context()
         manager.__enter__()
         self._open.set((manager, self._open.get()))
 

@@ -14,7 +14,7 @@ from autograd_lite.value import Recorder, Value, node_of
 
 
 class Register(Value):
-    """A Value without a number: an argument of a rule, or what the rule makes of its arguments."""
+    """A Value without a number: an argument of a rule, or a result of the rule's operations."""
 
     __slots__ = ()
 
@@ -33,17 +33,15 @@ class _Rule(Recorder):
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
         return node_of(op, args, None, Register)
 
-    def fresh(self, x: Any) -> Value:
-        return x if isinstance(x, Register) else Value(x)
 
-
-Operand = int | float  # the number of a register, or a constant
-Partial = tuple[list[tuple[Any, ...]], Operand] | None  # instructions (op, *operands), and where the partial is found
+Operand = int | float  # the index of a register, or a constant
+Partial = tuple[list[tuple[Any, ...]], Operand] | None  # instructions (op, *operands), and the operand with the partial
 
 
 def traced(op: Primitive, n: int, last: float | None) -> list[Partial] | None:
-    """The partials of `op` on `n` arguments as instructions, one entry for each argument; None if that cannot be done.
+    """The partials of `op`, a row of the table, on `n` arguments as instructions, one entry for each argument.
 
+    None for `pow_const` without `last`, whose rule branches on the exponent: it is traced with each exponent.
     Register 0 is the result z, registers 1 to n are the arguments, and each instruction writes the next one. An entry
     is None where no gradient flows. If `last` is not None, it is the last argument, a constant.
     """
@@ -52,20 +50,17 @@ def traced(op: Primitive, n: int, last: float | None) -> list[Partial] | None:
     with recording_with(_Rule()):
         try:
             partials = op.partials(z, *args)
-        except Exception:  # the rule branches on a number: only the numbers themselves can tell how
+        except TypeError:  # also for a number of arguments that `op` does not take
             return None
-    if not isinstance(partials, tuple) or len(partials) != n:
-        return None
     inputs = {x: i for i, x in enumerate([z, *xs])}
-    found = [_instructions(partial, inputs) for partial in partials]
-    return None if NotImplemented in found else found
+    return [_instructions(partial, inputs) for partial in partials]
 
 
-def _instructions(partial: Any, inputs: dict[Any, int]) -> Any:
+def _instructions(partial: Any, inputs: dict[Any, int]) -> Partial:
     if partial is None:
         return None
     if not isinstance(partial, Register):
-        return ([], partial) if type(partial) is float else NotImplemented
+        return [], partial
     registers = dict(inputs)
     instructions = []
     for node in topological_order(partial):

@@ -72,11 +72,20 @@ def tree_leaves(tree: Tree) -> list[Any]:
 def tree_like(tree: Tree, leaves: Iterable[Any]) -> Tree:
     """A new tree of the structure of `tree` with other `leaves`, in order.
 
+    A ValueError if there are too few or too many.
+
     >>> tree_like((0, [0, 0]), [1, 2, 3])
     (1, [2, 3])
     """
     rest = iter(leaves)
-    return tree_map(lambda _: next(rest), tree)
+    end = object()
+    try:
+        made = tree_map(lambda _: next(rest), tree)
+    except StopIteration:
+        raise ValueError(f"tree_like takes {len(tree_leaves(tree))} leaves like {_short(tree)}, got fewer") from None
+    if next(rest, end) is not end:
+        raise ValueError(f"tree_like takes {len(tree_leaves(tree))} leaves like {_short(tree)}, got more")
+    return made
 
 
 def tree_paths(tree: Tree, path: str = "") -> list[str]:
@@ -117,9 +126,9 @@ def has_numpy_array(tree: Tree) -> bool:
 
 
 def lists_to_arrays(tree: Tree) -> Tree:
-    """A new tree with NumPy arrays in place of lists: of numbers, and of lists that become arrays of one shape.
+    """A new tree with NumPy arrays in place of lists of numbers, and of lists whose items become arrays of one shape.
 
-    An array is of float64 if all its leaves are floats, else of objects.
+    Other lists stay lists. An array is of float64 if all its leaves are floats, else of objects.
     """
     import numpy
 
@@ -137,6 +146,7 @@ def lists_to_arrays(tree: Tree) -> Tree:
         return made
     if len({getattr(x, "shape", None) for x in made}) > 1:
         return made
-    array = numpy.empty((len(made), *getattr(made[0], "shape", ())), getattr(made[0], "dtype", object))
+    dtype = numpy.result_type(*[getattr(x, "dtype", object) for x in made])
+    array = numpy.empty((len(made), *getattr(made[0], "shape", ())), dtype)
     array[:] = made
     return array

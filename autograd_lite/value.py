@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 from autograd_lite import primitives as p
 from autograd_lite.extension import adopt, core
 from autograd_lite.graph import slots, topological_order
+from autograd_lite.ieee import pow as ieee_pow
 from autograd_lite.ieee import to_float
 from autograd_lite.primitives import Primitive, Result
 
@@ -42,7 +43,7 @@ class Recorder:
 
     @property
     def with_history(self) -> Recorder:
-        """The recorder that is active without `no_grad`: this one, if it keeps the history."""
+        """The active recorder where a derivative lifts `no_grad`: this one if it keeps the history, else EAGER."""
         return self if self.keeps_history else EAGER
 
     def record(self, op: Primitive, args: tuple[Any, ...]) -> Value:
@@ -58,7 +59,7 @@ class Recorder:
         return p.sum_(x) if isinstance(x, Value) else Value(x)
 
     def constant(self, x: float) -> Value:
-        """A Value for the number `x`, which cannot vary."""
+        """A leaf for the number `x` that the enclosing derivative treats as constant."""
         return constant(Value(x))
 
     def symbol_for(self, x: Value) -> Value:
@@ -89,7 +90,7 @@ sweeping = RLock()  # held during a backward, so that threads with leaves in com
 constants: ContextVar[set[Any] | None] = ContextVar("the constant leaves of a derivative", default=None)
 
 
-# Where micrograd's name of an operation is another than the table's; see Value._op.
+# micrograd's names of operations that have another name in the table; see Value._op.
 MICROGRAD_NAMES = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "relu": "ReLU"}
 
 
@@ -135,7 +136,10 @@ def leaves_of(numbers: Iterable[float]) -> list[Value]:
 
 
 def numbers_of(xs: Sequence[Any]) -> list[float] | None:
-    """The numbers of `xs`, Values and floats, as a list; None if `xs` holds anything else."""
+    """The numbers of `xs`, Values and floats, as a list; None if `xs` holds anything else.
+
+    It may be None, too, if there are Values of a subclass.
+    """
     if xs and type(xs[0]) is Value:  # then most often all are Values
         try:
             return [x.data for x in xs if x._x is not None]  # only a Value has an _x
@@ -146,7 +150,9 @@ def numbers_of(xs: Sequence[Any]) -> list[float] | None:
 
 
 def copy_fields(xs: Sequence[Any], field: str, buffer: Any, store: bool) -> None:
-    """Copy the `field`, "data" or "grad", of each of the Values `xs` into a buffer of floats; with `store` back again.
+    """Copy the `field`, "data" or "grad", of each of the Values `xs` into `buffer`, an array of doubles.
+
+    With `store`, copy from `buffer` into the Values.
 
     A ValueError if the buffer does not hold one float for each Value.
     """
@@ -164,9 +170,7 @@ def copy_fields(xs: Sequence[Any], field: str, buffer: Any, store: bool) -> None
 
 
 def zero_grads(parameters: Sequence[Value]) -> None:
-    """Set the gradient of each of `parameters`, Values, to 0.
-
-    A loop over the Values; with the C extension it runs there. A TypeError if `parameters` is not a sequence.
+    """Set the gradient of each of `parameters`, Values, to 0. A TypeError if `parameters` is not a sequence.
 
     >>> a = Value(2.0)
     >>> (a * a).backward()
@@ -176,11 +180,7 @@ def zero_grads(parameters: Sequence[Value]) -> None:
     """
     if not isinstance(parameters, Sequence):
         raise TypeError(f"zero_grads takes a list of Values, got {type(parameters).__name__}")
-    if core is not None:
-        copy_fields(parameters, "grad", array("d", bytes(8 * len(parameters))), True)
-        return
-    for x in parameters:
-        x.grad = 0.0
+    copy_fields(parameters, "grad", array("d", bytes(8 * len(parameters))), True)
 
 
 def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:
@@ -200,8 +200,9 @@ def new_leaf(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) 
 
 
 def _operator(op: Primitive, const: Primitive | None = None) -> Any:
-    """The method of a binary operator and that of its reflection. Where the right operand is a number, `const` records.
+    """The method of a binary operator and that of its reflection.
 
+    `const` is the primitive that is recorded if the right operand is a number.
     The common case, two Values or a Value and a float, is written out: it takes half the time of `record`.
     """
     compute, new, op_const = op.compute, object.__new__, const or op
@@ -225,13 +226,13 @@ def _operator(op: Primitive, const: Primitive | None = None) -> Any:
 
 
 def operate(op: Primitive, op_const: Primitive, x: Value, y: Any) -> Any:
-    """`x op y` for any `y` and any recorder; NotImplemented if `y` is not a number."""
+    """`x op y` for any recorder; NotImplemented if `y` is neither a Value nor a real number."""
     _check_factor(op, y)
     return x.record(op if hasattr(y, "record") else op_const, (x, y)) if _is_operand(y) else NotImplemented
 
 
 def reflect(op: Primitive, y: Value, x: Any) -> Any:
-    """`x op y` for any `x` that is not a Value; NotImplemented if `x` is not a number."""
+    """`x op y` for an `x` that is not a Value; NotImplemented if `x` is not a real number. 0 + y is `y` itself."""
     if op is p.add and type(x) is int and x == 0:  # Python's own sum() starts with 0 + y
         return y
     _check_factor(op, x)
@@ -239,7 +240,7 @@ def reflect(op: Primitive, y: Value, x: Any) -> Any:
 
 
 def _check_factor(op: Primitive, x: Any) -> None:
-    """A TypeError if `x` is a sequence that Python would repeat: it asks a factor for its `__index__` then."""
+    """A TypeError if `x` is a sequence in a product: Python would try to repeat it `__index__` times."""
     if op is p.mul and isinstance(x, str | bytes | list | tuple):
         to_float(x, op.name)
 
@@ -259,9 +260,10 @@ def _method(op: Primitive) -> Callable[[Value], Value]:
 
 
 def _comparison(compare: Callable[[float, float], bool], traced: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """The method for a comparison. It returns a bool; in a trace, where Values have no number, what `traced` records.
+    """The method for a comparison, which returns a bool.
 
-    In a trace an int is rounded to a float first, as for every operation. Else Python compares the two exactly.
+    In a trace, where Values have no numbers, it returns the node that `traced` records, and an int is rounded to a
+    float first, as for every operation. Outside a trace Python compares a float and an int exactly.
     """
 
     def method(x: Value, y: Any) -> Any:
@@ -301,6 +303,7 @@ class Value(Operators):
     """
 
     __slots__ = ("_x", "_y", "data", "grad", "label", "op")  # see graph.py for _x and _y
+    _notes: tuple[str, ...] = ()  # the attributes of a subclass that every copy of a graph keeps, where they are set
 
     def __init__(self, data: float, label: str = "") -> None:
         """A leaf that holds `float(data)`; a TypeError if `data` is not a real number."""
@@ -318,7 +321,7 @@ class Value(Operators):
 
     @property
     def _prev(self) -> tuple[Value, ...]:
-        """The Values among `args`, each once: micrograd's name for them, which the walk of its lecture reads."""
+        """The Values among `args`, each once. Code written for micrograd walks a graph by this attribute."""
         return tuple(dict.fromkeys([x for x in self.args if isinstance(x, Value)]))
 
     @property
@@ -346,24 +349,24 @@ class Value(Operators):
         return active_recorder().detach(self)
 
     def backward(self) -> None:
-        """Add d(self)/d(leaf) to the `grad` of every leaf under `self`; set the `grad` of every node between.
+        """Add d(self)/d(leaf) to the `grad` of each leaf under `self`; set that of each other node, `self` included.
 
         After an error in a user's rule, or Ctrl-C, every leaf has the gradient that it had before.
         """
         order: list[Value] = topological_order(self)
         with sweeping:
             before = [(leaf, leaf.grad) for leaf in order if leaf.op is None]
-            for node in order:
-                node.grad = 0.0
-            self.grad = 1.0
             try:
+                for node in order:
+                    node.grad = 0.0
+                self.grad = 1.0
                 sweep(order)  # adds the gradients, as `sweep_by_flows` defines
+                for leaf, grad in before:
+                    leaf.grad += grad
             except BaseException:
                 for leaf, grad in before:
                     leaf.grad = grad
                 raise
-            for leaf, grad in before:
-                leaf.grad += grad
         active_recorder().watch_backward(order)
 
     # fmt: off
@@ -409,8 +412,11 @@ class Value(Operators):
         return self.record(p.hypot, (self, y))
 
     def __round__(self, ndigits: int | None = None) -> Value:
-        """The nearest multiple of 10**-ndigits, with derivative 0. Python's `round` calls it."""
-        scale = 10.0 ** (ndigits or 0)
+        """rint(x * 10**ndigits) / 10**ndigits, as in NumPy, with derivative 0. Python's `round` calls it.
+
+        nan where 10**ndigits is 0 or infinite.
+        """
+        scale = ieee_pow(10.0, float(ndigits or 0))
         return (self * scale).rint() / scale if ndigits else self.rint()
 
     def __divmod__(self, other: Any) -> tuple[Value, Value]:
@@ -432,7 +438,8 @@ class Value(Operators):
             if node.op is None and node is not self:
                 return node
             args = tuple([x if type(x) is float else index[x] for x in node.args])
-            return node.op, args, node.data, node.grad, node.label
+            notes = {name: getattr(node, name) for name in node._notes if hasattr(node, name)}
+            return node.op, args, node.data, node.grad, node.label, *((type(node), notes) if notes else ())
 
         return _restored, ([row(node) for node in order], type(self)), getattr(self, "__dict__", None)
 
@@ -442,10 +449,13 @@ class Value(Operators):
     if not TYPE_CHECKING:  # so that a type checker reports float(v), int(v) and v * "x", too
 
         def __float__(self) -> NoReturn:
-            raise TypeError("float(Value) would drop the gradient: use .data for it, or autograd_lite.exp for math.exp")
+            raise TypeError(
+                "a Value does not convert to a float or an int, which would drop the gradient: use .data for the "
+                "number, or autograd_lite.exp(v) for math.exp(v)"
+            )
 
         def __index__(self) -> NoReturn:
-            raise TypeError("a Value cannot index or count, as it is no int: write int(v.data)")
+            raise TypeError("a Value is not an int, and cannot be an index or a count: write int(v.data)")
 
         __int__ = __float__
 
@@ -461,10 +471,10 @@ class Value(Operators):
         return f"Value(data={self.data}, grad={self.grad}{f', label={self.label!r}' if self.label else ''})"
 
 
-def _restored(rows: list[Any], kind: type[Value] | None = None) -> Value:
+def _restored(rows: list[Any], kind: type[Value]) -> Value:
     """The Value of the last row that `__reduce__` made, an instance of the class `kind`.
 
-    An int among the arguments of a row is the number of a row.
+    An int among the arguments of a row is the index of a row.
     """
     nodes: list[Value] = []
     last = len(rows) - 1
@@ -472,18 +482,21 @@ def _restored(rows: list[Any], kind: type[Value] | None = None) -> Value:
         if isinstance(row, Value):
             nodes.append(row)
             continue
-        op, args, number, grad, label = row
+        op, args, number, grad, label, own, notes = (*row, Value, {})[:7]
         inputs = tuple([nodes[x] if type(x) is int else x for x in args])
-        node: Value = node_of(op, inputs, number, (kind or Value) if i == last else Value)
+        node: Value = node_of(op, inputs, number, kind if i == last else own)
         node.grad, node.label = grad, label
+        for name, note in notes.items():
+            setattr(node, name, note)
         nodes.append(node)
     return nodes[-1]
 
 
 def flows(node: Value) -> list[tuple[Value, float]]:
-    """Where the gradient of `node` flows: each argument that is a Value, with the number of its partial derivative.
+    """The pairs (argument, partial) through which the gradient of `node` reaches its arguments; [] for a leaf.
 
-    The argument's gradient gets the gradient of `node` times that partial: the chain rule.
+    The argument's gradient gets the gradient of `node` times that partial: the chain rule. Left out are floats,
+    partials of None, and partials of 0 of a selecting primitive. An argument that occurs twice has two pairs.
     """
     if node.op is None:
         return []
@@ -493,10 +506,13 @@ def flows(node: Value) -> list[tuple[Value, float]]:
 
 
 class Calls:
-    """The calls with several results in a graph. Each is pulled back once, after all of its results in the graph."""
+    """The jitted calls with several results in a graph, whose nodes have a `Result` as operation.
+
+    Each call is pulled back once, when the sweep has passed all of its results.
+    """
 
     def __init__(self, order: list[Value]) -> None:
-        """`order` is a topological order, from whose end `pulled` will get each node."""
+        """`order` is a topological order. The caller gives its Result nodes to `pulled`, from the last to the first."""
         self._left = Counter([(node.op.result_of, node.args) for node in order if type(node.op) is Result])
         self._cotangents: dict[Any, list[tuple[int, Any]]] = {}
 
@@ -511,7 +527,7 @@ class Calls:
         key = op.result_of, args
         found = self._cotangents.setdefault(key, [])
         if cotangent is not None:
-            found.append((op.number, cotangent))
+            found.append((op.index, cotangent))
         self._left[key] -= 1
         if self._left[key] or not found:
             return []
@@ -533,7 +549,7 @@ def sweep_by_flows(order: list[Value]) -> None:
 def sweep(order: list[Value]) -> None:
     """The same gradients as `sweep_by_flows` in a third of the time: most nodes have one argument or two.
 
-    It pulls the results of a call back together.
+    Unlike there, all results of a jitted call are pulled back together.
     """
     calls: Calls | None = None
     for node in reversed(order):
@@ -547,7 +563,7 @@ def sweep(order: list[Value]) -> None:
             continue
         if type(x) is tuple or (op.selects and y is not None):
             if g == 0.0 and op is p.dot and node.data - node.data == 0.0:
-                continue  # what makes a finite dot product is finite, and 0 times that adds nothing
+                continue  # the factors of a finite dot product are finite, and 0 times each adds 0
             args = node.args
             partials = op.partials(node.data, *[x if type(x) is float else x.data for x in args])
             for x, dx in zip(args, partials, strict=True):
@@ -570,8 +586,10 @@ def sweep(order: list[Value]) -> None:
             y.grad += g * dy  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
 
 
+# With the C core `Value` is from here on the core's class, whose `backward` is `sweep_nodes` in _core.c. It calls
+# Python's for nodes whose class has its own `data` or `grad`, which then sweeps by the definition.
 if core is not None:
-    python_backward, sweep = Value.backward, sweep_by_flows  # for nodes whose class has its own `data` or `grad`
+    python_backward, sweep = Value.backward, sweep_by_flows
     comparisons = Value.__lt__, Value.__le__, Value.__gt__, Value.__ge__
     for name, method in list(vars(Value).items()):
         if hasattr(method, "op"):

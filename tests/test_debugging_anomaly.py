@@ -44,7 +44,8 @@ def test_backward_names_partial_line_and_path() -> None:
     first, name = run.__code__.co_firstlineno, __file__.rpartition("/")[2]
     assert message(run) == (
         f"backward: the gradient 3.0 of sqrt(0.0) = 0.0, recorded at {__file__}:{first + 3}: "
-        "distance = al.sqrt(x * x), times its partial inf by 0.0, is inf; from the loss: "
+        "distance = al.sqrt(x * x), times its partial derivative inf with respect to the argument 0.0, is inf; "
+        "from the loss: "
         f"add ({name}:{first + 4}) -> mul ({name}:{first + 4}) -> sqrt ({name}:{first + 3})"
     )
 
@@ -57,7 +58,9 @@ def test_backward_through_nodes_recorded_outside() -> None:
         with detect_anomaly():
             y.backward()
 
-    assert "sqrt(0.0) = 0.0, recorded at a line outside detect_anomaly, times its partial inf" in message(run)
+    assert "sqrt(0.0) = 0.0, recorded at a line outside detect_anomaly, times its partial derivative inf" in message(
+        run
+    )
 
 
 def test_backward_reports_a_sum_that_overflows() -> None:
@@ -113,14 +116,16 @@ def test_reverse_mode_names_partial_line_and_path(name: str) -> None:
     first, file = far.__code__.co_firstlineno, __file__.rpartition("/")[2]
     text = (
         f"reverse mode: the gradient 3.0 of sqrt(0.0) = 0.0, recorded at {__file__}:{first + 1}: u = al.sqrt(x), "
-        f"times its partial inf by 0.0, is inf; from the result: mul ({file}:{first + 2}) -> sqrt ({file}:{first + 1})"
+        "times its partial derivative inf with respect to the argument 0.0, is inf; from the result: "
+        f"mul ({file}:{first + 2}) -> sqrt ({file}:{first + 1})"
     )
     assert message(lambda: detect_anomaly()(REVERSE[name])(far)) == text
 
 
 def test_forward_mode_names_partial_and_line() -> None:
     assert message(lambda: detect_anomaly()(al.jvp)(far, (0.0,), (1.0,))) == (
-        "forward mode: the tangent 1.0 of the leaf 0.0, times the partial inf by it of sqrt(0.0) = 0.0, "
+        "forward mode: the tangent 1.0 of the leaf 0.0, times the partial derivative inf with respect to it of "
+        "sqrt(0.0) = 0.0, "
         f"recorded at {__file__}:{far.__code__.co_firstlineno + 1}: u = al.sqrt(x), is inf"
     )
 

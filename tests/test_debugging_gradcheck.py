@@ -69,7 +69,8 @@ def test_a_wrong_rule_is_caught_and_named(op: p.Primitive, mode: str, monkeypatc
 
         with monkeypatch.context() as patch:
             patch.setattr(op, "partials", partials)
-            with pytest.raises(AssertionError, match=rf"the rule of {op} is wrong: at {op}\(.* its partial {wrong} is"):
+            message = rf"the rule of {op} is wrong: at {op}\(.* its partial by argument {wrong} is"
+            with pytest.raises(AssertionError, match=message):
                 check_grads(f, *args, order=1, modes=[mode])
 
 
@@ -103,7 +104,8 @@ def test_a_rule_with_a_wrong_second_derivative_is_named(
     monkeypatch.setattr(op, "partials", partials)
     check_grads(f, *args, order=1, modes=[mode])
     with pytest.raises(
-        AssertionError, match=rf"the rule of {op} is wrong: at {op}\(.* the derivative by 0 of its partial 0 is"
+        AssertionError,
+        match=rf"the rule of {op} is wrong: at {op}\(.* the derivative by argument 0 of its partial by argument 0 is",
     ):
         check_grads(f, *args, modes=[mode])
 
@@ -115,7 +117,8 @@ def test_a_rule_that_detaches_is_named() -> None:
     square = p.Primitive("square", lambda x: x * x, partials)
     with pytest.raises(
         AssertionError,
-        match=r"the rule of square is wrong: at square\(1.3\) the derivative by 0 of its partial 0 is 0.0, diff.* 2.0",
+        match=r"the rule of square is wrong: at square\(1.3\) the derivative by argument 0 of its partial by "
+        r"argument 0 is 0.0, diff.* 2.0",
     ):
         check_grads(lambda x: al.sin(square(x)) * al.exp(x), 1.3)
 
@@ -163,15 +166,17 @@ def test_a_function_of_many_numbers() -> None:
 def test_if_every_rule_is_right_the_message_names_other_causes() -> None:
     with pytest.raises(AssertionError, match=r"every operation agrees .*: f has a kink here, or detaches a gradient"):
         check_grads(lambda x: x * x.detach(), 1.5)
-    with pytest.raises(AssertionError, match=r"the rule of relu is wrong: at relu\(0.0\) its partial 0 is 0.0, differ"):
+    with pytest.raises(AssertionError, match=r"the rule of relu is wrong: .* its partial by argument 0 is 0.0, differ"):
         check_grads(al.relu, 0.0)
 
 
 def test_bad_input_to_check_grads() -> None:
     with pytest.raises(ValueError, match="check_grads takes order >= 1, got 0"):
         check_grads(al.exp, 1.0, order=0)
-    with pytest.raises(ValueError, match="check_grads takes modes 'rev' and 'fwd', got 'forward'"):
+    with pytest.raises(ValueError, match=r"check_grads takes a list of the modes 'rev' and 'fwd', got \['forward'\]"):
         check_grads(al.exp, 1.0, modes=["forward"])
+    with pytest.raises(ValueError, match="check_grads takes a list of the modes 'rev' and 'fwd', got 'rev'"):
+        check_grads(al.exp, 1.0, modes="rev")
     with pytest.raises(ValueError, match="check_grads of exp: there is no number among the arguments"):
         check_grads(al.exp)
     with pytest.raises(TypeError, match="check_grads of exp takes real numbers, got str"):
@@ -183,7 +188,7 @@ def test_bad_input_to_check_grads() -> None:
 
 
 def test_points_that_cannot_be_checked_raise() -> None:
-    with pytest.raises(ValueError, match=r"check_grads takes modes 'rev' and 'fwd', got none: \(\)"):
+    with pytest.raises(ValueError, match=r"check_grads takes a list of the modes 'rev' and 'fwd', got \(\)"):
         check_grads(al.exp, 1.0, modes=())
     with pytest.raises(ValueError, match="check_grads of <lambda>: there is no number in the result"):
         check_grads(lambda x: [], 1.0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import autograd_lite as al
-from autograd_lite import Value, gradients, jit, no_grad, topological_order
+from autograd_lite import Value, gradients, jit, matvec, no_grad, topological_order
 
 VECTORS = [[0.3, -1.2, 2.0], [1000.0, -1000.0, 999.0], [-1000.0, -1000.5, -2000.0], [5.0, 1.0], [0.0, 0.0], [7.0]]
 POINTS = [0.0, 0.5, -0.5, 3.0, -3.0, 30.0, -30.0, 1000.0, -1000.0]
@@ -208,3 +208,11 @@ def test_primitive_refuses_a_taken_name_and_missing_partials() -> None:
         al.primitive(partials=lambda z, x: (1.0,))(math.tanh)
     with pytest.raises(TypeError, match=r"write @primitive\(partials=...\) above a function with a name"):
         al.primitive(lambda x: x)(2.0)  # type: ignore[type-var]
+
+
+def test_matvec_of_floats_gives_floats_under_no_grad() -> None:
+    rows, biases = [[1.0, 2.0], [3.0, 4.0]], [0.5, 0.5]
+    with no_grad():
+        found = [matvec(rows, [1.0, -1.0]), matvec(rows, [1.0, -1.0], biases), matvec([[Value(1.0), 2.0]], [1.0, 2.0])]
+    assert found[:2] == [[-1.0, -1.0], [-0.5, -0.5]]
+    assert [type(y) for ys in found for y in ys] == [float] * 4 + [Value]

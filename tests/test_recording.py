@@ -8,7 +8,8 @@ import pytest
 
 import autograd_lite as al
 from autograd_lite import Value, detect_anomaly, grad, gradients, jvp, no_grad, vjp
-from autograd_lite.value import opened
+from autograd_lite.recording import recording_with
+from autograd_lite.value import Recorder, opened
 
 
 def test_history_is_recorded_outside_only() -> None:
@@ -206,3 +207,14 @@ def test_detach_stops_the_gradient_in_every_mode() -> None:
     assert (x.grad, gradients(y, [x])[0].data) == (9.0, 9.0)
     assert (x * x).detach().args == ()
     assert jvp(lambda x: x * x.detach(), (3.0,), (1.0,))[1] == 3.0
+
+
+def test_recorders_may_close_in_another_order_than_they_opened() -> None:
+    first, second = Recorder(), Recorder()
+    contexts = [recording_with(first), recording_with(second)]
+    for context in contexts:
+        context.__enter__()
+    contexts[0].__exit__(None, None, None)
+    assert opened == [second]
+    contexts[1].__exit__(None, None, None)
+    assert opened == []

@@ -4,7 +4,8 @@ from collections import namedtuple
 
 import pytest
 
-from autograd_lite.trees import tree_leaves, tree_like, tree_map, tree_paths
+from autograd_lite import Value
+from autograd_lite.trees import lists_to_arrays, tree_leaves, tree_like, tree_map, tree_paths
 
 Pair = namedtuple("Pair", "a b")
 TREE = {"w": [1, (2, 3)], "pair": Pair(4, {}), 5: []}
@@ -45,3 +46,17 @@ def test_paths_are_written_as_python_does() -> None:
 def test_a_different_structure_is_named(other: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tree_map(lambda x, y: x, {"w": [1, 2], "b": 3}, other)
+
+
+def test_lists_to_arrays_takes_objects_in_any_row() -> None:
+    for rows in ([[1.0, 2.0], [Value(1.0), 2.0]], [[Value(1.0), 2.0], [1.0, 2.0]]):
+        array = lists_to_arrays(rows)
+        assert (array.shape, array.dtype) == ((2, 2), object)
+        assert array.tolist() == rows
+    assert lists_to_arrays([[1.0, 2.0], [3.0, 4.0]]).dtype == float
+
+
+@pytest.mark.parametrize("leaves", [[1, 2], [1, 2, 3, 4]])
+def test_tree_like_takes_as_many_leaves_as_the_tree_has(leaves: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"tree_like takes 3 leaves like \(0, \[0, 0\]\), got (fewer|more)"):
+        tree_like((0, [0, 0]), leaves)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import autograd_lite as al
-from autograd_lite import Value, topological_order
+from autograd_lite import Value, scope, topological_order
 from autograd_lite.recording import recording_with
 from autograd_lite.value import Recorder, opened
 
@@ -315,7 +315,9 @@ def test_a_compiled_call_is_not_taken_for_a_primitive_of_its_name() -> None:
 
     y = add(5.0)
     assert repr(y.op) == "jit(add)"
-    with pytest.raises(TypeError, match=r"jit\(add\) cannot be saved, as it was compiled: save the leaves"):
+    with pytest.raises(
+        TypeError, match=r"jit\(add\) cannot be saved, as it was compiled, or defined again: save the leaves"
+    ):
         pickle.dumps(y)
     twin, w2 = copy.deepcopy((y, w))
     twin.backward()
@@ -371,5 +373,53 @@ def test_a_product_with_a_sequence_is_an_error_that_names_it(factor: Any) -> Non
 
 def test_a_value_as_an_index_is_an_error_that_says_what_to_write() -> None:
     for index in (lambda: [1, 2, 3][Value(1.0)], lambda: range(Value(3.0))):
-        with pytest.raises(TypeError, match=r"cannot index or count, as it is no int: write int\(v.data\)"):
+        with pytest.raises(TypeError, match=r"cannot be an index or a count: write int\(v.data\)"):
             index()
+
+
+class Stubborn(Value):
+    """A Value whose gradient cannot be set to a number that `refused` returns True for."""
+
+    def _grad(self) -> float:
+        return self.kept
+
+    def _set_grad(self, grad: float) -> None:
+        if self.armed and grad == self.refused:
+            self.armed = False
+            raise KeyboardInterrupt
+        self.kept = grad
+
+    armed, refused = False, 0.0
+    grad = property(_grad, _set_grad)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("refused", [0.0, 5.0, 9.0])  # when gradients are set to 0, in the sweep, in the sum at the end
+def test_backward_that_is_interrupted_loses_no_gradient(refused: float) -> None:
+    a, b = Value(3.0), Stubborn(5.0)
+    (a * 7.0 + b * 4.0).backward()
+    y = a * b
+    b.armed, b.refused = True, {0.0: 0.0, 5.0: 3.0, 9.0: 7.0}[refused]
+    with pytest.raises(KeyboardInterrupt):
+        y.backward()
+    assert (a.grad, b.grad) == (7.0, 4.0)
+
+
+def test_a_copied_graph_keeps_its_scopes() -> None:
+    a = Value(0.5)
+    with scope("block"):
+        inner = a * a
+        with scope("attention"):
+            y = inner.tanh()
+    for again in (copy.deepcopy(y), pickle.loads(pickle.dumps(y))):
+        assert (again.scope, again.args[0].scope) == ("block.attention", "block")
+        assert not hasattr(again, "site")
+        assert type(again.args[0].args[0]) is Value
+        assert again.data == y.data
+
+
+def test_round_of_many_digits_raises_nothing() -> None:
+    assert round(Value(2.5)).data == 2.0
+    assert round(Value(-1.26), 1).data == -1.3
+    assert round(Value(1234.0), -2).data == 1200.0
+    for digits in (400, -400):
+        assert math.isnan(round(Value(1.0), digits).data)

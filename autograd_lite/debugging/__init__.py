@@ -4,4 +4,5 @@ gradcheck   `check_grads`: compare derivatives with finite differences; name the
 anomaly     `detect_anomaly`: raise at the first nan or infinity, forward or backward, with the line that made it
 explain     `explain`: the paths through the graph whose products add up to a derivative
 callsite    the line of the user's code that is running
+text        operations and numbers as error messages show them
 """

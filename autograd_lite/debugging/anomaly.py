@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from autograd_lite.annotations import Annotated, annotated
+from autograd_lite.annotations import annotated
 from autograd_lite.debugging.callsite import call_site
 from autograd_lite.debugging.text import call_text, floats
 from autograd_lite.naming import names_of, printable
@@ -64,7 +64,7 @@ class _Watch(Wrapper):
         if self.symbolic:
             return z  # a symbol has no number to check
         self.check(op, args, z)
-        return annotated(z, site=call_site()) if z.op is op and type(z) in (Value, Annotated) else z
+        return annotated(z, op, site=call_site())
 
     def check(self, op: Primitive, args: tuple[Any, ...], z: Any) -> None:
         """Raise a FloatingPointError if `z`, the result of `op` on `args`, is not finite."""
@@ -111,8 +111,8 @@ def _check_forward(order: list[Value], tangents: dict[Value, float]) -> None:
         for x, t, dx in terms:
             if not math.isfinite(t * dx):
                 raise FloatingPointError(
-                    f"forward mode: the tangent {t!r} of {_described(x)}, times the partial {dx!r} by it of "
-                    f"{_described(node)}, is {t * dx}"
+                    f"forward mode: the tangent {t!r} of {_described(x)}, times the partial derivative {dx!r} with "
+                    f"respect to it of {_described(node)}, is {t * dx}"
                 )
         if terms:
             tangents[node] = total = sum([t * dx for _, t, dx in terms])
@@ -130,7 +130,7 @@ def _check_reverse(
 
     `mode` and `start` are words for the message: the derivative that is taken, and where the path begins.
     """
-    user: dict[Value, Value] = {}  # one node that uses the key; if a gradient flows to the key, one that passes it on
+    user: dict[Value, Value] = {}  # for each node, one that uses it: if a gradient flows to it, one from which it flows
     reached: set[Value] = set()  # the nodes that a gradient flows to
     for node in reversed(order):
         g = gradients.get(node)
@@ -149,8 +149,8 @@ def _check_reverse(
                 continue
             if not math.isfinite(g * dx):
                 raise FloatingPointError(
-                    f"{mode}: the gradient {g!r} of {_described(node)}, times its partial {dx!r} by {x.data!r}, "
-                    f"is {g * dx}; {_path(node, user, start)}"
+                    f"{mode}: the gradient {g!r} of {_described(node)}, times its partial derivative {dx!r} with "
+                    f"respect to the argument {x.data!r}, is {g * dx}; {_path(node, user, start)}"
                 )
             gradients[x] = gradients.get(x, 0.0) + g * dx
             if x not in reached:
@@ -171,7 +171,7 @@ def _blocked(node: Value) -> list[Value]:
 
 def _described(node: Value) -> str:
     if node.op is None:
-        return f"the leaf {names_of([node]).get(node) or node.data}"
+        return f"the leaf {printable(names_of([node]).get(node, '')) or node.data}"
     place = getattr(node, "site", "a line outside detect_anomaly")
     return f"{call_text(node.op, node.args)} = {node.data!r}, recorded at {place}"
 

@@ -79,7 +79,7 @@ class Explanation:
 
 
 def explain(y: Value, x: Value, k: int = 10) -> Explanation:
-    """Show which paths from x to y make up dy/dx: the k with the largest products of partials, and the sum of all.
+    """The paths from x to y that make up dy/dx, as a table: the k with the largest products of partials, and the sum.
 
     Takes time linear in the graph, however many paths there are, plus the length of the k paths. No path leads through
     an argument that receives no gradient: a detached one, or the side of a `where` that was not taken.
@@ -96,7 +96,7 @@ def explain(y: Value, x: Value, k: int = 10) -> Explanation:
     """
     for z in (y, x):
         if not isinstance(z, Value):
-            raise TypeError(f"explain takes two Values, got {type(z).__name__}: make it a Value before its use")
+            raise TypeError(f"explain takes two Values, got {type(z).__name__}: make x a Value, and compute y from it")
     if not isinstance(k, int):
         raise TypeError(f"explain lists k paths, and k is an int, got {type(k).__name__}")
     if k < 0:

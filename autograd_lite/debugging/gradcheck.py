@@ -14,7 +14,6 @@ from autograd_lite.recording import recording_with
 from autograd_lite.trees import Tree, tree_leaves, tree_like, tree_paths
 from autograd_lite.value import Recorder, Value, active_recorder
 
-Scalar = Any  # a Value, or a float
 ListFunction = Callable[[list[Any]], list[Any]]  # from a list of numbers to a list of numbers
 
 
@@ -26,7 +25,8 @@ def check_grads(f: Callable[..., Any], *args: Tree, order: int = 2, modes: Seque
 
     An AssertionError names the argument, both numbers, and the first primitive whose rule disagrees with differences of
     that primitive alone. A ValueError says that the check is impossible: f is not finite at `args` or beside them, it
-    changes faster than a difference can follow, or rounding hides the change.
+    changes faster than a difference can follow, or rounding hides the change. A TypeError if an argument is not a
+    number or `order` not an int; a ValueError if `order` is below 1, or `modes` is not a list of "rev" and "fwd".
 
     >>> from autograd_lite import sin
     >>> check_grads(sin, 0.5)
@@ -42,11 +42,8 @@ def check_grads(f: Callable[..., Any], *args: Tree, order: int = 2, modes: Seque
         raise TypeError(f"check_grads takes an int as order, got {type(order).__name__}")
     if order < 1:
         raise ValueError(f"check_grads takes order >= 1, got {order}")
-    if not modes:
-        raise ValueError(f"check_grads takes modes 'rev' and 'fwd', got none: {modes!r}")
-    for mode in modes:
-        if mode not in _MODES:
-            raise ValueError(f"check_grads takes modes 'rev' and 'fwd', got {mode!r}")
+    if isinstance(modes, str) or not modes or any(mode not in _MODES for mode in modes):
+        raise ValueError(f"check_grads takes a list of the modes 'rev' and 'fwd', got {modes!r}")
     point = [x.data if isinstance(x, Value) else p.to_float(x, what) for x in tree_leaves(args)]
     names = [f"args{path}" for path in tree_paths(args)]
 
@@ -69,7 +66,7 @@ def _check(
     `functions` are the user's function, its derivative, the derivative of that, and so on.
     """
     f = functions[-1]
-    ys = floats(f(_leaves(point)))
+    ys = floats(f(_leaves(point)), what)
     if not ys:
         raise ValueError(f"{what}: there is no number in the result to differentiate")
     for j, y in enumerate(ys):
@@ -137,7 +134,7 @@ def _moved(point: list[float], i: int, step: float) -> list[float]:
     return [*point[:i], point[i] + step, *point[i + 1 :]]
 
 
-def _largest(y: Scalar) -> float:
+def _largest(y: Any) -> float:
     """The largest absolute value in the graph of `y`. It bounds what rounding can change in `y`."""
     nodes = [node for node in topological_order(y) if node.op is not None] if isinstance(y, Value) else []
     return max(map(abs, floats([y, *nodes])))
@@ -234,7 +231,7 @@ def _first_wrong_rule(functions: list[ListFunction], point: list[float]) -> str:
     """A sentence about the first operation in the graphs of `functions` whose rule disagrees with differences.
 
     All rules are first compared with differences of their numbers, and only then differentiated again: a wrong rule
-    also makes the second derivatives wrong of the rules that use it.
+    also makes the second derivatives of every rule that uses it wrong.
     """
     with recording_with(_Inlining()):
         nodes = topological_order(*[y for f in functions for y in f(_leaves(point)) if isinstance(y, Value)])
@@ -271,7 +268,8 @@ def _wrong_rule(node: Value, op: p.Primitive, depth: int) -> str:
             if math.isfinite(difference.estimate) and difference.contradicts(g, rounding):
                 by = [j // len(point) ** k % len(point) for k in range(depth)] + [i]  # in the order of differentiation
                 first, *further = [places[k] for k in by]
-                what = "".join([f"the derivative by {k} of " for k in reversed(further)]) + f"its partial {first}"
+                what = "".join([f"the derivative by argument {k} of " for k in reversed(further)])
+                what += f"its partial by argument {first}"
                 return (
                     f"the rule of {op} is wrong: at {call_text(op, node.args)} {what} is {g!r}, "
                     f"differences give {difference.estimate!r}"

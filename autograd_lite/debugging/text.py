@@ -11,9 +11,9 @@ from autograd_lite.value import Value
 SHOWN = 6  # how many arguments of an operation are printed
 
 
-def floats(xs: Sequence[Any]) -> list[float]:
-    """The numbers of `xs`, which are Values and real numbers."""
-    return [x.data if isinstance(x, Value) else to_float(x, "check_grads") for x in xs]
+def floats(xs: Sequence[Any], what: str = "a derivative") -> list[float]:
+    """The numbers of `xs`, which are Values and real numbers; a TypeError that names `what` if one is not."""
+    return [x.data if isinstance(x, Value) else to_float(x, what) for x in xs]
 
 
 def call_text(op: Primitive, args: Sequence[Any]) -> str:

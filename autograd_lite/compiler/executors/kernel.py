@@ -177,7 +177,7 @@ def load(program: Program, threads: int = 1, kind: str | None = None) -> _kernel
     """The program in the kernel: see _kernel.pyi for its methods.
 
     `threads` threads share the rows of a batch; the order of additions, and so the last digits of the sums, depend on
-    how many there are. `kind` is the largest of KINDS to use; by default the kernel chooses it by the size of the program.
+    how many there are. `kind` is the largest of KINDS to use; by default the size of the program decides.
     """
     return _kernel.Program(*encode(program), threads=threads, kind=kind)
 
