@@ -482,7 +482,8 @@ def _restored(rows: list[Any], kind: type[Value]) -> Value:
         if isinstance(row, Value):
             nodes.append(row)
             continue
-        op, args, number, grad, label, own, notes = (*row, Value, {})[:7]
+        op, args, number, grad, label, *noted = row
+        own, notes = noted or (Value, {})
         inputs = tuple([nodes[x] if type(x) is int else x for x in args])
         node: Value = node_of(op, inputs, number, kind if i == last else own)
         node.grad, node.label = grad, label
