@@ -87,8 +87,8 @@ def test_third_derivatives_in_every_mix_of_modes_agree_with_pytorch(name: str) -
 
 def test_every_primitive_that_has_a_third_derivative_is_tested() -> None:
     flat = {"step", "sign", "share", "detach", "floor", "ceil", "round", "floordiv"}
-    rooms = ("autograd_lite.ieee", "_operator", "math")
-    assert {op.name for op in p.PRIMITIVES.values() if op.compute.__module__ in rooms} == {*SMOOTH, *CURVES, *flat}
+    modules = ("autograd_lite.ieee", "_operator", "math")
+    assert {op.name for op in p.PRIMITIVES.values() if op.compute.__module__ in modules} == {*SMOOTH, *CURVES, *flat}
 
 
 def test_tenth_derivative() -> None:

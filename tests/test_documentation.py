@@ -52,5 +52,5 @@ def test_architecture_names_files_that_exist() -> None:
     places = [ROOT, ROOT / "autograd_lite", ROOT / "autograd_lite" / "compiler" / "executors"]
     places.append(ROOT / "autograd_lite" / "compiler")
     assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []
-    rooms = {p.name for p in (ROOT / "autograd_lite").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert [room for room in sorted(rooms - {"__init__.py"}) if f"`{room}" not in text] == []
+    modules = {p.name for p in (ROOT / "autograd_lite").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert [module for module in sorted(modules - {"__init__.py"}) if f"`{module}" not in text] == []

@@ -1,4 +1,4 @@
-"""Imports point down the list of rooms in ARCHITECTURE.md, never up and never sideways."""
+"""Imports point down the list of modules in ARCHITECTURE.md, never up and never sideways."""
 
 import ast
 from pathlib import Path
@@ -33,8 +33,8 @@ ALLOWED = {
 }
 
 
-def rooms(path: Path) -> set[str]:
-    """The rooms of autograd_lite that a file imports from, wherever in the file it does."""
+def modules(path: Path) -> set[str]:
+    """The modules of autograd_lite that a file imports from, wherever in the file it does."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         modules: list[str] = []
@@ -58,10 +58,10 @@ FILES = [
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path: Path) -> None:
     parts = path.relative_to(ROOT / "autograd_lite").parts
-    room = parts[0].removesuffix(".py")
-    assert room in ALLOWED, f"{room} is a new room: say in this test what it may import"
-    for other in rooms(path) - {room}:
-        assert other in ALLOWED[room], f"{room} imports {other}: that edge is not allowed"
+    module = parts[0].removesuffix(".py")
+    assert module in ALLOWED, f"{module} is a new module: say in this test what it may import"
+    for other in modules(path) - {module}:
+        assert other in ALLOWED[module], f"{module} imports {other}: that edge is not allowed"
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_nn_and_demos_use_public_names_only(path: Path) -> None:
     import autograd_lite
 
     public = {*autograd_lite.__all__, "trees", "signatures"}
-    for room in rooms(path):
-        assert room in public, f"{path.name} imports autograd_lite.{room}, which is not a public name"
+    for module in modules(path):
+        assert module in public, f"{path.name} imports autograd_lite.{module}, which is not a public name"
 
 
 def test_the_compiler_uses_no_debugging_tool() -> None:

@@ -92,7 +92,7 @@ def our_steps(layers: Any, loss: Callable[..., Any], X: Any, Y: Any) -> dict[str
 # --- Peers ---------------------------------------------------------------------------------------------------------
 
 
-def peers_on_moons(layers: Any, X: Any, Y: Any) -> Iterator[tuple[str, Callable[[], object]]]:
+def peers_on_the_small_network(layers: Any, X: Any, Y: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     def network(xp: Any, parameters: Any) -> Any:
         x = X.T
         for W, b in parameters[:-1]:
@@ -196,12 +196,12 @@ def peers_on_moons(layers: Any, X: Any, Y: Any) -> Iterator[tuple[str, Callable[
         yield "micrograd: step", micrograd_step
 
 
-def moons() -> None:
+def small_network() -> None:
     layers = weights([2, 16, 16, 1])
     X = rng.normal(size=(100, 2))
     Y = rng.choice([-1.0, 1.0], 100)
     runs = our_steps(layers, lambda z, y: relu(1 - y * z[0]), X, Y)
-    table("moons: MLP(2, [16, 16, 1]), all 100 rows", runs | dict(peers_on_moons(layers, X, Y)), next(iter(runs)))
+    table("MLP(2, [16, 16, 1]), all 100 rows", runs | dict(peers_on_the_small_network(layers, X, Y)), next(iter(runs)))
 
 
 def digits(sizes: list[int]) -> None:
@@ -273,7 +273,7 @@ def compile_time() -> None:
 
 
 def run_time() -> None:
-    print("\nmoons: loss and gradient, by rows")
+    print("\nMLP(2, [16, 16, 1]): loss and gradient, by rows")
     layers = weights([2, 16, 16, 1])
     for backend in BACKENDS:
         model, _parameters = scalar_model(layers)
@@ -293,7 +293,7 @@ def run_time() -> None:
 
 if __name__ == "__main__":
     random.seed(0)
-    moons()
+    small_network()
     digits([64, 30, 10])
     digits([784, 30, 10])
     gpt()

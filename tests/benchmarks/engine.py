@@ -191,8 +191,8 @@ def run(what: str, engine: str) -> list[list[float]]:
 
 def main() -> None:
     rows = (
-        ("plain", "moons step, plain arithmetic", (OURS, PURE, MICROGRAD)),
-        ("nn", "moons step, each one's nn   ", (OURS, PURE, MICROGRAD)),
+        ("plain", "MLP step, plain arithmetic  ", (OURS, PURE, MICROGRAD)),
+        ("nn", "MLP step, each one's nn     ", (OURS, PURE, MICROGRAD)),
         ("gpt", "microgpt step               ", (OURS, PURE, MICROGPT)),
     )
     for what, title, engines in rows:

@@ -1,4 +1,4 @@
-"""What `gradients` costs beside `backward` on the same graph: micrograd's moons loss in plain Value arithmetic.
+"""What `gradients` costs beside `backward` on the same graph: the hinge loss of a 2-16-16-1 MLP in plain Value arithmetic.
 
 Run it: `python tests/benchmarks/gradients_cost.py`. It prints the medians of interleaved runs and their ratio, and then
 what `explain` costs beside `backward` on a chain of diamonds of 10^5 and of 10^6 nodes; what `nn.MLP(2, [16, 16, 1])`
@@ -18,7 +18,7 @@ import nn
 from autograd_lite import Value, explain, gradients, no_grad, topological_order
 
 
-def moons_loss(examples: int = 100) -> tuple[Value, list[Value]]:
+def hinge_loss(examples: int = 100) -> tuple[Value, list[Value]]:
     """The hinge loss of a 2-16-16-1 relu MLP with weight decay, one node per addition and multiplication."""
     rng = random.Random(1337)
     sizes = [2, 16, 16, 1]
@@ -93,7 +93,7 @@ def fastest(runs, rounds: int = 500, calls: int = 5) -> list[float]:
 
 
 if __name__ == "__main__":
-    loss, parameters = moons_loss()
+    loss, parameters = hinge_loss()
     runs = {"backward": loss.backward, "gradients": lambda: gradients(loss, parameters)}
     times = {name: [] for name in runs}
     for _ in range(11):
