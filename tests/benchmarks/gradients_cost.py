@@ -1,4 +1,4 @@
-"""What `gradients` costs beside `backward` on the same graph: the hinge loss of a 2-16-16-1 MLP in plain Value arithmetic.
+"""What `gradients` costs beside `backward` on one graph: the hinge loss of a 2-16-16-1 MLP in plain Value arithmetic.
 
 Run it: `python tests/benchmarks/gradients_cost.py`. It prints the medians of interleaved runs and their ratio, and then
 what `explain` costs beside `backward` on a chain of diamonds of 10^5 and of 10^6 nodes; what `nn.MLP(2, [16, 16, 1])`
