@@ -428,7 +428,7 @@ def _totals(rows: list[Any], xs: tuple[Any, ...], biases: Any) -> list[float] | 
     try:
         if not right or added is None or {*map(len, rows)} != {len(right)}:
             return None
-        if not all(Value in map(type, row) for row in rows):
+        if not all(type(row[0]) is Value or Value in map(type, row) for row in rows):
             return None
         numbers = numbers_of(tuple(chain.from_iterable(rows)))
     except TypeError:
