@@ -95,7 +95,13 @@ class Stepper:
         if jit:
 
             def one(x: Any, target: Any) -> Any:
-                return loss(model(x), target)
+                try:
+                    return loss(model(x), target)
+                except ag.CompileError:
+                    raise
+                except Exception as error:
+                    error.add_note("raised while the loss was traced to be compiled: jit=False runs it on numbers")
+                    raise
 
             jitted = ag.jit(one)
             columns = _columns(model, loss, X, y)
@@ -143,10 +149,6 @@ class Stepper:
                     raise
                 refused = way.warning, error
                 del self._ways[0]
-            except Exception as error:
-                if len(self._ways) > 1:
-                    error.add_note("raised while fit compiled the loss: fit(..., jit=False) does not compile it")
-                raise
         self._chosen = True
         del self._ways[1:]
         if refused:

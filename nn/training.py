@@ -34,10 +34,14 @@ class DivergenceError(ArithmeticError):
     nn.training.DivergenceError: training diverged in epoch ...
     """
 
-    def __init__(self, epoch: int, loss: float, lr: float, history: History) -> None:
+    def __init__(self, epoch: int, loss: float, lr: float | None, history: History) -> None:
+        """`lr` is None if the loss is not finite before the first step, so that the learning rate is not the cause."""
+        advice = "the loss is not finite there, so try"
+        if lr is not None:
+            advice = f"try a learning rate below {lr:g}, clip_norm, or"
         super().__init__(
             f"training diverged in epoch {epoch} (loss {loss:.4g}), and went back to the parameters before it: "
-            f"try a learning rate below {lr:g}, or clip_norm"
+            f"{advice} fit(..., jit=False) under detect_anomaly(), which names the operation"
         )
         self.history = history
 
@@ -134,7 +138,7 @@ def fit(
     for follower in followers:
         follower.on_start(training)
     history.stopped = ""
-    now = Checkpoint(optimizer, len(history), 0.0)
+    initial = now = Checkpoint(optimizer, len(history), 0.0)
     with progress(verbose, (epochs - len(history)) * math.ceil(len(X) / size)) as (show, note):
         try:
             while len(history) < epochs and not history.stopped:
@@ -144,11 +148,13 @@ def fit(
                 order = order_of(len(X), f"{seed} {epoch}" if shuffle else None)
                 mean_loss = stepper.train([order[i : i + size] for i in range(0, len(X), size)], note)
                 now = Checkpoint(optimizer, epoch, mean_loss)
-                if not now.is_finite():
-                    lr = optimizer.lr
-                    before.restore()
-                    raise DivergenceError(epoch, mean_loss, lr, history)
                 outputs.warns = not stepper.is_eager  # one warning is enough
+                if not now.is_finite():
+                    lr: float | None = optimizer.lr
+                    before.restore()
+                    if before is initial and not all_finite(means(outputs, X, y, loss, ()).values()):
+                        lr = None
+                    raise DivergenceError(epoch, mean_loss, lr, history)
                 row = {"epoch": epoch, "loss": mean_loss, **means(outputs, X, y, None, metrics)}
                 if X_val:
                     row |= {f"val_{name}": x for name, x in means(outputs, X_val, y_val, loss, metrics).items()}

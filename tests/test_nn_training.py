@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 import nn
-from autograd_lite import Value, tanh
+from autograd_lite import Value, log, tanh
 
 X = [[0.1 * i, math.sin(i)] for i in range(24)]
 Y = [1.0 if x - y > 1 else -1.0 for x, y in X]
@@ -172,7 +172,7 @@ def test_divergence_is_reported_and_the_last_finite_parameters_are_kept(jit):
     model = nn.MLP(2, [6, 1], activation=None, seed=1)
     optimizer = nn.SGD(model.parameters(), lr=5.0, momentum=0.9)
     kept = []
-    with pytest.raises(nn.DivergenceError, match=r"diverged in epoch \d+ .* below 5, or clip_norm") as caught:
+    with pytest.raises(nn.DivergenceError, match=r"diverged in epoch \d+ .* below 5, clip_norm, or") as caught:
         train(model, optimizer, nn.mse, epochs=300, jit=jit, callbacks=[lambda _: kept.append(model.state_dict())])
     history = caught.value.history
     assert f"in epoch {len(history) + 1} " in str(caught.value)
@@ -412,8 +412,18 @@ def test_an_error_in_the_loss_is_raised_as_it_is():
         warnings.simplefilter("error")
         with pytest.raises(KeyError) as caught:
             train(loss=loss)
-        assert caught.value.__notes__ == ["raised while fit compiled the loss: fit(..., jit=False) does not compile it"]
+        note = "raised while the loss was traced to be compiled: jit=False runs it on numbers"
+        assert caught.value.__notes__ == [note]
         assert len(train(loss=loss, jit=False)[1]) == 6
+
+    class Failing(nn.SGD):
+        def update(self, p, g, t, *state):
+            raise KeyError("an error of the rule")
+
+    model = moons_model()
+    with pytest.raises(KeyError, match="an error of the rule") as caught:
+        train(model, Failing(model.parameters()))
+    assert not hasattr(caught.value, "__notes__")
 
     calls = []
 
@@ -613,6 +623,17 @@ def test_a_divergence_names_the_learning_rate_of_its_epoch():
 
     with pytest.raises(nn.DivergenceError, match="try a learning rate below 1e\\+200"):
         nn.fit(model, [[1.0]], [2.0], nn.mse, optimizer, epochs=5, callbacks=[rate], verbose=False)
+
+
+@pytest.mark.parametrize("row", [0, 3])
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_loss_that_is_not_finite_before_a_step_is_not_blamed_on_the_learning_rate(row, jit):
+    def loss(p, t):
+        return nn.mse(p, t) + log(t - row)  # nan for the first rows, -inf for this one
+
+    with pytest.raises(nn.DivergenceError, match=r"is not finite there, .* under detect_anomaly\(\)") as caught:
+        train(loss=loss, y=[float(i) for i in range(len(X))], shuffle=False, jit=jit)
+    assert "learning rate" not in str(caught.value)
 
 
 def test_the_warning_of_evaluate_names_the_line_of_the_call():
