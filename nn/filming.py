@@ -176,12 +176,17 @@ def _scenes(recording: Recording, training: Training, resolution: int) -> dict[s
     columns = [name for name in frames[-1].row if name not in ("epoch", "loss", "seconds")]
     return {
         "epochs": [frame.epoch for frame in frames],
-        "loss": [frame.row.get("loss", loss) for frame, loss in zip(frames, losses, strict=True)],
-        "columns": {name: [frame.row.get(name) for frame in frames] for name in columns},
+        "loss": [_finite(frame.row.get("loss", loss)) for frame, loss in zip(frames, losses, strict=True)],
+        "columns": {name: [_finite(frame.row.get(name)) for frame in frames] for name in columns},
         "stopped": training.history.stopped,
         "arrays": list(_arrays(training.model, parameters, [frame.numbers for frame in frames], gradients)),
         "view": view and _drawn(view, pictures),
     }  # fmt: skip
+
+
+def _finite(x: float | None) -> float | None:
+    """The number `x`, or None, which JSON has, for one that is not finite."""
+    return x if x is not None and math.isfinite(x) else None
 
 
 def _spread(items: Sequence[Any], count: int) -> list[Any]:

@@ -121,7 +121,7 @@ class Optimizer:
         stopped.
         """
         state = {name: list(column) for name, column in self.state.items()}
-        return {"optimizer": type(self).__name__, "lr": self.lr, "steps": self.steps, "state": state}
+        return {"optimizer": type(self).__name__, "lr": float(self.lr), "steps": self.steps, "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, which `state_dict` gave.

@@ -30,8 +30,8 @@ FORMAT, VERSION = "autograd-lite", 1
 def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, history: History | None = None) -> None:
     """Write `model`, and the optimizer and history with which a training continues, to a .safetensors or .json file.
 
-    The file is complete afterwards, or after an error as it was before. ValueError for another suffix or for numbers
-    that are not finite, OSError if the path cannot be written.
+    The file is complete afterwards, or after an error as it was before. ValueError for another suffix, or if a
+    parameter or a number of the optimizer is not finite; OSError if the path cannot be written.
 
     >>> import nn
     >>> nn.save(nn.MLP(2, [3, 1], seed=0), "model.json")
@@ -44,7 +44,10 @@ def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, hi
             raise ValueError(f"save: {name} is not finite: nothing was written to {path}")
     description = {"format": FORMAT, "version": VERSION, "architecture": architecture(model)}
     if optimizer is not None:
-        description["optimizer"] = optimizer.state_dict()
+        description["optimizer"] = settings = optimizer.state_dict()
+        for name, column in {"lr": [settings["lr"]], **settings["state"]}.items():
+            if not all_finite(column):
+                raise ValueError(f"save: {name} of the optimizer is not finite: nothing was written to {path}")
     if history is not None:
         description["history"] = history.rows
     if _suffix(path, "save") == ".json":

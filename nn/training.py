@@ -159,7 +159,7 @@ def fit(
                 if X_val:
                     row |= {f"val_{name}": x for name, x in means(outputs, X_val, y_val, loss, metrics).items()}
                 for follower in followers:
-                    row |= follower.columns(training)
+                    row |= {name: float(x) for name, x in follower.columns(training).items()}
                 history.rows.append(row | {"seconds": time.perf_counter() - start})
                 show(history.rows[-1])
                 for follower in followers:

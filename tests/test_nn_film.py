@@ -153,6 +153,20 @@ def test_a_film_is_written_after_every_end_of_a_training(error, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["film.html"]
 
 
+def test_numbers_that_are_not_finite_are_null_on_the_page(tmp_path):
+    def infinite(prediction, target):
+        return math.inf
+
+    _, history = trained([nn.Recording()], epochs=2, metrics=[infinite])
+    assert scenes(nn.film(history, tmp_path / "film.html"))["columns"]["infinite"] == [None, None, None]
+
+
+def test_the_film_of_a_training_that_diverges_is_written(tmp_path):
+    with pytest.raises(nn.DivergenceError):
+        trained([nn.Recording(tmp_path / "film.html")], loss=lambda p, t: nn.hinge(p, t) + ag.log(p * 0.0 - 1.0))
+    assert scenes(tmp_path / "film.html")["loss"] == [None]
+
+
 def test_bad_input_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"this history has no recording: train with fit\(.*callbacks=\[nn.Recording"):
         nn.film(nn.History(), tmp_path / "film.html")
@@ -225,6 +239,13 @@ def test_it_plays_to_the_end_and_stops(show):
     page.wait_for_function("document.getElementById('now').textContent.startsWith('epoch 1 of 6')")
     page.click("#play")
     assert page.text_content("#play") == "Play"
+
+
+def test_a_loss_that_is_not_finite_is_said(show):
+    recording = nn.Recording()
+    with pytest.raises(nn.DivergenceError):
+        trained([recording], loss=lambda p, t: nn.hinge(p, t) + ag.log(p * 0.0 - 1.0))
+    assert show(recording).text_content("#now") == "epoch 0 of 0 · loss not finite"
 
 
 def test_hovering_a_square_shows_its_number(show):
