@@ -77,7 +77,9 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     >>> huber([0.5, 3.0], [0.0, 0.0])
     1.3125
     """
-
+    given: Any = delta
+    if not isinstance(given, Real):
+        raise TypeError(f"huber takes a number as delta, got {type(given).__name__} {given!r:.60}")
     if not delta > 0.0:
         raise ValueError(f"huber takes a delta above 0, got {delta}")
 
@@ -189,9 +191,14 @@ def accuracy(prediction: Any, target: Any, threshold: float = 0.0) -> float:
     if isinstance(target, (list, tuple)):
         if not isinstance(prediction, list) or len(prediction) != len(target):
             raise ValueError(f"accuracy takes as many predictions as targets, got {prediction!r} for {target!r}")
+        if not target:
+            raise ValueError("accuracy takes at least one prediction, got an empty list")
         return statistics.fmean([accuracy(p, t, threshold) for p, t in zip(prediction, target, strict=True)])
     if isinstance(prediction, list):
         return float(max(range(len(prediction)), key=prediction.__getitem__) == label(target, len(prediction)))
+    for x in (prediction, target):
+        if not isinstance(x, (Value, Real)):
+            raise TypeError(f"accuracy takes numbers, or lists of them, got {type(x).__name__} {x!r:.60}")
     return float((prediction > threshold) == (target > 0))
 
 

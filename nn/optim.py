@@ -45,11 +45,7 @@ class Optimizer:
         result of an operation or is given twice, or a setting is negative or not finite.
         """
         me = type(self).__name__
-        if not isinstance(parameters, Iterable):
-            raise TypeError(
-                f"{me} takes a list of parameters, got {type(parameters).__name__}: write {me}(model.parameters())"
-            )
-        self.parameters = list(parameters)
+        self.parameters = _listed(me, parameters)
         if not self.parameters:
             raise ValueError(f"{me} has no parameters: give it model.parameters()")
         p: Any
@@ -255,11 +251,15 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if not all(0.0 <= beta < 1.0 for beta in betas):
-            raise ValueError(f"{type(self).__name__} takes betas of at least 0 and below 1, got {betas}")
+        given: Any = betas
+        pair = tuple(given) if isinstance(given, Iterable) else ()
+        if len(pair) != 2 or not all(map(_is_number, pair)):
+            raise TypeError(f"{type(self).__name__} takes a pair of numbers as betas, got {given!r:.60}")
+        if not all(0.0 <= beta < 1.0 for beta in pair):
+            raise ValueError(f"{type(self).__name__} takes betas of at least 0 and below 1, got {pair}")
         super().__init__(parameters, lr, eps=eps, weight_decay=weight_decay)
         _check_eps(self)
-        self.betas = tuple(betas)
+        self.betas = pair
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
         """p - lr * m / (sqrt(v) + eps), where the running means m and v are corrected for their start at 0."""
@@ -310,7 +310,7 @@ def clip_grad_value_(parameters: Iterable[Value], clip_value: float) -> None:
     -1.0
     """
     check_limit("clip_grad_value_", "clip_value", clip_value)
-    for p in parameters:
+    for p in _listed("clip_grad_value_", parameters):
         p.grad = min(max(p.grad, -clip_value), clip_value)
 
 
@@ -325,7 +325,7 @@ def clip_grad_norm_(parameters: Iterable[Value], max_norm: float) -> float:
     0.6000 0.8000
     """
     check_limit("clip_grad_norm_", "max_norm", max_norm)
-    parameters = list(parameters)
+    parameters = _listed("clip_grad_norm_", parameters)
     norm = math.hypot(*[p.grad for p in parameters])
     scale = min(1.0, max_norm / (norm + 1e-6))  # the 1e-6 is PyTorch's
     for p in parameters:
@@ -339,6 +339,14 @@ def check_limit(what: str, name: str, limit: Any) -> None:
         raise TypeError(f"{what} takes a number as {name}, got {type(limit).__name__} {limit!r:.60}")
     if not limit > 0:
         raise ValueError(f"{what} takes a {name} above 0, got {limit}")
+
+
+def _listed(what: str, parameters: Any) -> list[Value]:
+    """`parameters` as a list; a TypeError that names `what` if they cannot be listed."""
+    if not isinstance(parameters, Iterable):
+        kind = type(parameters).__name__
+        raise TypeError(f"{what} takes a list of parameters, got {kind}: give it model.parameters()")
+    return list(parameters)
 
 
 def _check_eps(optimizer: RMSprop | Adam) -> None:

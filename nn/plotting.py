@@ -97,6 +97,8 @@ def plot_history(history: History, ax: Axes | None = None) -> Axes:
     >>> plot_history(history).get_title()
     'Training'
     """
+    if not hasattr(history, "rows"):
+        raise TypeError(f"plot_history takes a History, as nn.fit returns it, got {type(history).__name__}")
     if not history.rows:
         raise ValueError("plot_history has no epoch to draw: the history is empty")
     ax = axes_for(ax, "plot_history", size=(7.0, 4.6))
@@ -127,6 +129,8 @@ def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
     >>> plot_network(nn.MLP(2, [4, 1], seed=0)).get_title()
     'Weights: orange above 0, blue below'
     """
+    if not hasattr(model, "layers"):
+        raise TypeError(f"plot_network takes a Sequential or MLP, got {type(model).__name__}")
     layers: list[Layer] = []
     captions: list[list[str]] = []  # of each Layer its own activation, and the functions behind it
     for layer in model.layers:

@@ -95,6 +95,13 @@ def test_bad_input_is_named(wrong, message):
         wrong()
 
 
+def test_an_argument_of_the_wrong_kind_is_named():
+    with pytest.raises(TypeError, match="plot_network takes a Sequential or MLP, got int"):
+        nn.plot_network(3)
+    with pytest.raises(TypeError, match=r"plot_history takes a History, as nn.fit returns it, got MLP"):
+        nn.plot_history(nn.MLP(2, [1]))
+
+
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"plot_network draws with matplotlib: pip install 'autograd-lite\[plot\]'"):

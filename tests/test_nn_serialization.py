@@ -186,6 +186,10 @@ def test_errors_name_the_path_and_the_remedy(tmp_path):
     for name in SUFFIXES:
         with pytest.raises(FileNotFoundError, match=rf"load: there is no .*{name}"):
             nn.load(tmp_path / name)
+    with pytest.raises(TypeError, match=r"save takes a Module and then the path of the file, got str first"):
+        nn.save("model.json", model)
+    with pytest.raises(TypeError, match=r"load takes the path of a file, got MLP"):
+        nn.load(model)
     optimizer = nn.SGD(model.parameters(), momentum=0.9)
     optimizer.state["momentum_buffer"][0] = float("inf")
     with pytest.raises(ValueError, match=r"save: momentum_buffer of the optimizer is not finite: nothing was written"):

@@ -544,6 +544,9 @@ def test_invalid_callbacks_are_refused():
         (lambda o: nn.StepLR(o, 2.5), TypeError, "StepLR takes an int for step_size, got 2.5"),
         (lambda o: nn.CosineAnnealingLR(o, T_max=0), ValueError, "CosineAnnealingLR takes a T_max of at least 1 epoch"),
         (lambda o: nn.LinearLR(o, total_iters=-1), ValueError, "LinearLR takes a total_iters of at least 1 epoch"),
+        (lambda o: nn.ExponentialLR(o, gamma="x"), TypeError, "ExponentialLR takes a number as gamma, got 'x'"),
+        (lambda o: nn.CosineAnnealingLR(o, 3, "x"), TypeError, "CosineAnnealingLR takes a number as eta_min, got 'x'"),
+        (lambda o: nn.LinearLR(o, "x"), TypeError, "LinearLR takes a number as start_factor, got 'x'"),
         (lambda o: nn.huber(1.0, 2.0, delta=0.0), ValueError, "huber takes a delta above 0, got 0.0"),
     ],
 )
