@@ -130,9 +130,9 @@ Linear = Layer  # PyTorch's name for it
 class Sequential(Module):
     """Callables in a chain: Modules, functions of a list (softmax, a lambda), and functions of one number.
 
-    A function of one number (one in ACTIVATIONS, or a primitive of your own) is applied to each number of a list; any
-    other callable gets the whole output of the one before. Parameters are named as in `torch.nn.Sequential`: a Layer
-    with an activation takes two places, like a Linear and a ReLU there.
+    A function of one number (one in ACTIVATIONS, or any primitive, such as `exp` or one of your own) is applied to each
+    number of a list; any other callable gets the whole output of the one before. Parameters are named as in
+    `torch.nn.Sequential`: a Layer with an activation takes two places, like a Linear and a ReLU there.
 
     >>> model = Sequential(Layer(2, 3, seed=0), ag.tanh, Layer(3, 1, seed=1))
     >>> list(model.state_dict())

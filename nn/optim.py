@@ -178,7 +178,10 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """p - lr * v with v = momentum * v + g; with nesterov p - lr * (g + momentum * v)."""
+        """p - lr * v with v = momentum * v + g; with nesterov p - lr * (g + momentum * v).
+
+        `g` is the gradient plus weight_decay * p.
+        """
         (v,) = state
         if self.weight_decay:
             g = g + self.weight_decay * p
@@ -218,7 +221,10 @@ class RMSprop(Optimizer):
         _check_eps(self)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """p - lr * b, with b = momentum * b + g / (sqrt(s) + eps) and s = alpha * s + (1 - alpha) * g**2."""
+        """p - lr * b, with b = momentum * b + g / (sqrt(s) + eps) and s = alpha * s + (1 - alpha) * g**2.
+
+        `g` is the gradient plus weight_decay * p.
+        """
         s, b = state
         g = g + self.weight_decay * p
         s = self.alpha * s + (1.0 - self.alpha) * g * g
@@ -262,7 +268,10 @@ class Adam(Optimizer):
         self.betas = pair
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """p - lr * m / (sqrt(v) + eps), where the running means m and v are corrected for their start at 0."""
+        """p - lr * m / (sqrt(v) + eps), where the running means m and v are corrected for their start at 0.
+
+        They are means of g and g**2, where g is the gradient plus weight_decay * p.
+        """
         return self._adapt(p, g + self.weight_decay * p if self.weight_decay else g, t, *state)
 
     def _adapt(self, p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, ...]:

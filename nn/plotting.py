@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nn.data import examples_of
@@ -46,7 +47,7 @@ def plot_decision_boundary(
         )
     if shape(y[0]) != ():
         raise ValueError(f"plot_decision_boundary takes a class, one number, for each row, got {y[0]!r:.60}")
-    (left, right), (bottom, top) = (_around([float(row[k]) for row in X]) for k in (0, 1))
+    (left, right), (bottom, top) = (range_around([float(row[k]) for row in X]) for k in (0, 1))
     xs, ys = (
         [low + (high - low) * i / (resolution - 1) for i in range(resolution)]
         for low, high in ((left, right), (bottom, top))
@@ -188,8 +189,8 @@ def axes_for(ax: Axes | None, what: str, size: tuple[float, float]) -> Axes:
     return plt.subplots(figsize=size, dpi=150, layout="constrained")[1]
 
 
-def _around(numbers: list[float]) -> tuple[float, float]:
-    """The range of `numbers`, with a margin."""
+def range_around(numbers: Sequence[float]) -> tuple[float, float]:
+    """The range of `numbers`, widened by 15% on each side."""
     low, high = min(numbers), max(numbers)
     margin = 0.15 * (high - low) or 1.0
     return low - margin, high + margin
