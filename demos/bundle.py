@@ -2,8 +2,8 @@
 
     python demos/bundle.py --plot out/bundle.png
 
-An observation depends on one camera and one point, so a row of the Jacobian has 9 numbers. They are compiled for one
-observation and mapped over all; SciPy's `least_squares` takes them as a sparse matrix.
+An observation depends on one camera and one point, so only 9 numbers in a row of the Jacobian are not 0. They are
+compiled for one observation and mapped over all; SciPy's `least_squares` takes them as a sparse matrix.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from scipy.spatial import procrustes
 
 from autograd_lite import cos, jacobian, jit, sin, sqrt
 
-FOCAL, NOISE, CAMERAS = 800.0, 0.5, 6  # in pixels
+FOCAL, NOISE, CAMERAS = 800.0, 0.5, 6  # focal length and noise in pixels; how many cameras
 
 
 def project(x):
-    """A point in a camera's picture: rotated (Rodrigues' formula), moved, and divided by its distance."""
+    """A point in a camera's picture: rotated (Rodrigues' formula), moved, and divided by its depth."""
     r, t, point = x[:3], x[3:6], x[6:]
     angle = sqrt(r[0] ** 2 + r[1] ** 2 + r[2] ** 2 + 1e-12)
     k = [x / angle for x in r]

@@ -95,7 +95,7 @@ def batches(size):
 
 
 def train(steps, batch_size, eager):
-    """Train for `steps` batches; the mean of the last tenth of the losses, and the seconds that a step takes."""
+    """Train for `steps` batches; the mean of the last tenth of the losses, and the median seconds of a step."""
     optimizer = Adam(PARAMETERS, lr=0.01, betas=(0.85, 0.99))
     compiled = None if eager else trainer(jit(loss), optimizer)
 
