@@ -6,13 +6,15 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nn.data import Row, evenly_spaced
 from nn.plotting import plot_history
 from nn.tables import Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from nn.diagnosis import Diagnosis
     from nn.filming import Recording
 
@@ -74,7 +76,7 @@ class History:
         except Exception:
             return None
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the history with `nn.plot_history` on the axes `ax`, or on a new figure; the axes are returned."""
         return plot_history(self, ax)
 

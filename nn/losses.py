@@ -27,7 +27,7 @@ Anys: TypeAlias = "Unannotated | Sequence[Anys]"  # what a model without annotat
 
 
 class LossFunction(Protocol):
-    """The type of a loss: of floats it gives a float, and of Values a Value."""
+    """The type of a loss: of floats it gives a float, of Values a Value, and of an array either."""
 
     __name__: str
 
@@ -35,6 +35,8 @@ class LossFunction(Protocol):
     def __call__(self, prediction: Anys, target: Any) -> Any: ...
     @overload
     def __call__(self, prediction: Floats, target: Floats) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, prediction: Array, target: Numbers) -> Any: ...
     @overload
     def __call__(self, prediction: Numbers, target: Numbers) -> Value: ...
 
@@ -69,6 +71,8 @@ def mae(prediction: Any, target: Any) -> Any:
 def huber(prediction: Anys, target: Any, delta: float = 1.0) -> Any: ...
 @overload
 def huber(prediction: Floats, target: Floats, delta: float = 1.0) -> float: ...  # type: ignore[overload-overlap]
+@overload
+def huber(prediction: Array, target: Numbers, delta: float = 1.0) -> Any: ...
 @overload
 def huber(prediction: Numbers, target: Numbers, delta: float = 1.0) -> Value: ...
 def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import autograd_lite as ag
 from autograd_lite import Value
@@ -85,9 +85,13 @@ class Optimizer:
         settings = [f"{name}={getattr(self, name)!r}" for name in ("lr", *self.hyperparameters)]
         return f"{type(self).__name__}({len(self.parameters):,} parameters, {', '.join(settings)})"
 
-    def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """The parameter and its state after step number `t`. Subclasses define it."""
-        raise NotImplementedError(f"{type(self).__name__} has no update method: define how it changes a parameter")
+    if TYPE_CHECKING:  # a subclass has as many arguments as numbers that it remembers
+        update: Callable[..., tuple[Any, ...]]
+    else:
+
+        def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
+            """The parameter and its state after step number `t`. Subclasses define it."""
+            raise NotImplementedError(f"{type(self).__name__} has no update method: define how it changes a parameter")
 
     def step(self) -> None:
         """Change `data` of every parameter by its `grad`. After an error everything is as it was before."""

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import autograd_lite as ag
 from autograd_lite.trees import tree_leaves
@@ -25,6 +25,7 @@ from nn.module import Module, all_finite, as_list, shape
 from nn.optim import Optimizer
 
 FORMAT, VERSION = "autograd-lite", 1
+M = TypeVar("M", bound=Module)
 
 
 def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, history: History | None = None) -> None:
@@ -61,6 +62,12 @@ def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, hi
     write_atomically(path, content, "save")
 
 
+@overload
+def load(path: str | Path, model: M, optimizer: Optimizer | None = None, history: History | None = None) -> M: ...
+@overload
+def load(
+    path: str | Path, model: None = None, optimizer: Optimizer | None = None, history: History | None = None
+) -> Module: ...
 def load(
     path: str | Path,
     model: Module | None = None,

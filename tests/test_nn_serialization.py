@@ -230,7 +230,7 @@ MUTATIONS = 250
 JUNK = [None, True, False, -1, 0, 3, 10**30, 10**400, 1e300, -0.5, "", "relu", "Layer", "x" * 99, [], [[]], [1.0], {}]
 
 
-def trained():
+def train():
     model = nn.Sequential(nn.Layer(2, 3, "relu", seed=1), tanh, nn.Layer(3, 1, seed=2))
     optimizer = nn.Adam(model.parameters(), lr=0.01)
     history = nn.fit(model, X, Y, nn.mse, optimizer, 2, verbose=False)
@@ -316,7 +316,7 @@ def joined_safetensors(description, header, arrays):
 
 @pytest.mark.parametrize("how", ["tree", "bytes"])
 def test_a_damaged_file_is_loaded_or_refused_by_a_value_error(path, how):
-    started = trained()
+    started = train()
     nn.save(started[0], path, *started[1:])
     content, rng = path.read_bytes(), random.Random(f"{path.suffix} {how}")
     loaded = 0
@@ -354,7 +354,7 @@ def test_a_damaged_file_is_loaded_or_refused_by_a_value_error(path, how):
 )
 def test_damage_is_named(tmp_path, change, message):
     path = tmp_path / "model.json"
-    nn.save(trained()[0], path)
+    nn.save(train()[0], path)
     file = json.loads(path.read_text())
     change(file)
     path.write_text(json.dumps(file))
@@ -378,8 +378,8 @@ def test_damage_is_named(tmp_path, change, message):
     ],
 )
 def test_a_damaged_history_or_optimizer_changes_nothing(path, damage, message):
-    model, optimizer, history = trained()
-    started = trained()
+    model, optimizer, history = train()
+    started = train()
     started[0].parameters()[0].data = 5.0
     before = numbers_of(*started)
     damage(optimizer, history)
