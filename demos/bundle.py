@@ -37,7 +37,7 @@ def observation(x):
     return project(x), jacobian(project)(x)
 
 
-def observations(x):
+def observe(x):
     """`observation` of each pair of a camera and a point: arrays of shape (pairs, 2) and (pairs, 2, 9)."""
     cameras, points = x[: 6 * CAMERAS].reshape(-1, 6), x[6 * CAMERAS :].reshape(-1, 3)
     return observation.map(np.hstack([np.repeat(cameras, len(points), 0), np.tile(points, (CAMERAS, 1))]))
@@ -51,12 +51,10 @@ def adjust(seen, start):
     columns = np.repeat(columns, 2, 0).ravel()
 
     def sparse_jacobian(x):
-        values = observations(x)[1].ravel()
+        values = observe(x)[1].ravel()
         return csr_array((values, columns, np.arange(0, len(values) + 1, 9)), (seen.size, len(x)))
 
-    found = least_squares(
-        lambda x: (observations(x)[0] - seen).ravel(), start, sparse_jacobian, x_scale="jac", max_nfev=50
-    )
+    found = least_squares(lambda x: (observe(x)[0] - seen).ravel(), start, sparse_jacobian, x_scale="jac", max_nfev=50)
     return found.x, sparse_jacobian(found.x)
 
 
@@ -83,11 +81,11 @@ def main() -> None:
     rng, t, turn = np.random.default_rng(7), np.linspace(0, 2 * np.pi, 121)[1:], np.linspace(-1.0, 1.0, CAMERAS)
     points = np.stack([np.sin(t) + 2 * np.sin(2 * t), np.cos(t) - 2 * np.cos(2 * t), -np.sin(3 * t)], 1) / 2  # a knot
     cameras = np.stack([0.3 * np.sin(3 * turn), turn, *np.zeros((3, CAMERAS)), np.full(CAMERAS, 6.0)], 1)  # around it
-    seen = observations(np.append(cameras, points))[0]
+    seen = observe(np.append(cameras, points))[0]
     seen += rng.normal(0, NOISE, seen.shape)
     start = np.append(cameras + rng.normal(0, 0.03, cameras.shape), points + rng.normal(0, 0.15, points.shape))
     x, jac = adjust(seen, start)
-    before, after = [np.sqrt(np.mean((observations(v)[0] - seen) ** 2)) for v in (start, x)]
+    before, after = [np.sqrt(np.mean((observe(v)[0] - seen) ** 2)) for v in (start, x)]
     print(f"{len(seen)} observations of {len(points)} points in {CAMERAS} cameras, {len(x)} unknowns")
     print(f"reprojection error {before:.1f} -> {after:.3f} pixels, where the noise is {NOISE}")
     # Pictures determine the points only up to a motion and a scale: Procrustes' method aligns the two sets of points.

@@ -177,7 +177,7 @@ def fit(
 def _dry_run(
     model: Model, loss: Loss, metrics: Sequence[Metric], optimizer: Optimizer, X: list[Any], y: list[Any]
 ) -> None:
-    """Run the model and the metrics on the first row, and the loss on each target.
+    """Run the model and the metrics on the first row and the loss on each target; check that some row can be learned.
 
     So what cannot work raises its error before anything has changed.
     """
@@ -187,6 +187,7 @@ def _dry_run(
         raise ValueError("fit: none of the optimizer's parameters is one of the model's: give it model.parameters()")
     with ag.no_grad():
         prediction = model(X[0])
+        model(X[-1])  # a row for validation, if there is one
         for i, target in enumerate(y):
             try:
                 found: Any = loss(prediction, target)
@@ -199,6 +200,15 @@ def _dry_run(
             if not isinstance(number, Real):
                 name, kind = getattr(metric, "__name__", repr(metric)), type(number).__name__
                 raise TypeError(f"fit: the metric {name} returns a number, got {kind}")
+    trained = set(optimizer.parameters)
+    for x, target in zip(X, y, strict=True):
+        found = loss(model(x), target)
+        if isinstance(found, Value) and not trained.isdisjoint(ag.topological_order(found)):
+            return
+    raise ValueError(
+        "fit: the loss depends on none of the optimizer's parameters: "
+        "give the optimizer the Values that the model computes with, and do not cut the graph with .data or no_grad"
+    )
 
 
 def _clip(clip_value: float | None, clip_norm: float | None) -> Clip | None:

@@ -279,8 +279,13 @@ def fit(X=X, y=Y, loss=nn.hinge, model=None, **settings):
         (lambda: fit(loss=lambda p, t: [p]), TypeError, "fit: the loss returns one Value, got list for row 0 of y"),
         (
             lambda: fit(loss=lambda p, t: 3.0),
-            TypeError,
-            "fit: the loss returns a Value that depends on the parameters, got",
+            ValueError,
+            "fit: the loss depends on none of the optimizer's parameters: give the optimizer the Values",
+        ),
+        (
+            lambda: nn.fit(lambda x: 2.0 * x[0], X, Y, nn.mse, nn.SGD([Value(1.0)]), verbose=False),
+            ValueError,
+            "fit: the loss depends on none of the optimizer's parameters",
         ),
         (lambda: fit(clip_norm="x"), TypeError, "fit takes a number as clip_norm, got str 'x'"),
         (lambda: fit(batch_size=0), ValueError, "fit takes a batch_size of at least 1, or None, got 0"),
@@ -323,7 +328,15 @@ def test_a_refused_input_changes_nothing():
     before = model.state_dict()
     with pytest.raises(ValueError, match="row 23 of y"):
         fit(y=[*LABELS[:-1], 7], loss=nn.cross_entropy, model=model, batch_size=1)
+    with pytest.raises(ValueError, match="Layer expects 2 inputs, got 1"):
+        fit(y=LABELS, loss=nn.cross_entropy, model=model, validation_data=([[1.0]], [0]))
     assert model.state_dict() == before
+
+
+def test_a_loss_that_depends_on_the_parameters_for_some_rows_only_is_trained():
+    w = Value(1.0)
+    nn.fit(lambda x: w * x if x > 1.5 else 0.0, [1.0, 2.0], [0.0, 0.0], nn.mse, nn.SGD([w], 0.1), jit=False, epochs=1)
+    assert w.data < 1.0
 
 
 # --- What cannot be compiled as it is ------------------------------------------------------------------------------
