@@ -32,7 +32,8 @@ def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, hi
     """Write `model`, and the optimizer and history with which a training continues, to a .safetensors or .json file.
 
     The file is complete afterwards, or after an error as it was before. ValueError for another suffix, or if a
-    parameter or a number of the optimizer is not finite; OSError if the path cannot be written.
+    parameter or a number of the optimizer is not finite; OSError if the path cannot be written. NaN and infinities in
+    the history are written as Python's json writes them.
 
     >>> import nn
     >>> nn.save(nn.MLP(2, [3, 1], seed=0), "model.json")

@@ -23,7 +23,7 @@ from nn.steps import Clip, Stepper
 
 
 class DivergenceError(ArithmeticError):
-    """The loss or a parameter became infinite or NaN. `history` has the epochs before that.
+    """The loss or a parameter is infinite or NaN. `history` has the epochs before that.
 
     >>> import nn
     >>> model = nn.MLP(1, [1], seed=0)
@@ -75,7 +75,7 @@ def fit(
     X has one row of numbers, or one number, for each example, and y one target: nested lists or arrays. An epoch goes
     through the rows in mini-batches of `batch_size` (None: all at once), in an order drawn from `seed` and the epoch's
     number. Rows for validation are given as `validation_data`, or drawn by `seed` from X and y: the
-    fraction `validation_split` of them, which are not trained on.
+    fraction `validation_split` of them, which are not trained on. If both are given, `validation_data` is used.
 
     A row of the history has the mean `loss` of the batches as they were trained, and, computed after the epoch, the
     `metrics` under their names, and `val_loss` and `val_<metric>` of the validation rows. `callbacks` follow the
