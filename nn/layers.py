@@ -307,7 +307,7 @@ def _inputs(what: str, x: Any, nin: int) -> list[Any]:
 def _numbers(what: str, given: Any, size: tuple[int, ...], rng: random.Random, nin: int, nout: int) -> Any:
     """Nested lists of shape `size` with the numbers that `given` holds, or draws if it is an initialiser."""
     name = getattr(given, "__name__", "")
-    if getattr(init, name, None) is given:
+    if name and getattr(init, name, None) is given:
         raise TypeError(f"{what} takes an initialiser, which a call makes: write nn.init.{name}(...)")
     if callable(given):
         if not size:

@@ -240,6 +240,7 @@ def test_embedding_gives_a_row():
             r"got 'kaiming' .*initialiser such as nn.init.normal\(\)",
         ),
         (lambda: nn.MLP(2, [3], weight=nn.init.normal), TypeError, r"Layer weight .*: write nn.init.normal\(...\)"),
+        (lambda: nn.Layer(2, 3, weight=None), ValueError, "Layer weight .* got None .*initialiser such as"),
         (lambda: nn.Embedding(0, 2), ValueError, r"Embedding takes at least 1 row and 1 column, got Embedding\(0, 2\)"),
         (lambda: nn.Embedding(2, -1), ValueError, "Embedding takes at least 1 row and 1 column"),
         (lambda: nn.Embedding(2.0, 2), TypeError, "Embedding takes whole numbers of rows and columns, got 2.0"),

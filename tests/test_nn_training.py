@@ -630,6 +630,17 @@ def test_evaluate_compares_each_prediction_with_its_target(jit):
     assert nn.evaluate(lambda x: [x, 0.0], [1.0, 2.0], [[1.0, 0.0], [2.0, 0.0]], nn.mse, jit=jit) == {"loss": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("factor", "X", "mean"), [(1.0, [1e308] * 3, math.inf), (10.0, [1e308, -1e308], math.nan)], ids=["inf", "nan"]
+)
+def test_a_mean_that_is_not_finite_is_a_number(factor, X, mean):
+    def scaled(p, t):
+        return factor * p
+
+    found = nn.evaluate(lambda x: x, X, [0.0] * len(X), scaled, [scaled])
+    assert found == pytest.approx({"loss": mean, "scaled": mean}, nan_ok=True)
+
+
 def test_a_divergence_names_the_learning_rate_of_its_epoch():
     model = nn.MLP(1, [1], seed=0)
     optimizer = nn.SGD(model.parameters(), lr=1e-3)
