@@ -25,7 +25,7 @@ from nn.losses import (
     mae,
     mse,
 )
-from nn.module import as_list, numbers
+from nn.module import all_finite, as_list, numbers
 from nn.optim import AdamW, Optimizer
 from nn.plotting import BLUE, INK, ORANGE, axes_for
 from nn.prediction import Model, check_callable
@@ -117,7 +117,7 @@ class Diagnosis:
         rows = [("layer", "kind", "before activation", "dead", "saturated", "gradient", "update/weight")]
         for layer in self.layers:
             z = [x for column in layer.columns for x in column]
-            spread = f"{statistics.fmean(z):.2g} ± {statistics.pstdev(z):.2g}"
+            spread = f"{statistics.mean(z):.2g} ± {statistics.pstdev(z):.2g}" if all_finite(z) else "not finite"
             units, ratio = len(layer.columns), layer.update_ratio
             dead = f"{layer.dead} of {units}" if layer.activation == "relu" else ""
             saturated = f"{layer.saturated} of {units}" if layer.activation in SATURATED else ""
