@@ -245,7 +245,12 @@ class Embedding(Module):
     def __call__(self, x: int) -> list[Value]:
         """The row number `x` of the table; an IndexError if the table has fewer rows, a TypeError if `x` is no int."""
         row: Any = x
-        if not isinstance(row, Integral | Value):  # a traced Value has an error of its own, for which `fit` falls back
+        if isinstance(row, Value) and type(row) is not Value:  # a traced Value
+            raise ag.CompileError(
+                "Embedding takes an int, and compiled code has none: to compile it, "
+                "give one-hot rows to a Layer without a bias"
+            )
+        if not isinstance(row, Integral):
             raise TypeError(f"Embedding takes the number of a row, an int, got {x!r:.60}")
         if not 0 <= x < len(self.weight):
             raise IndexError(f"Embedding has rows 0 to {len(self.weight) - 1}, got {x}")

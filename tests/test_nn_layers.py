@@ -198,6 +198,13 @@ def test_weights_may_be_given_as_numbers():
     assert layer.state_dict() == {"weight": [[1, 2], [3, 4]], "bias": [0.5, 0.5]}
 
 
+def test_an_embedding_is_trained_eagerly_and_says_why():
+    model = nn.Sequential(nn.Embedding(3, 2, seed=0), nn.Layer(2, 1, seed=0))
+    with pytest.warns(UserWarning, match="fit trains eagerly.*: Embedding takes an int, and compiled code has none"):
+        history = nn.fit(model, [0, 1, 2], [1.0, 2.0, 3.0], nn.mse, nn.SGD(model.parameters()), 2, verbose=False)
+    assert history["loss"][1] < history["loss"][0]
+
+
 def test_embedding_gives_a_row():
     table = nn.Embedding(3, 2, weight=[[1, 2], [3, 4], [5, 6]])
     assert [x.data for x in table(1)] == [3, 4]
