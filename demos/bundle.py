@@ -2,8 +2,8 @@
 
     python demos/bundle.py --plot out/bundle.png
 
-An observation depends on one camera and one point, so a row of the Jacobian has 9 numbers. They are compiled for one
-observation and mapped over all; SciPy's `least_squares` takes them as a sparse matrix.
+An observation depends on one camera and one point, so only 9 numbers in a row of the Jacobian are not 0. They are
+compiled for one observation and mapped over all; SciPy's `least_squares` takes them as a sparse matrix.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from scipy.spatial import procrustes
 
 from autograd_lite import cos, jacobian, jit, sin, sqrt
 
-FOCAL, NOISE, CAMERAS = 800.0, 0.5, 6  # in pixels
+FOCAL, NOISE, CAMERAS = 800.0, 0.5, 6  # focal length and noise in pixels; how many cameras
 
 
 def project(x):
-    """A point in a camera's picture: rotated (Rodrigues' formula), moved, and divided by its distance."""
+    """A point in a camera's picture: rotated (Rodrigues' formula), moved, and divided by its depth."""
     r, t, point = x[:3], x[3:6], x[6:]
     angle = sqrt(r[0] ** 2 + r[1] ** 2 + r[2] ** 2 + 1e-12)
     k = [x / angle for x in r]
@@ -37,7 +37,7 @@ def observation(x):
     return project(x), jacobian(project)(x)
 
 
-def mapped(x):
+def observe(x):
     """`observation` of each pair of a camera and a point: arrays of shape (pairs, 2) and (pairs, 2, 9)."""
     cameras, points = x[: 6 * CAMERAS].reshape(-1, 6), x[6 * CAMERAS :].reshape(-1, 3)
     return observation.map(np.hstack([np.repeat(cameras, len(points), 0), np.tile(points, (CAMERAS, 1))]))
@@ -51,10 +51,10 @@ def adjust(seen, start):
     columns = np.repeat(columns, 2, 0).ravel()
 
     def sparse_jacobian(x):
-        values = mapped(x)[1].ravel()
+        values = observe(x)[1].ravel()
         return csr_array((values, columns, np.arange(0, len(values) + 1, 9)), (seen.size, len(x)))
 
-    found = least_squares(lambda x: (mapped(x)[0] - seen).ravel(), start, sparse_jacobian, x_scale="jac", max_nfev=50)
+    found = least_squares(lambda x: (observe(x)[0] - seen).ravel(), start, sparse_jacobian, x_scale="jac", max_nfev=50)
     return found.x, sparse_jacobian(found.x)
 
 
@@ -81,11 +81,11 @@ def main() -> None:
     rng, t, turn = np.random.default_rng(7), np.linspace(0, 2 * np.pi, 121)[1:], np.linspace(-1.0, 1.0, CAMERAS)
     points = np.stack([np.sin(t) + 2 * np.sin(2 * t), np.cos(t) - 2 * np.cos(2 * t), -np.sin(3 * t)], 1) / 2  # a knot
     cameras = np.stack([0.3 * np.sin(3 * turn), turn, *np.zeros((3, CAMERAS)), np.full(CAMERAS, 6.0)], 1)  # around it
-    seen = mapped(np.append(cameras, points))[0]
+    seen = observe(np.append(cameras, points))[0]
     seen += rng.normal(0, NOISE, seen.shape)
     start = np.append(cameras + rng.normal(0, 0.03, cameras.shape), points + rng.normal(0, 0.15, points.shape))
     x, jac = adjust(seen, start)
-    before, after = [np.sqrt(np.mean((mapped(v)[0] - seen) ** 2)) for v in (start, x)]
+    before, after = [np.sqrt(np.mean((observe(v)[0] - seen) ** 2)) for v in (start, x)]
     print(f"{len(seen)} observations of {len(points)} points in {CAMERAS} cameras, {len(x)} unknowns")
     print(f"reprojection error {before:.1f} -> {after:.3f} pixels, where the noise is {NOISE}")
     # Pictures determine the points only up to a motion and a scale: Procrustes' method aligns the two sets of points.

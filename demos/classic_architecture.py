@@ -1,10 +1,11 @@
-"""A network described by a list of dicts, trained on two moons beside PyTorch's same network.
+"""A network described by a list of dicts, trained on two moons, and beside it the same network in PyTorch.
 
     python demos/classic_architecture.py
 
 2-25-50-50-25-1, ReLU, and a sigmoid at the end; binary cross-entropy, full-batch gradient descent; 1,000 points with
-noise 0.2; 100 of them are the test set. If PyTorch is installed, it starts from the
-same weights and takes the same steps.
+noise 0.2, of which 100 are the test set. If PyTorch is installed, the network there starts from the same weights and
+takes the same steps. Architecture and data are those of Piotr Skalski, "Let's code a Neural Network in plain NumPy",
+2018, https://towardsdatascience.com/lets-code-a-neural-network-in-plain-numpy-ae7e74410795.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def build(architecture: list[dict], seed: int) -> nn.Sequential:
 
 
 def train(model: nn.Sequential, X: list, y: list, epochs: int) -> nn.History:
-    """Full-batch gradient descent; the histories of cost and accuracy."""
+    """Train by full-batch gradient descent. Returns the history, with cost and accuracy."""
 
     def report(history: nn.History) -> None:
         if len(history) % (epochs // 10 or 1) == 0:

@@ -40,7 +40,7 @@ loss.backward()
 
 
 def matrix(layer):
-    """The weights as the articles have them, inputs x outputs, and their gradients; the bias and its gradient."""
+    """The weights, inputs x outputs, and their gradients; the bias and its gradient."""
     w, b = [neuron.w for neuron in layer.neurons], [[neuron.b for neuron in layer.neurons]]
     return data(w).T, grad(w).T, data(b)[0], grad(b)[0]
 

@@ -1,4 +1,4 @@
-"""A network without NumPy: a chain of three weights worked by hand, then layers that learn a curve.
+"""A network without NumPy: a chain of three weights, checked by hand, then layers that learn a curve.
 
     python demos/classic_layers.py --plot out/classic_layers.png
 
@@ -18,7 +18,7 @@ CURVE = [(x, math.sin(x)) for x in (i * 0.15 for i in range(-20, 21))]  # x and 
 
 
 def chain() -> None:
-    """Forward, backward, and one step of size 0.001, with the numbers that the hand finds."""
+    """Forward, backward, and one step of size 0.001; the numbers are those of a calculation by hand."""
     model = nn.Sequential(*[nn.Linear(1, 1, bias=False, weight=[[w]]) for w in (1, 2, 3)])
     optimizer = nn.SGD(model.parameters(), lr=0.001)
 
@@ -74,7 +74,7 @@ if __name__ == "__main__":
     parser.add_argument("--plot", type=Path, help="write prediction and target to this picture")
     options = parser.parse_args()
     chain()
-    trained, error = learn(options.epochs)
+    model, error = learn(options.epochs)
     print(f"mean squared error {error:.6f}")
     if options.plot:
-        plot(trained, options.plot)
+        plot(model, options.plot)

@@ -1,6 +1,9 @@
-"""Two neurons and an output: the numbers of the article's start, then a network that classifies weight and height.
+"""Two neurons and an output: the numbers of an article, then its network, which classifies weight and height.
 
-python demos/classic_neurons.py
+    python demos/classic_neurons.py
+
+The article is Victor Zhou, "Machine Learning for Beginners: An Introduction to Neural Networks", 2019,
+https://victorzhou.com/blog/intro-to-neural-networks/.
 """
 
 import argparse
@@ -12,7 +15,7 @@ PEOPLE = [[-2, -1], [25, 6], [17, 4], [-15, -6]]  # weight - 135 pounds, height 
 GROUPS = [1, 0, 0, 1]
 
 
-def first_page() -> None:
+def examples() -> None:
     """A neuron that sees two others, softmax, and the mean squared error."""
     neuron = {"activation": "sigmoid", "bias": 0.0, "weight": [0.0, 1.0]}
     h1, h2, output = nn.Neuron(2, **neuron), nn.Neuron(2, **neuron), nn.Neuron(2, **neuron)
@@ -42,8 +45,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Two neurons and an output.")
     parser.add_argument("--epochs", type=int, default=1000, help="times through the four rows (%(default)s)")
     options = parser.parse_args()
-    first_page()
-    trained = train(options.epochs)
-    print(f"final loss: {nn.evaluate(trained, PEOPLE, GROUPS, nn.mse)['loss']:.4f}")
-    print(f"Emily, (-7, -3): {trained([-7, -3]).data:.3f}")
-    print(f"Frank, (20, 2): {trained([20, 2]).data:.3f}")
+    examples()
+    model = train(options.epochs)
+    print(f"final loss: {nn.evaluate(model, PEOPLE, GROUPS, nn.mse)['loss']:.4f}")
+    print(f"Emily, (-7, -3): {model([-7, -3]).data:.3f}")
+    print(f"Frank, (20, 2): {model([20, 2]).data:.3f}")

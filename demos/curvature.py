@@ -3,7 +3,7 @@
     python demos/curvature.py --plot out/curvature.png
 
 Gradient descent takes about the largest steps that are stable on the valley's walls, and then crawls along its floor.
-Newton's method solves for the step that the Hessian says, and halves it while it would go uphill.
+Newton's method solves H step = -gradient, with the Hessian H, and halves the step while it would go uphill.
 """
 
 import argparse

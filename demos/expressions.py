@@ -2,8 +2,8 @@
 
     python demos/expressions.py
 
-The picture in the README is what `--out demos/expression.svg` writes. It writes a page beside it that steps forward and
-backward through the expression: open it in a browser.
+The picture in the README is what `--out demos/expression.svg` writes. The script also writes a page of the same name
+with .html, which steps forward and backward through the expression: open it in a browser.
 """
 
 import argparse

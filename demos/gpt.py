@@ -44,7 +44,7 @@ def linear(weight, x):
     return [dot(row, x) for row in weight]
 
 
-def normalized(x):
+def rms_norm(x):
     scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
     return [a * scale for a in x]
 
@@ -62,12 +62,12 @@ def gpt(name):
     """The logits of the next letter, at each place of `name`, a list of one-hot letters."""
     keys, values, logits = [], [], []
     for letter, place in zip(name, places, strict=False):
-        x = normalized([dot(letter, column) + p for *column, p in zip(*letters, place, strict=True)])
-        n = normalized(x)
+        x = rms_norm([dot(letter, column) + p for *column, p in zip(*letters, place, strict=True)])
+        n = rms_norm(x)
         keys.append(linear(key, n))
         values.append(linear(value, n))
         x = [a + b for a, b in zip(x, attention(n, keys, values), strict=True)]
-        hidden = [relu(h) for h in linear(widen, normalized(x))]
+        hidden = [relu(h) for h in linear(widen, rms_norm(x))]
         x = [a + b for a, b in zip(x, linear(narrow, hidden), strict=True)]
         logits.append(linear(unembed, x))
     return logits
@@ -95,7 +95,7 @@ def batches(size):
 
 
 def train(steps, batch_size, eager):
-    """Train for `steps` batches; the mean of the last tenth of the losses, and the seconds that a step takes."""
+    """Train for `steps` batches; the mean of the last tenth of the losses, and the median seconds of a step."""
     optimizer = Adam(PARAMETERS, lr=0.01, betas=(0.85, 0.99))
     compiled = None if eager else trainer(jit(loss), optimizer)
 

@@ -96,6 +96,6 @@ if not TYPE_CHECKING:  # for a type checker, a name that is not here stays a mis
     }  # fmt: skip
 
     def __getattr__(name: str) -> object:
-        """An AttributeError, which for a name of torch.nn names its counterpart in this package."""
+        """Raise an AttributeError, which for a name of torch.nn names its counterpart in this package."""
         here = f": its place is taken by {_HERE[name]}" if name in _HERE else ""
         raise AttributeError(f"module 'nn' has no attribute {name!r}{here}")

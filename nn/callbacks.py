@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nn.data import Row
@@ -15,7 +15,9 @@ from nn.optim import Optimizer
 
 @dataclass
 class Training:
-    """A running training, as its callbacks see it. Parameters and optimiser hold the numbers after the last epoch.
+    """A running training, as its callbacks see it.
+
+    Parameters and optimiser hold the numbers after the last finished epoch.
 
     >>> from nn.callbacks import Callback
     >>> class StopBelow(Callback):
@@ -33,7 +35,7 @@ class Training:
     y_val: list[Any]
     history: History
     jit: bool = True
-    completed: bool = field(default=False)  # True after the last epoch; False after an error or Ctrl-C
+    completed: bool = False  # True after the last epoch; False after an error or Ctrl-C
 
     def stop(self, reason: str) -> None:
         """End the training after this epoch. `history.stopped` says why."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from autograd_lite.trees import tree_leaves
 from nn.module import all_finite, as_list, shape
 
 Row: TypeAlias = dict[str, float]  # the numbers of one epoch or one evaluation, by name
+Item = TypeVar("Item")
 
 _PLAIN = {float, int}
 
 
 def rows_of(what: str, name: str, array: Any) -> list[Any]:
-    """The rows of `array`, as lists.
+    """The rows of `array`, each a number or a nested list.
 
     A TypeError or ValueError names the first row that is not finite numbers, or has another shape than row 0.
     """
@@ -49,6 +51,13 @@ def examples_of(what: str, X: Any, y: Any) -> tuple[list[Any], list[Any]]:
     return X, y
 
 
+def evenly_spaced(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of `items`, evenly spaced, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
 def order_of(n: int, seed: str | None) -> list[int]:
     """The numbers 0 to n - 1, shuffled if there is a seed."""
     order = list(range(n))
@@ -57,14 +66,15 @@ def order_of(n: int, seed: str | None) -> list[int]:
     return order
 
 
-def split(X: list[Any], y: list[Any], part: float, seed: int) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
-    """Hold out the fraction `part` of the rows, drawn by `seed`: X and y of the training rows, then of the others."""
-    given: Any = part
+def split(X: list[Any], y: list[Any], fraction: float, seed: int) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """Hold out this fraction of the rows, drawn by `seed`: X and y of the training rows, then of the others."""
+    given: Any = fraction
     if not isinstance(given, Real):
-        raise TypeError(f"fit takes a number from 0 to 1 as validation_split, got {type(part).__name__} {part!r:.60}")
-    held = round(part * len(X)) if 0.0 < part < 1.0 else 0
+        kind = type(fraction).__name__
+        raise TypeError(f"fit takes a number from 0 to 1 as validation_split, got {kind} {fraction!r:.60}")
+    held = round(fraction * len(X)) if 0.0 < fraction < 1.0 else 0
     if not 0 < held < len(X):
-        raise ValueError(f"a validation_split of {part} leaves no row of {len(X)} to train on, or none to validate")
+        raise ValueError(f"a validation_split of {fraction} leaves no row of {len(X)} to train on, or none to validate")
     order = order_of(len(X), f"{seed} validation")
     (X1, y1), (X2, y2) = [([X[i] for i in rows], [y[i] for i in rows]) for rows in (order[held:], order[:held])]
     return X1, y1, X2, y2

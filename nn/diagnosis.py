@@ -13,7 +13,7 @@ import autograd_lite as ag
 from autograd_lite import Value
 from autograd_lite.trees import tree_leaves
 from nn.callbacks import Callback, Checkpoint, Training
-from nn.data import examples_of
+from nn.data import evenly_spaced, examples_of
 from nn.layers import Layer, Neuron, layers_of
 from nn.losses import (
     Loss,
@@ -25,7 +25,7 @@ from nn.losses import (
     mae,
     mse,
 )
-from nn.module import as_list, numbers
+from nn.module import all_finite, as_list, numbers
 from nn.optim import AdamW, Optimizer
 from nn.plotting import BLUE, INK, ORANGE, axes_for
 from nn.prediction import Model, check_callable
@@ -71,7 +71,7 @@ class LayerReport:
     activation: str  # "sigmoid", "tanh" or "relu"; "" for any other, and for none
     columns: list[list[float]]  # for each neuron its number before the activation on each row
     deltas: list[float]  # the derivative of the mean loss by each of these numbers, times the number of rows
-    weights: list[float]
+    weights: list[float]  # and biases
     gradients: list[float]
     updates: list[float] = field(default_factory=list)  # of one step of the optimiser, if it was given
 
@@ -113,11 +113,11 @@ class Diagnosis:
 
     @property
     def table(self) -> Table:
-        """A row for each layer: its numbers before the activation, units that are off, gradients and updates."""
+        """A row for each layer: its numbers before the activation, dead and saturated units, gradients and updates."""
         rows = [("layer", "kind", "before activation", "dead", "saturated", "gradient", "update/weight")]
         for layer in self.layers:
             z = [x for column in layer.columns for x in column]
-            spread = f"{statistics.fmean(z):.2g} ± {statistics.pstdev(z):.2g}"
+            spread = f"{statistics.mean(z):.2g} ± {statistics.pstdev(z):.2g}" if all_finite(z) else "not finite"
             units, ratio = len(layer.columns), layer.update_ratio
             dead = f"{layer.dead} of {units}" if layer.activation == "relu" else ""
             saturated = f"{layer.saturated} of {units}" if layer.activation in SATURATED else ""
@@ -152,7 +152,7 @@ class Diagnosis:
         """Draw the layers on the axes `ax`, or on a new figure; the axes are returned.
 
         A bar for each layer spans the middle 90% of its numbers before the activation. A thick part spans the middle
-        half. Beside it stand the units that are off and the sizes of gradient and update; findings stand below.
+        half. Beside it stand the dead and saturated units and the sizes of gradient and update; findings stand below.
         """
         ax = axes_for(ax, "Diagnosis.plot", size=(8.6, 2.2 + 0.55 * len(self.layers) + 0.62 * len(self.findings)))
         for place, layer in enumerate(self.layers):
@@ -206,9 +206,7 @@ def diagnose(
     if not isinstance(optimizer, Optimizer | None):
         raise TypeError(f"diagnose takes an optimizer, such as nn.Adam(model.parameters()), got {optimizer!r:.60}")
     X, y = examples_of("diagnose", X, y)
-    chosen = (
-        [round(i * (len(X) - 1) / (min(len(X), ROWS) - 1)) for i in range(min(len(X), ROWS))] if len(X) > 1 else [0]
-    )
+    chosen = evenly_spaced(range(len(X)), ROWS)
     X, y = [X[i] for i in chosen], [y[i] for i in chosen]
     findings = [*_inputs(X), *_labels(model, X, y, loss)]
     if any(finding.problem in STOPS for finding in findings):
@@ -219,7 +217,7 @@ def diagnose(
     if optimizer is not None:
         look.add_updates(optimizer)
         findings += [] if network else _decay(look, optimizer)  # gradients that vanish are outweighed by any decay
-        slow = network or any(f.problem == "large targets" for f in findings)  # at any rate
+        slow = network or any(f.problem == "large targets" for f in findings)  # then every learning rate is
         rates = list(_rates(model, X, y, loss, optimizer, jit))
         findings += [f for f in rates if not slow or f.problem != "learning rate too low"]
     return Diagnosis(findings, look.layers, look.loss, len(X))
@@ -271,22 +269,19 @@ class _Look:
         self.loss = total.data
         order = ag.topological_order(total)
         leaves = [node for node in order if node.op is None]
-        kept = [leaf.grad for leaf in leaves]
         places = dict(layers_of(model, ""))
         self.reached = set(leaves)  # what the loss depends on
         parameters = {p for layer in places.values() for p in layer.parameters()}
-        saved = [(p, p.grad) for p in parameters]
-        for leaf in (*leaves, *parameters):
-            leaf.grad = 0.0
+        before = {x: x.grad for x in (*leaves, *parameters)}
+        for x in before:
+            x.grad = 0.0
         try:
             total.backward()
             self.layers = [self._report(name, layer, order, len(X)) for name, layer in places.items()]
             self.layers = [layer for layer in self.layers if layer.columns]
         finally:
-            for leaf, grad in zip(leaves, kept, strict=True):
-                leaf.grad = grad
-            for p, grad in saved:
-                p.grad = grad
+            for x, grad in before.items():
+                x.grad = grad
         self.places = places
 
     def _report(self, name: str, layer: Layer | Neuron, order: list[Value], rows: int) -> LayerReport:
@@ -342,7 +337,7 @@ def _inputs(X: list[Any]) -> Iterator[Finding]:
 
 
 def _labels(model: Model, X: list[Any], y: list[Any], loss: Loss) -> Iterator[Finding]:
-    """Find the first row whose target the loss rejects, and targets beyond the range of the loss."""
+    """Labels that are all the same, large targets, and the first target or output that the loss rejects."""
     targets = [t for row in y for t in tree_leaves(row)]
     if len(y) > 2 and all(row == y[0] for row in y):
         yield Finding("labels that are all the same", "y", f"every one is {y[0]!r:.40}", "Check how y was made")
@@ -433,7 +428,7 @@ def _outputs(look: _Look, y: list[Any], loss: Loss) -> Iterator[Finding]:
         last = look.layers[-1]
         wrong = [
             (z, t)
-            for column, k in zip(last.columns, range(len(last.columns)), strict=True)
+            for k, column in enumerate(last.columns)
             for z, row in zip(column, y, strict=False)
             for t in [tree_leaves(row)[min(k, len(tree_leaves(row)) - 1)]]
             if abs(z) > SATURATED[name] and (z > 0.0) != (t > statistics.fmean(RANGES[name]))
@@ -445,12 +440,12 @@ def _outputs(look: _Look, y: list[Any], loss: Loss) -> Iterator[Finding]:
 
 
 def _layers(look: _Look) -> Iterator[Finding]:
-    """Units that are off, and gradients that vanish or explode on their way back."""
+    """Dead and saturated units, and gradients that vanish or explode on their way back."""
     hidden = look.layers[:-1]
     blocked = False
     for layer in look.layers:
         blocked = layer.dead > 0 and layer.dead == len(layer.columns)
-        if blocked or layer.dead >= max(5, 0.5 * len(layer.columns)):  # a few of few are usual, and do no harm
+        if blocked or layer.dead >= max(5, 0.5 * len(layer.columns)):  # fewer are usual, and do no harm
             evidence = f"{layer.dead} of {len(layer.columns)} are 0 on every row, so no gradient passes them"
             remedy = "Initialise anew with a smaller learning rate, check the biases, or take leaky_relu or gelu"
             yield Finding("dead ReLUs", layer.name, evidence, remedy)
@@ -491,7 +486,7 @@ def _rates(model: Model, X: list[Any], y: list[Any], loss: Loss, optimizer: Opti
             yield Finding("learning rate of 0", "optimizer", "no step changes anything", "Take lr=0.01")
         return
     after = trial.loss_at(lr)
-    if max(after, trial.highest) < 0.01 * _untrained(y, loss):
+    if max(after, trial.highest) < 0.01 * _baseline_loss(y, loss):
         return  # all is learned, and these are small numbers
     if not after <= 1.5 * before or not trial.highest <= 4.0 * before:
         highest = trial.highest
@@ -511,8 +506,8 @@ def _rates(model: Model, X: list[Any], y: list[Any], loss: Loss, optimizer: Opti
             yield Finding("learning rate too low", "optimizer", evidence, f"Take a larger one, such as lr={best:g}")
 
 
-def _untrained(y: list[Any], loss: Loss) -> float:
-    """The size of the loss before anything is learned: of a regression, that of the mean of the targets."""
+def _baseline_loss(y: list[Any], loss: Loss) -> float:
+    """The loss of a prediction that ignores the inputs: in a regression of the mean of the targets, else of a guess."""
     if loss not in REGRESSION:
         return 0.7  # about log(2), of two classes that are guessed
     columns = list(zip(*map(tree_leaves, y), strict=True))
@@ -530,7 +525,7 @@ class _Trial:
         self.highest = math.inf  # the loss of the worst step of the last trial
 
     def loss_at(self, lr: float) -> float:
-        """The mean loss after TRIAL_STEPS steps at this learning rate; before them for a rate of 0."""
+        """The mean loss after TRIAL_STEPS steps at this learning rate, or without a step if it is 0."""
         optimizer = self._optimizer
         kept, losses = [p.grad for p in optimizer.parameters], []
         self.highest = math.inf

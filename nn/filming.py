@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from autograd_lite import Value
 from autograd_lite.trees import tree_leaves
 from nn.callbacks import Callback, Training
-from nn.data import Row
+from nn.data import Row, evenly_spaced
 from nn.history import History
 from nn.layers import layers_of, name_of
 from nn.losses import binary_cross_entropy, binary_cross_entropy_with_logits, hinge
 from nn.module import Module, shape
-from nn.plotting import check_resolution
+from nn.plotting import check_resolution, range_around
 from nn.prediction import Outputs
 from nn.serialization import write_atomically
 from nn.steps import mean_loss
@@ -61,6 +61,7 @@ class Recording(Callback):
         self.path = None if path is None else _html_path(path)
         self.frames: list[Frame] = []
         self.training: Training | None = None
+        self.parameters: list[Value] = []  # the Values whose numbers are in the frames
         self._limit, self._stride = frames, 1
 
     def __repr__(self) -> str:
@@ -69,7 +70,7 @@ class Recording(Callback):
     def on_start(self, training: Training) -> None:
         """Keep the parameters as they are initialised."""
         self.training, self.frames, self._stride = training, [], 1
-        self._parameters = list(training.optimizer.parameters)
+        self.parameters = list(training.optimizer.parameters)
         training.history.recording = self
         self._keep({})
 
@@ -92,12 +93,7 @@ class Recording(Callback):
     def _keep(self, row: Row) -> None:
         training = self.training
         assert training is not None
-        self.frames.append(Frame(len(training.history), array("d", [p.data for p in self._parameters]), dict(row)))
-
-    @property
-    def parameters(self) -> list[Value]:
-        """The Values whose numbers are in the frames."""
-        return self._parameters
+        self.frames.append(Frame(len(training.history), array("d", [p.data for p in self.parameters]), dict(row)))
 
 
 def film(source: Recording | History, path: str | Path, *, resolution: int = 48) -> Path:
@@ -148,12 +144,10 @@ def _html_path(path: str | Path) -> Path:
 
 
 def _scenes(recording: Recording, training: Training, resolution: int) -> dict[str, Any]:
-    """Everything that the page shows, as JSON."""
-    frames, parameters = recording.frames, recording.parameters
-    most = max(12, min(160, NUMBERS // len(parameters)))
-    if len(frames) > most:
-        frames = [frames[round(i * (len(frames) - 1) / (most - 1))] for i in range(most)]
-    chosen = _spread(range(len(training.X)), ROWS)
+    """The data of the page, ready for JSON."""
+    parameters = recording.parameters
+    frames = evenly_spaced(recording.frames, max(12, min(160, NUMBERS // len(parameters))))
+    chosen = evenly_spaced(range(len(training.X)), ROWS)
     X, y = [training.X[i] for i in chosen], [training.y[i] for i in chosen]
     view = _view(training, X, y, resolution)
     mean = mean_loss(training.model, training.loss, X, y, training.jit)
@@ -176,25 +170,23 @@ def _scenes(recording: Recording, training: Training, resolution: int) -> dict[s
     columns = [name for name in frames[-1].row if name not in ("epoch", "loss", "seconds")]
     return {
         "epochs": [frame.epoch for frame in frames],
-        "loss": [frame.row.get("loss", loss) for frame, loss in zip(frames, losses, strict=True)],
-        "columns": {name: [frame.row.get(name) for frame in frames] for name in columns},
+        "loss": [_finite(frame.row.get("loss", loss)) for frame, loss in zip(frames, losses, strict=True)],
+        "columns": {name: [_finite(frame.row.get(name)) for frame in frames] for name in columns},
         "stopped": training.history.stopped,
         "arrays": list(_arrays(training.model, parameters, [frame.numbers for frame in frames], gradients)),
-        "view": view and _drawn(view, pictures),
+        "view": view and _encoded_view(view, pictures),
     }  # fmt: skip
 
 
-def _spread(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of `items`, evenly spread, the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+def _finite(x: float | None) -> float | None:
+    """The number `x`, or None, which JSON has, for one that is not finite."""
+    return x if x is not None and math.isfinite(x) else None
 
 
 def _arrays(
     model: Any, parameters: list[Value], numbers: Sequence[Sequence[float]], gradients: Sequence[Sequence[float]]
 ) -> Iterator[dict[str, Any]]:
-    """For each array of parameters its name, rows and columns, and the numbers and gradients of all frames, coded."""
+    """For each array of parameters its name, rows and columns, and the numbers and gradients of all frames, encoded."""
     places = {p: i for i, p in enumerate(parameters)}
     paths = {p: path for path, layer in layers_of(model, "") if layer is not model for p in layer.parameters()}
     named = list(model.named_parameters()) if isinstance(model, Module) else [("parameters", parameters)]
@@ -211,12 +203,12 @@ def _arrays(
         largest, steepest = max(map(abs, weights)) or 1.0, max(map(abs, slopes)) or 1.0
         yield {
             "name": name, "rows": len(at) // width, "columns": width, "largest": largest, "steepest": steepest,
-            "numbers": _coded([x / largest for x in weights]),
-            "gradients": _coded([math.copysign(math.sqrt(abs(g) / steepest), g) for g in slopes]),
+            "numbers": _encoded([x / largest for x in weights]),
+            "gradients": _encoded([math.copysign(math.sqrt(abs(g) / steepest), g) for g in slopes]),
         }  # fmt: skip
 
 
-def _coded(shares: Sequence[float]) -> str:
+def _encoded(shares: Sequence[float]) -> str:
     """Numbers from -1 to 1 as 16-bit integers in base64, the lower byte first."""
     codes = array("h", [round(32767 * share) for share in shares])
     if array("h", [1]).tobytes() != b"\x01\x00":
@@ -232,18 +224,18 @@ def _view(training: Training, X: list[Any], y: list[Any], resolution: int) -> di
         return None
     if width in ((), (1,)):
         xs = [row[0] if isinstance(row, list) else row for row in X]
-        low, high = _around(xs)
+        low, high = range_around(xs)
         grid = [low + (high - low) * i / (4 * resolution - 1) for i in range(4 * resolution)]
         return {"kind": "curve", "rows": [[x] for x in grid] if width else grid, "x": [low, high],
                 "points": [[x, t] for x, t in zip(xs, targets, strict=True)]}  # fmt: skip
     if width == (2,):
-        (left, right), (bottom, top) = (_around([row[k] for row in X]) for k in (0, 1))
+        (left, right), (bottom, top) = (range_around([row[k] for row in X]) for k in (0, 1))
         steps = [i / (resolution - 1) for i in range(resolution)]
         rows = [[left + (right - left) * u, bottom + (top - bottom) * v] for v in steps for u in steps]
         return {"kind": "plane", "rows": rows, "side": resolution, "x": [left, right], "y": [bottom, top],
                 "points": [[*row, t] for row, t in zip(X, targets, strict=True)],
                 "threshold": _threshold(training, targets)}  # fmt: skip
-    return {"kind": "scatter", "rows": X, "points": [[t, t] for t in targets]}
+    return {"kind": "scatter", "rows": X, "points": [[t] for t in targets]}
 
 
 def _threshold(training: Training, targets: list[Any]) -> float:
@@ -255,8 +247,8 @@ def _threshold(training: Training, targets: list[Any]) -> float:
     return float(min(targets) + max(targets)) / 2.0
 
 
-def _drawn(view: dict[str, Any], pictures: list[list[Any]]) -> dict[str, Any] | None:
-    """The view with the model's outputs for its rows in each frame, coded."""
+def _encoded_view(view: dict[str, Any], pictures: list[list[Any]]) -> dict[str, Any] | None:
+    """The view with the model's outputs for its rows in each frame, encoded."""
     view = {name: thing for name, thing in view.items() if name != "rows"}
     if isinstance(pictures[0][0], list):
         if view["kind"] != "plane" or len(pictures[0][0]) > 8:
@@ -267,15 +259,8 @@ def _drawn(view: dict[str, Any], pictures: list[list[Any]]) -> dict[str, Any] | 
     if view["kind"] == "plane":
         threshold = view["threshold"]
         reach = statistics.median([abs(x - threshold) for x in scores[-len(pictures[-1]) :]]) or 1.0
-        return view | {"frames": _coded([math.tanh((x - threshold) / reach / 2.0) for x in scores])}
-    low, high = _around([*scores[-len(pictures[-1]) :], *[t for *_, t in view["points"]]])
+        return view | {"frames": _encoded([math.tanh((x - threshold) / reach / 2.0) for x in scores])}
+    low, high = range_around([*scores[-len(pictures[-1]) :], *[t for *_, t in view["points"]]])
     middle, half = (low + high) / 2.0, (high - low) / 2.0
     clipped = [max(-1.0, min(1.0, (x - middle) / half)) for x in scores]
-    return view | {"y": [low, high], "frames": _coded(clipped)}
-
-
-def _around(numbers: Sequence[float]) -> tuple[float, float]:
-    """The range of `numbers`, with a margin."""
-    low, high = min(numbers), max(numbers)
-    margin = 0.15 * (high - low) or 1.0
-    return low - margin, high + margin
+    return view | {"y": [low, high], "frames": _encoded(clipped)}

@@ -6,13 +6,15 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nn.data import Row
+from nn.data import Row, evenly_spaced
 from nn.plotting import plot_history
 from nn.tables import Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from nn.diagnosis import Diagnosis
     from nn.filming import Recording
 
@@ -57,8 +59,10 @@ class History:
         return f"History({', '.join([f'{len(self)} epochs', *last])})"
 
     def __str__(self) -> str:
-        """The epochs as a table: all up to 25, or 25 that are evenly spread, the first and the last among them."""
-        lines = [line for i in self._shown() for line in _lines(self.rows[i])[0 if i == 0 else 2 :]]
+        """The epochs as a table: all up to 25, or 25 that are evenly spaced, the first and the last among them."""
+        lines = [
+            line for i in evenly_spaced(range(len(self)), 25) for line in _lines(self.rows[i])[0 if i == 0 else 2 :]
+        ]
         return "\n".join([*lines, self.stopped] if self.stopped else lines)
 
     def _repr_html_(self) -> str | None:
@@ -66,28 +70,24 @@ class History:
         try:
             if not self.rows:
                 return Table([("epoch", "loss")], caption="no epoch yet")._repr_html_()
-            cells = [_cells(self.rows[i]) for i in self._shown()]
+            cells = [_cells(self.rows[i]) for i in evenly_spaced(range(len(self)), 25)]
             rows = [tuple(self.names), *[tuple([row.get(name, "") for name in self.names]) for row in cells]]
             return Table(rows, caption=self.stopped)._repr_html_()
         except Exception:
             return None
 
-    def _shown(self) -> list[int]:
-        """The numbers of the rows that a table shows, from 0."""
-        last = len(self) - 1
-        return list(range(last + 1)) if last < 25 else [round(i * last / 24) for i in range(25)]
-
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the history with `nn.plot_history` on the axes `ax`, or on a new figure; the axes are returned."""
         return plot_history(self, ax)
 
 
 @contextmanager
 def progress(verbose: bool | None, steps: int) -> Iterator[tuple[Callable[[Row], None], Callable[[float], None]]]:
-    """Two functions: one prints the row of a finished epoch, the other notes the loss of a step on a bar of `steps`.
+    """Yield two functions: one prints the row of a finished epoch, the other moves a progress bar on by one of `steps`.
 
-    Both do nothing unless `verbose`, which is by default true if standard output is a terminal. The bar is tqdm's,
-    and not shown if tqdm is not installed or standard error is not a terminal.
+    The second shows the loss of the step beside the bar. Both do nothing unless `verbose`, which is by default true if
+    standard output is a terminal. The bar is tqdm's, and not shown if tqdm is not installed or standard error is not a
+    terminal.
     """
     if not (sys.stdout.isatty() if verbose is None else verbose):
         yield lambda row: None, lambda loss: None

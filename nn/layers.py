@@ -130,9 +130,9 @@ Linear = Layer  # PyTorch's name for it
 class Sequential(Module):
     """Callables in a chain: Modules, functions of a list (softmax, a lambda), and functions of one number.
 
-    A function of one number (one in ACTIVATIONS, or a primitive of your own) is applied to each number of a list; any
-    other callable gets the whole output of the one before. Parameters are named as in `torch.nn.Sequential`: a Layer
-    with an activation takes two places, like a Linear and a ReLU there.
+    A function of one number (one in ACTIVATIONS, or any primitive, such as `exp` or one of your own) is applied to each
+    number of a list; any other callable gets the whole output of the one before. Parameters are named as in
+    `torch.nn.Sequential`: a Layer with an activation takes two places, like a Linear and a ReLU there.
 
     >>> model = Sequential(Layer(2, 3, seed=0), ag.tanh, Layer(3, 1, seed=1))
     >>> list(model.state_dict())
@@ -209,6 +209,7 @@ class MLP(Sequential):
         if not nouts:
             raise ValueError(f"MLP({nin}, []) has no layers: give the size of at least one")
         rng = init.generator(seed)
+        activation = activation_named(activation)
         activations = [activation] * (len(nouts) - 1) + [output]
         layers = zip([nin, *nouts[:-1]], nouts, activations, strict=True)
         super().__init__(*[Layer(n, m, f, bias, weight, rng) for n, m, f in layers])
@@ -228,13 +229,29 @@ class Embedding(Module):
         weight: Sequence[Sequence[float]] | Initializer = init.embedding,
         seed: Seed = None,
     ) -> None:
-        """`weight` is numbers (num_embeddings x embedding_dim), or an initialiser; the default is PyTorch's N(0, 1)."""
+        """`weight` is numbers (num_embeddings x embedding_dim), or an initialiser; the default is PyTorch's N(0, 1).
+
+        A TypeError if a size is not a whole number, a ValueError if it is less than 1.
+        """
+        _check_whole("Embedding takes whole numbers of rows and columns", num_embeddings, embedding_dim)
+        if num_embeddings < 1 or embedding_dim < 1:
+            raise ValueError(
+                f"Embedding takes at least 1 row and 1 column, got Embedding({num_embeddings}, {embedding_dim})"
+            )
         size, rng = (num_embeddings, embedding_dim), init.generator(seed)
         rows = _numbers("Embedding weight", weight, size, rng, *reversed(size))
         self.weight = [[Value(number) for number in row] for row in rows]
 
     def __call__(self, x: int) -> list[Value]:
-        """The row number `x` of the table; an IndexError if the table has fewer rows."""
+        """The row number `x` of the table; an IndexError if the table has fewer rows, a TypeError if `x` is no int."""
+        row: Any = x
+        if isinstance(row, Value) and type(row) is not Value:  # a traced Value
+            raise ag.CompileError(
+                "Embedding takes an int, and compiled code has none: to compile it, "
+                "give one-hot rows to a Layer without a bias"
+            )
+        if not isinstance(row, Integral):
+            raise TypeError(f"Embedding takes the number of a row, an int, got {x!r:.60}")
         if not 0 <= x < len(self.weight):
             raise IndexError(f"Embedding has rows 0 to {len(self.weight) - 1}, got {x}")
         return self.weight[x]
@@ -285,20 +302,28 @@ def _inputs(what: str, x: Any, nin: int) -> list[Any]:
         x = as_list(x)
         x = list(x) if isinstance(x, Iterable) else [x]
     if len(x) != nin:
-        raise ValueError(f"{what} expects {nin} inputs, got {len(x)}")
+        many = x and isinstance(x[0], (list, tuple))
+        remedy = ": it takes one row, so for many rows use nn.predict, or a loop over them" if many else ""
+        raise ValueError(f"{what} expects {nin} inputs, got {len(x)}{remedy}")
     numbers: list[Any] = x
     return numbers
 
 
 def _numbers(what: str, given: Any, size: tuple[int, ...], rng: random.Random, nin: int, nout: int) -> Any:
     """Nested lists of shape `size` with the numbers that `given` holds, or draws if it is an initialiser."""
+    name = getattr(given, "__name__", "")
+    if name and getattr(init, name, None) is given:
+        raise TypeError(f"{what} takes an initialiser, which a call makes: write nn.init.{name}(...)")
     if callable(given):
         if not size:
             return finite(what, given(rng, nin, nout))
         return [_numbers(what, given, size[1:], rng, nin, nout) for _ in range(size[0])]
     given = as_list(given)
     if shape(given) != size:
-        raise ValueError(f"{what} has shape {size}, got numbers of shape {shape(given)}")
+        raise ValueError(
+            f"{what} has shape {size}, got {given!r:.60} of shape {shape(given)}: "
+            "give numbers of this shape, or an initialiser such as nn.init.normal()"
+        )
     for number in tree_leaves(given):
         finite(what, number)
     return given

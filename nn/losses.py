@@ -27,7 +27,7 @@ Anys: TypeAlias = "Unannotated | Sequence[Anys]"  # what a model without annotat
 
 
 class LossFunction(Protocol):
-    """The type of a loss: of floats it gives a float, and of Values a Value."""
+    """The type of a loss: of floats it gives a float, of Values a Value, and of an array either."""
 
     __name__: str
 
@@ -35,6 +35,8 @@ class LossFunction(Protocol):
     def __call__(self, prediction: Anys, target: Any) -> Any: ...
     @overload
     def __call__(self, prediction: Floats, target: Floats) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, prediction: Array, target: Numbers) -> Any: ...
     @overload
     def __call__(self, prediction: Numbers, target: Numbers) -> Value: ...
 
@@ -70,6 +72,8 @@ def huber(prediction: Anys, target: Any, delta: float = 1.0) -> Any: ...
 @overload
 def huber(prediction: Floats, target: Floats, delta: float = 1.0) -> float: ...  # type: ignore[overload-overlap]
 @overload
+def huber(prediction: Array, target: Numbers, delta: float = 1.0) -> Any: ...
+@overload
 def huber(prediction: Numbers, target: Numbers, delta: float = 1.0) -> Value: ...
 def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     """The mean of e**2 / 2 for errors |e| up to `delta`, and of delta * (|e| - delta / 2) for larger ones: Huber 1964.
@@ -77,7 +81,9 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     >>> huber([0.5, 3.0], [0.0, 0.0])
     1.3125
     """
-
+    given: Any = delta
+    if not isinstance(given, Real):
+        raise TypeError(f"huber takes a number as delta, got {type(given).__name__} {given!r:.60}")
     if not delta > 0.0:
         raise ValueError(f"huber takes a delta above 0, got {delta}")
 
@@ -189,9 +195,14 @@ def accuracy(prediction: Any, target: Any, threshold: float = 0.0) -> float:
     if isinstance(target, (list, tuple)):
         if not isinstance(prediction, list) or len(prediction) != len(target):
             raise ValueError(f"accuracy takes as many predictions as targets, got {prediction!r} for {target!r}")
+        if not target:
+            raise ValueError("accuracy takes at least one prediction, got an empty list")
         return statistics.fmean([accuracy(p, t, threshold) for p, t in zip(prediction, target, strict=True)])
     if isinstance(prediction, list):
         return float(max(range(len(prediction)), key=prediction.__getitem__) == label(target, len(prediction)))
+    for x in (prediction, target):
+        if not isinstance(x, (Value, Real)):
+            raise TypeError(f"accuracy takes numbers, or lists of them, got {type(x).__name__} {x!r:.60}")
     return float((prediction > threshold) == (target > 0))
 
 

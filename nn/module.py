@@ -41,8 +41,8 @@ def parts_of_attributes(parts: Parts) -> Parts:
 class Module:
     """A callable that holds Values which can be trained: its parameters.
 
-    The parameters are the leaf Values among its attributes, in nested lists, tuples and dicts, and in Modules of its
-    own. A regular nested list of Values is one array with one name, as a tensor is in PyTorch.
+    The parameters are the leaf Values among its attributes, in nested lists, tuples and dicts of them, and in the
+    Modules that it holds. A regular nested list of Values is one array with one name, as a tensor is in PyTorch.
 
     >>> class Scale(Module):
     ...     def __init__(self):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import autograd_lite as ag
 from autograd_lite import Value
@@ -45,11 +45,7 @@ class Optimizer:
         result of an operation or is given twice, or a setting is negative or not finite.
         """
         me = type(self).__name__
-        if not isinstance(parameters, Iterable):
-            raise TypeError(
-                f"{me} takes a list of parameters, got {type(parameters).__name__}: write {me}(model.parameters())"
-            )
-        self.parameters = list(parameters)
+        self.parameters = _listed(me, parameters)
         if not self.parameters:
             raise ValueError(f"{me} has no parameters: give it model.parameters()")
         p: Any
@@ -89,9 +85,13 @@ class Optimizer:
         settings = [f"{name}={getattr(self, name)!r}" for name in ("lr", *self.hyperparameters)]
         return f"{type(self).__name__}({len(self.parameters):,} parameters, {', '.join(settings)})"
 
-    def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """The parameter and its state after step number `t`. Subclasses define it."""
-        raise NotImplementedError(f"{type(self).__name__} has no update method: define how it changes a parameter")
+    if TYPE_CHECKING:  # a subclass has as many arguments as numbers that it remembers
+        update: Callable[..., tuple[Any, ...]]
+    else:
+
+        def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
+            """The parameter and its state after step number `t`. Subclasses define it."""
+            raise NotImplementedError(f"{type(self).__name__} has no update method: define how it changes a parameter")
 
     def step(self) -> None:
         """Change `data` of every parameter by its `grad`. After an error everything is as it was before."""
@@ -121,7 +121,7 @@ class Optimizer:
         stopped.
         """
         state = {name: list(column) for name, column in self.state.items()}
-        return {"optimizer": type(self).__name__, "lr": self.lr, "steps": self.steps, "state": state}
+        return {"optimizer": type(self).__name__, "lr": float(self.lr), "steps": self.steps, "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, which `state_dict` gave.
@@ -182,7 +182,10 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """p - lr * v with v = momentum * v + g; with nesterov p - lr * (g + momentum * v)."""
+        """p - lr * v with v = momentum * v + g; with nesterov p - lr * (g + momentum * v).
+
+        `g` is the gradient plus weight_decay * p.
+        """
         (v,) = state
         if self.weight_decay:
             g = g + self.weight_decay * p
@@ -222,7 +225,10 @@ class RMSprop(Optimizer):
         _check_eps(self)
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """p - lr * b, with b = momentum * b + g / (sqrt(s) + eps) and s = alpha * s + (1 - alpha) * g**2."""
+        """p - lr * b, with b = momentum * b + g / (sqrt(s) + eps) and s = alpha * s + (1 - alpha) * g**2.
+
+        `g` is the gradient plus weight_decay * p.
+        """
         s, b = state
         g = g + self.weight_decay * p
         s = self.alpha * s + (1.0 - self.alpha) * g * g
@@ -255,14 +261,21 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if not all(0.0 <= beta < 1.0 for beta in betas):
-            raise ValueError(f"{type(self).__name__} takes betas of at least 0 and below 1, got {betas}")
+        given: Any = betas
+        pair = tuple(given) if isinstance(given, Iterable) else ()
+        if len(pair) != 2 or not all(map(_is_number, pair)):
+            raise TypeError(f"{type(self).__name__} takes a pair of numbers as betas, got {given!r:.60}")
+        if not all(0.0 <= beta < 1.0 for beta in pair):
+            raise ValueError(f"{type(self).__name__} takes betas of at least 0 and below 1, got {pair}")
         super().__init__(parameters, lr, eps=eps, weight_decay=weight_decay)
         _check_eps(self)
-        self.betas = tuple(betas)
+        self.betas = pair
 
     def update(self, p: Any, g: Any, t: int, *state: Any) -> tuple[Any, ...]:
-        """p - lr * m / (sqrt(v) + eps), where the running means m and v are corrected for their start at 0."""
+        """p - lr * m / (sqrt(v) + eps), where the running means m and v are corrected for their start at 0.
+
+        They are means of g and g**2, where g is the gradient plus weight_decay * p.
+        """
         return self._adapt(p, g + self.weight_decay * p if self.weight_decay else g, t, *state)
 
     def _adapt(self, p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, ...]:
@@ -310,7 +323,7 @@ def clip_grad_value_(parameters: Iterable[Value], clip_value: float) -> None:
     -1.0
     """
     check_limit("clip_grad_value_", "clip_value", clip_value)
-    for p in parameters:
+    for p in _listed("clip_grad_value_", parameters):
         p.grad = min(max(p.grad, -clip_value), clip_value)
 
 
@@ -325,7 +338,7 @@ def clip_grad_norm_(parameters: Iterable[Value], max_norm: float) -> float:
     0.6000 0.8000
     """
     check_limit("clip_grad_norm_", "max_norm", max_norm)
-    parameters = list(parameters)
+    parameters = _listed("clip_grad_norm_", parameters)
     norm = math.hypot(*[p.grad for p in parameters])
     scale = min(1.0, max_norm / (norm + 1e-6))  # the 1e-6 is PyTorch's
     for p in parameters:
@@ -339,6 +352,14 @@ def check_limit(what: str, name: str, limit: Any) -> None:
         raise TypeError(f"{what} takes a number as {name}, got {type(limit).__name__} {limit!r:.60}")
     if not limit > 0:
         raise ValueError(f"{what} takes a {name} above 0, got {limit}")
+
+
+def _listed(what: str, parameters: Any) -> list[Value]:
+    """`parameters` as a list; a TypeError that names `what` if they cannot be listed."""
+    if not isinstance(parameters, Iterable):
+        kind = type(parameters).__name__
+        raise TypeError(f"{what} takes a list of parameters, got {kind}: give it model.parameters()")
+    return list(parameters)
 
 
 def _check_eps(optimizer: RMSprop | Adam) -> None:

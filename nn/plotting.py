@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nn.data import examples_of
 from nn.layers import Layer, Sequential, name_of
+from nn.module import shape
 from nn.prediction import Model, predict
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ def plot_decision_boundary(
     A model with one output is shown by its score, with a line where the score is `threshold` (use 1/2 for
     probabilities); a model with an output for each class is shown by the class with the largest output. `resolution` is
     the number of points along each side. It draws on `ax`, or on a new figure. A ValueError unless the rows of X have 2
-    numbers and `resolution` is an int of at least 2, an ImportError if matplotlib is not installed.
+    numbers, `resolution` is an int of at least 2, and y has at most two classes for one output, or the numbers 0 to
+    k - 1 for k outputs; an ImportError if matplotlib is not installed.
 
     >>> import nn
     >>> model = nn.MLP(2, [4, 1], seed=0)
@@ -38,17 +41,26 @@ def plot_decision_boundary(
     """
     X, y = examples_of("plot_decision_boundary", X, y)
     check_resolution("plot_decision_boundary", resolution)
-    if len(X[0]) != 2:
-        raise ValueError(f"plot_decision_boundary draws points of the plane, with 2 numbers in a row, got {len(X[0])}")
-    ax = axes_for(ax, "plot_decision_boundary", size=(7.0, 5.6))
-    (left, right), (bottom, top) = (_around([float(row[k]) for row in X]) for k in (0, 1))
+    if shape(X[0]) != (2,):
+        raise ValueError(
+            f"plot_decision_boundary draws points of the plane, 2 numbers in a row, got rows of shape {shape(X[0])}"
+        )
+    if shape(y[0]) != ():
+        raise ValueError(f"plot_decision_boundary takes a class, one number, for each row, got {y[0]!r:.60}")
+    (left, right), (bottom, top) = (range_around([float(row[k]) for row in X]) for k in (0, 1))
     xs, ys = (
         [low + (high - low) * i / (resolution - 1) for i in range(resolution)]
         for low, high in ((left, right), (bottom, top))
     )
     outputs = predict(model, [[x, y] for y in ys for x in xs])
+    classes = range(len(outputs[0])) if isinstance(outputs[0], list) else (min(y), max(y))
+    if others := {*y} - {*classes}:
+        raise ValueError(
+            f"plot_decision_boundary draws the classes {', '.join([f'{k:g}' for k in classes])} for this model, got "
+            f"{min(others):g} in y: k classes are numbered from 0 and need k outputs, two classes may have one output"
+        )
+    ax = axes_for(ax, "plot_decision_boundary", size=(7.0, 5.6))
     if isinstance(outputs[0], list):
-        classes = range(len(outputs[0]))
         for k in classes:
             ahead = [scores[k] - max(scores[:k] + scores[k + 1 :]) for scores in outputs]
             ax.contourf(xs, ys, _rows_of(ahead, resolution), levels=[0.0, math.inf], colors=[CYCLE[k % 8]], alpha=0.3)
@@ -64,7 +76,7 @@ def plot_decision_boundary(
         ax.contour(xs, ys, scores, levels=[threshold], colors=INK, linewidths=2.0)
         bar = ax.figure.colorbar(filled, ax=ax, label="output", ticks=levels[::4], format="%.2g")
         bar.outline.set_visible(False)
-        low, high = min(y), max(y)
+        low, high = classes
         named = {low: (f"{low:g}", BLUE), high: (f"{high:g}", ORANGE)}
     for target, (name, color) in named.items():
         points = [row for row, t in zip(X, y, strict=True) if t == target]
@@ -86,6 +98,8 @@ def plot_history(history: History, ax: Axes | None = None) -> Axes:
     >>> plot_history(history).get_title()
     'Training'
     """
+    if not hasattr(history, "rows"):
+        raise TypeError(f"plot_history takes a History, as nn.fit returns it, got {type(history).__name__}")
     if not history.rows:
         raise ValueError("plot_history has no epoch to draw: the history is empty")
     ax = axes_for(ax, "plot_history", size=(7.0, 4.6))
@@ -116,6 +130,8 @@ def plot_network(model: Sequential, ax: Axes | None = None) -> Axes:
     >>> plot_network(nn.MLP(2, [4, 1], seed=0)).get_title()
     'Weights: orange above 0, blue below'
     """
+    if not hasattr(model, "layers"):
+        raise TypeError(f"plot_network takes a Sequential or MLP, got {type(model).__name__}")
     layers: list[Layer] = []
     captions: list[list[str]] = []  # of each Layer its own activation, and the functions behind it
     for layer in model.layers:
@@ -173,8 +189,8 @@ def axes_for(ax: Axes | None, what: str, size: tuple[float, float]) -> Axes:
     return plt.subplots(figsize=size, dpi=150, layout="constrained")[1]
 
 
-def _around(numbers: list[float]) -> tuple[float, float]:
-    """The range of `numbers`, with a margin."""
+def range_around(numbers: Sequence[float]) -> tuple[float, float]:
+    """The range of `numbers`, widened by 15% on each side."""
     low, high = min(numbers), max(numbers)
     margin = 0.15 * (high - low) or 1.0
     return low - margin, high + margin

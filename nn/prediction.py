@@ -108,11 +108,19 @@ def means(outputs: Outputs, X: list[Any], y: list[Any], loss: Loss | None, metri
     if loss:
         with ag.no_grad():
             losses = [loss(_values(p), target) for p, target in zip(predictions, y, strict=True)]
-        row["loss"] = statistics.fmean(numbers(losses))
+        row["loss"] = _mean(numbers(losses))
     for metric in metrics:
         name = getattr(metric, "__name__", type(metric).__name__)
-        row[name] = statistics.fmean([metric(p, target) for p, target in zip(predictions, y, strict=True)])
+        row[name] = _mean([metric(p, target) for p, target in zip(predictions, y, strict=True)])
     return row
+
+
+def _mean(numbers: list[float]) -> float:
+    """The mean of `numbers`; infinite or NaN where their sum is."""
+    try:
+        return statistics.fmean(numbers)
+    except (OverflowError, ValueError):  # a sum beyond the largest float, or infinities of both signs
+        return float(ag.mean(numbers))
 
 
 def as_array(rows: list[Any]) -> Any:

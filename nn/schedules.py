@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 from nn.callbacks import Callback, Training
 from nn.data import Row
@@ -38,6 +39,12 @@ class Schedule(Callback):
             raise TypeError(f"{type(self).__name__} takes an int for {name}, got {count!r}")
         if count < 1:
             raise ValueError(f"{type(self).__name__} takes a {name} of at least 1 epoch, got {count}")
+
+    def _check_numbers(self, **settings: object) -> None:
+        """Raise a TypeError that names the first of `settings` that is not a number."""
+        for name, setting in settings.items():
+            if not isinstance(setting, Real):
+                raise TypeError(f"{type(self).__name__} takes a number as {name}, got {setting!r:.60}")
 
     def rate(self, epoch: int) -> float:
         """The learning rate in epoch number `epoch`, from 0."""
@@ -77,6 +84,7 @@ class StepLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         self._check_epochs("step_size", step_size)
+        self._check_numbers(gamma=gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -110,6 +118,7 @@ class CosineAnnealingLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
         self._check_epochs("T_max", T_max)
+        self._check_numbers(eta_min=eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
@@ -132,6 +141,7 @@ class LinearLR(Schedule):
         self, optimizer: Optimizer, start_factor: float = 1.0 / 3.0, end_factor: float = 1.0, total_iters: int = 5
     ) -> None:
         self._check_epochs("total_iters", total_iters)
+        self._check_numbers(start_factor=start_factor, end_factor=end_factor)
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer)
 

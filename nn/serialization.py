@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import autograd_lite as ag
 from autograd_lite.trees import tree_leaves
@@ -25,29 +25,36 @@ from nn.module import Module, all_finite, as_list, shape
 from nn.optim import Optimizer
 
 FORMAT, VERSION = "autograd-lite", 1
+M = TypeVar("M", bound=Module)
 
 
 def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, history: History | None = None) -> None:
     """Write `model`, and the optimizer and history with which a training continues, to a .safetensors or .json file.
 
-    The file is complete afterwards, or after an error as it was before. ValueError for another suffix or for numbers
-    that are not finite, OSError if the path cannot be written.
+    The file is complete afterwards, or after an error as it was before. ValueError for another suffix, or if a
+    parameter or a number of the optimizer is not finite; OSError if the path cannot be written. NaN and infinities in
+    the history are written as Python's json writes them.
 
     >>> import nn
     >>> nn.save(nn.MLP(2, [3, 1], seed=0), "model.json")
     >>> nn.load("model.json")
     MLP(Layer(2, 3, activation='relu'), Layer(3, 1))
     """
-    path, state = Path(path), model.state_dict()
+    if not isinstance(model, Module):
+        raise TypeError(f"save takes a Module and then the path of the file, got {type(model).__name__} first")
+    path, state = _path(path, "save"), model.state_dict()
     for name, array in state.items():
         if not all_finite(tree_leaves(array)):
             raise ValueError(f"save: {name} is not finite: nothing was written to {path}")
     description = {"format": FORMAT, "version": VERSION, "architecture": architecture(model)}
     if optimizer is not None:
-        description["optimizer"] = optimizer.state_dict()
+        description["optimizer"] = settings = optimizer.state_dict()
+        for name, column in {"lr": [settings["lr"]], **settings["state"]}.items():
+            if not all_finite(column):
+                raise ValueError(f"save: {name} of the optimizer is not finite: nothing was written to {path}")
     if history is not None:
         description["history"] = history.rows
-    if _suffix(path, "save") == ".json":
+    if path.suffix == ".json":
         content = f"{_readable(description | {'state': state})}\n".encode()
     else:
         np, safetensors = _safetensors("save")
@@ -56,6 +63,12 @@ def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, hi
     write_atomically(path, content, "save")
 
 
+@overload
+def load(path: str | Path, model: M, optimizer: Optimizer | None = None, history: History | None = None) -> M: ...
+@overload
+def load(
+    path: str | Path, model: None = None, optimizer: Optimizer | None = None, history: History | None = None
+) -> Module: ...
 def load(
     path: str | Path,
     model: Module | None = None,
@@ -75,7 +88,7 @@ def load(
     >>> nn.load("model.json").state_dict() == model.state_dict()
     True
     """
-    path = Path(path)
+    path = _path(path, "load")
     description, state = _read(path)
     if description.get("format") != FORMAT or "architecture" not in description:
         raise ValueError(f"load: {path} was not written by nn.save")
@@ -259,10 +272,9 @@ def _in_short(described: Any) -> str:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The description and the numbers in the file; a ValueError if it cannot be read."""
-    suffix = _suffix(path, "load")
     if not path.exists():
         raise FileNotFoundError(f"load: there is no {path}")
-    if suffix == ".json":
+    if path.suffix == ".json":
         try:
             description = json.loads(path.read_text())
         except (ValueError, RecursionError) as error:
@@ -314,10 +326,13 @@ def write_atomically(path: Path, content: bytes, what: str) -> None:
         raise type(error)(f"{what}: cannot write {path}: {error.strerror}; it is as it was before") from error
 
 
-def _suffix(path: Path, what: str) -> str:
-    if path.suffix not in (".safetensors", ".json"):
+def _path(path: Any, what: str) -> Path:
+    """`path` as a Path; an error that names `what` if it is none, or not that of a .safetensors or .json file."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{what} takes the path of a file, got {type(path).__name__}")
+    if Path(path).suffix not in (".safetensors", ".json"):
         raise ValueError(f"{what} knows .safetensors and .json files, got {path}")
-    return path.suffix
+    return Path(path)
 
 
 def _safetensors(what: str) -> tuple[Any, Any]:

@@ -95,7 +95,13 @@ class Stepper:
         if jit:
 
             def one(x: Any, target: Any) -> Any:
-                return loss(model(x), target)
+                try:
+                    return loss(model(x), target)
+                except ag.CompileError:
+                    raise
+                except Exception as error:
+                    error.add_note("raised while the loss was traced to be compiled: jit=False runs it on numbers")
+                    raise
 
             jitted = ag.jit(one)
             columns = _columns(model, loss, X, y)
@@ -143,10 +149,6 @@ class Stepper:
                     raise
                 refused = way.warning, error
                 del self._ways[0]
-            except Exception as error:
-                if len(self._ways) > 1:
-                    error.add_note("raised while fit compiled the loss: fit(..., jit=False) does not compile it")
-                raise
         self._chosen = True
         del self._ways[1:]
         if refused:
@@ -178,7 +180,7 @@ def mean_loss(model: Model, loss: Loss, X: list[Any], y: list[Any], jit: bool) -
 def _columns(model: Model, loss: Loss, X: list[Any], y: list[Any]) -> tuple[Any, Any]:
     """The rows of X and y as arrays that compiled code takes."""
     labels = loss is cross_entropy and shape(y[0]) == ()
-    return as_array(X), as_array(_probabilities(y, len(model(X[0]))) if labels else y)
+    return as_array(X), as_array(_one_hot(y, len(model(X[0]))) if labels else y)
 
 
 def _descend(loss: Any, optimizer: Optimizer, clip: Clip | None) -> float:
@@ -199,6 +201,6 @@ def _pick(column: Any, rows: list[int]) -> Any:
     return [column[i] for i in rows] if isinstance(column, list) else column[rows]
 
 
-def _probabilities(labels: list[int], classes: int) -> list[list[float]]:
-    """Labels as probabilities, 1 for the class and 0 for the others: compiled code cannot index a list by a number."""
+def _one_hot(labels: list[int], classes: int) -> list[list[float]]:
+    """Labels as lists, 1 for the class and 0 for the others: compiled code cannot index a list by a traced number."""
     return [[float(k == label) for k in range(classes)] for label in labels]

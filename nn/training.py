@@ -23,7 +23,7 @@ from nn.steps import Clip, Stepper
 
 
 class DivergenceError(ArithmeticError):
-    """The loss or a parameter became infinite or NaN. `history` has the epochs before that.
+    """The loss or a parameter is infinite or NaN. `history` has the epochs before that.
 
     >>> import nn
     >>> model = nn.MLP(1, [1], seed=0)
@@ -34,10 +34,14 @@ class DivergenceError(ArithmeticError):
     nn.training.DivergenceError: training diverged in epoch ...
     """
 
-    def __init__(self, epoch: int, loss: float, lr: float, history: History) -> None:
+    def __init__(self, epoch: int, loss: float, lr: float | None, history: History) -> None:
+        """`lr` is None if the loss is not finite before the first step, so that the learning rate is not the cause."""
+        advice = "the loss is not finite there, so try"
+        if lr is not None:
+            advice = f"try a learning rate below {lr:g}, clip_norm, or"
         super().__init__(
             f"training diverged in epoch {epoch} (loss {loss:.4g}), and went back to the parameters before it: "
-            f"try a learning rate below {lr:g}, or clip_norm"
+            f"{advice} fit(..., jit=False) under detect_anomaly(), which names the operation"
         )
         self.history = history
 
@@ -71,7 +75,7 @@ def fit(
     X has one row of numbers, or one number, for each example, and y one target: nested lists or arrays. An epoch goes
     through the rows in mini-batches of `batch_size` (None: all at once), in an order drawn from `seed` and the epoch's
     number. Rows for validation are given as `validation_data`, or drawn by `seed` from X and y: the
-    fraction `validation_split` of them, which are not trained on.
+    fraction `validation_split` of them, which are not trained on. If both are given, `validation_data` is used.
 
     A row of the history has the mean `loss` of the batches as they were trained, and, computed after the epoch, the
     `metrics` under their names, and `val_loss` and `val_<metric>` of the validation rows. `callbacks` follow the
@@ -134,7 +138,7 @@ def fit(
     for follower in followers:
         follower.on_start(training)
     history.stopped = ""
-    now = Checkpoint(optimizer, len(history), 0.0)
+    initial = now = Checkpoint(optimizer, len(history), 0.0)
     with progress(verbose, (epochs - len(history)) * math.ceil(len(X) / size)) as (show, note):
         try:
             while len(history) < epochs and not history.stopped:
@@ -144,16 +148,18 @@ def fit(
                 order = order_of(len(X), f"{seed} {epoch}" if shuffle else None)
                 mean_loss = stepper.train([order[i : i + size] for i in range(0, len(X), size)], note)
                 now = Checkpoint(optimizer, epoch, mean_loss)
-                if not now.is_finite():
-                    lr = optimizer.lr
-                    before.restore()
-                    raise DivergenceError(epoch, mean_loss, lr, history)
                 outputs.warns = not stepper.is_eager  # one warning is enough
+                if not now.is_finite():
+                    lr: float | None = optimizer.lr
+                    before.restore()
+                    if before is initial and not all_finite(means(outputs, X, y, loss, ()).values()):
+                        lr = None
+                    raise DivergenceError(epoch, mean_loss, lr, history)
                 row = {"epoch": epoch, "loss": mean_loss, **means(outputs, X, y, None, metrics)}
                 if X_val:
                     row |= {f"val_{name}": x for name, x in means(outputs, X_val, y_val, loss, metrics).items()}
                 for follower in followers:
-                    row |= follower.columns(training)
+                    row |= {name: float(x) for name, x in follower.columns(training).items()}
                 history.rows.append(row | {"seconds": time.perf_counter() - start})
                 show(history.rows[-1])
                 for follower in followers:
@@ -171,7 +177,7 @@ def fit(
 def _dry_run(
     model: Model, loss: Loss, metrics: Sequence[Metric], optimizer: Optimizer, X: list[Any], y: list[Any]
 ) -> None:
-    """Run the model and the metrics on the first row, and the loss on each target.
+    """Run the model and the metrics on the first row and the loss on each target; check that some row can be learned.
 
     So what cannot work raises its error before anything has changed.
     """
@@ -181,6 +187,7 @@ def _dry_run(
         raise ValueError("fit: none of the optimizer's parameters is one of the model's: give it model.parameters()")
     with ag.no_grad():
         prediction = model(X[0])
+        model(X[-1])  # a row for validation, if there is one
         for i, target in enumerate(y):
             try:
                 found: Any = loss(prediction, target)
@@ -193,6 +200,15 @@ def _dry_run(
             if not isinstance(number, Real):
                 name, kind = getattr(metric, "__name__", repr(metric)), type(number).__name__
                 raise TypeError(f"fit: the metric {name} returns a number, got {kind}")
+    trained = set(optimizer.parameters)
+    for x, target in zip(X, y, strict=True):
+        found = loss(model(x), target)
+        if isinstance(found, Value) and not trained.isdisjoint(ag.topological_order(found)):
+            return
+    raise ValueError(
+        "fit: the loss depends on none of the optimizer's parameters: "
+        "give the optimizer the Values that the model computes with, and do not cut the graph with .data or no_grad"
+    )
 
 
 def _clip(clip_value: float | None, clip_norm: float | None) -> Clip | None:

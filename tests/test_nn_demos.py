@@ -1,4 +1,4 @@
-"""The demos, run as a person runs them: they print what their articles print, and write their pictures."""
+"""The demos, run as a person runs them: they print the numbers that are known, and write their pictures."""
 
 import re
 import subprocess

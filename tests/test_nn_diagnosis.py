@@ -302,6 +302,15 @@ def test_a_training_that_diverges_is_diagnosed():
     assert ("learning rate too high", "optimizer") in problems(history.diagnosis)
 
 
+@pytest.mark.parametrize("x", [100.0, 1.0])
+def test_a_network_whose_numbers_overflow_is_shown(x):
+    first = nn.Layer(1, 2, "tanh", weight=[[1e308], [-1e308]], bias=False)
+    found = nn.diagnose(nn.Sequential(first, nn.Layer(2, 1, seed=0)), [x, 0.9 * x, 0.8 * x], [1.0, 0.0, 1.0], nn.mse)
+    cell = found.table.rows[1][2]
+    assert cell == ("not finite" if x == 100.0 else "0 ± 9e+307")
+    assert cell in str(found)
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="diagnose: row 0 of X has nan"):
         diagnosis(mlp(4), X=[[math.nan, 0.0]], y=[1.0])

@@ -18,7 +18,7 @@ from moons import make_moons
 X, Y = make_moons(40, noise=0.1, seed=1)
 
 
-def trained(callbacks, epochs=6, model=None, X=X, y=Y, loss=nn.hinge, **settings):
+def train(callbacks, epochs=6, model=None, X=X, y=Y, loss=nn.hinge, **settings):
     model = model or nn.MLP(2, [4, 1], seed=1)
     optimizer = nn.SGD(model.parameters(), lr=0.1)
     return model, nn.fit(
@@ -40,7 +40,7 @@ def decoded(text):
 def test_the_parameters_of_every_epoch_are_kept():
     recording, model = nn.Recording(), nn.MLP(2, [4, 1], seed=1)
     states = [[p.data for p in model.parameters()]]
-    _, history = trained([recording, lambda _: states.append([p.data for p in model.parameters()])], model=model)
+    _, history = train([recording, lambda _: states.append([p.data for p in model.parameters()])], model=model)
     assert [list(frame.numbers) for frame in recording.frames] == states
     assert [frame.epoch for frame in recording.frames] == list(range(7))
     assert [frame.row.get("loss") for frame in recording.frames] == [None, *history["loss"]]
@@ -59,7 +59,7 @@ def test_numbers_and_gradients_of_the_page_are_the_engines(tmp_path):
         expected.append(([p.data for p in model.parameters()], [p.grad for p in model.parameters()], scores))
 
     look()
-    _, history = trained([nn.Recording(), look], model=model, metrics=[nn.accuracy])
+    _, history = train([nn.Recording(), look], model=model, metrics=[nn.accuracy])
     for i, p in enumerate(model.parameters()):
         p.grad = float(i)
     before = [(p.data, p.grad) for p in model.parameters()]
@@ -88,7 +88,7 @@ def test_numbers_and_gradients_of_the_page_are_the_engines(tmp_path):
 
 
 def test_the_boundary_on_the_page_is_the_models(tmp_path):
-    model, history = trained([nn.Recording()], epochs=3)
+    model, history = train([nn.Recording()], epochs=3)
     nn.film(history, tmp_path / "film.html", resolution=5)
     view = scenes(tmp_path / "film.html")["view"]
     assert (view["kind"], view["side"], view["threshold"]) == ("plane", 5, 0.0)
@@ -111,7 +111,7 @@ VIEWS = {
 @pytest.mark.parametrize(("kind", "parts"), VIEWS.items())
 def test_other_kinds_of_data_have_pictures_of_their_own(kind, parts, tmp_path):
     build, inputs, targets, loss = parts
-    _, history = trained([nn.Recording()], model=build(), X=inputs, y=targets, loss=loss, epochs=2)
+    _, history = train([nn.Recording()], model=build(), X=inputs, y=targets, loss=loss, epochs=2)
     nn.film(history, tmp_path / "film.html")
     view = scenes(tmp_path / "film.html")["view"]
     assert (view and view["kind"]) == kind
@@ -124,7 +124,7 @@ def test_a_model_that_cannot_be_compiled_is_filmed(tmp_path):
             return z if z.data > 0 else 0.5 * z
 
     with pytest.warns(UserWarning, match="fit trains eagerly") as caught:
-        _, history = trained([nn.Recording()], model=Branching(2, [3, 1], seed=1), epochs=2)
+        _, history = train([nn.Recording()], model=Branching(2, [3, 1], seed=1), epochs=2)
     nn.film(history, tmp_path / "film.html", resolution=4)
     assert len(caught) == 1
     assert scenes(tmp_path / "film.html")["epochs"] == [0, 1, 2]
@@ -132,7 +132,7 @@ def test_a_model_that_cannot_be_compiled_is_filmed(tmp_path):
 
 def test_long_trainings_keep_every_second_epoch_then_every_fourth():
     recording = nn.Recording(frames=10)
-    trained([recording], epochs=37)
+    train([recording], epochs=37)
     epochs = [frame.epoch for frame in recording.frames]
     assert epochs == [0, 8, 16, 24, 32, 37]
 
@@ -146,11 +146,25 @@ def test_a_film_is_written_after_every_end_of_a_training(error, tmp_path):
     path = tmp_path / "film.html"
     if error is RuntimeError:
         with pytest.raises(RuntimeError):
-            trained([nn.Recording(path), fail])
+            train([nn.Recording(path), fail])
     else:
-        trained([nn.Recording(path), fail])
+        train([nn.Recording(path), fail])
     assert scenes(path)["epochs"] == list(range(7 if error is None else 3))
     assert [file.name for file in tmp_path.iterdir()] == ["film.html"]
+
+
+def test_numbers_that_are_not_finite_are_null_on_the_page(tmp_path):
+    def infinite(prediction, target):
+        return math.inf
+
+    _, history = train([nn.Recording()], epochs=2, metrics=[infinite])
+    assert scenes(nn.film(history, tmp_path / "film.html"))["columns"]["infinite"] == [None, None, None]
+
+
+def test_the_film_of_a_training_that_diverges_is_written(tmp_path):
+    with pytest.raises(nn.DivergenceError):
+        train([nn.Recording(tmp_path / "film.html")], loss=lambda p, t: nn.hinge(p, t) + ag.log(p * 0.0 - 1.0))
+    assert scenes(tmp_path / "film.html")["loss"] == [None]
 
 
 def test_bad_input_is_named(tmp_path):
@@ -164,7 +178,7 @@ def test_bad_input_is_named(tmp_path):
         nn.Recording("film.gif")
     with pytest.raises(ValueError, match="at least 2 frames, got 1"):
         nn.Recording(frames=1)
-    _, history = trained([nn.Recording()], epochs=1)
+    _, history = train([nn.Recording()], epochs=1)
     with pytest.raises(FileNotFoundError, match=r"film: cannot write .*nowhere"):
         nn.film(history, tmp_path / "nowhere" / "film.html")
 
@@ -189,7 +203,7 @@ def picture(page, canvas):
 
 
 def test_the_slider_and_the_keys_change_every_picture(show):
-    _, history = trained([nn.Recording()], metrics=[nn.accuracy])
+    _, history = train([nn.Recording()], metrics=[nn.accuracy])
     page = show(history)
     assert page.text_content("#now").startswith("epoch 0 of 6 · loss ")
     seen = [[picture(page, f"#arrays canvas >> nth={k}") for k in (0, 1)] + [picture(page, "#view canvas")]]
@@ -215,7 +229,7 @@ def test_the_slider_and_the_keys_change_every_picture(show):
 
 
 def test_it_plays_to_the_end_and_stops(show):
-    _, history = trained([nn.Recording()])
+    _, history = train([nn.Recording()])
     page = show(history)
     page.keyboard.press("Space")
     assert page.text_content("#play") == "Pause"
@@ -227,8 +241,15 @@ def test_it_plays_to_the_end_and_stops(show):
     assert page.text_content("#play") == "Play"
 
 
+def test_a_loss_that_is_not_finite_is_said(show):
+    recording = nn.Recording()
+    with pytest.raises(nn.DivergenceError):
+        train([recording], loss=lambda p, t: nn.hinge(p, t) + ag.log(p * 0.0 - 1.0))
+    assert show(recording).text_content("#now") == "epoch 0 of 0 · loss not finite"
+
+
 def test_hovering_a_square_shows_its_number(show):
-    model, history = trained([nn.Recording()])
+    model, history = train([nn.Recording()])
     page = show(history)
     page.keyboard.press("End")
     for which, at, expected in (("weight", 0, model.layers[0].neurons[2].w[1].data), ("gradient", 1, None)):
@@ -243,7 +264,7 @@ def test_hovering_a_square_shows_its_number(show):
 @pytest.mark.parametrize("kind", [kind for kind in VIEWS if kind])
 def test_every_kind_of_picture_is_drawn(kind, show):
     build, inputs, targets, loss = VIEWS[kind]
-    _, history = trained([nn.Recording()], model=build(), X=inputs, y=targets, loss=loss, epochs=2)
+    _, history = train([nn.Recording()], model=build(), X=inputs, y=targets, loss=loss, epochs=2)
     page = show(history)
     before = picture(page, "#view canvas")
     page.keyboard.press("End")
@@ -252,7 +273,7 @@ def test_every_kind_of_picture_is_drawn(kind, show):
 
 
 def test_light_and_dark_and_a_narrow_screen(show):
-    _, history = trained([nn.Recording()])
+    _, history = train([nn.Recording()])
     light, dark = show(history), show(history, color_scheme="dark", viewport={"width": 390, "height": 800})
     background = "getComputedStyle(document.body).backgroundColor"
     assert light.evaluate(background) == "rgb(255, 255, 255)"
@@ -275,7 +296,7 @@ def test_hostile_names_are_text(show):
             return layer(x)
 
     Net.__name__ = "<img src=x onerror=alert(2)>"
-    page = show(trained([nn.Recording()], model=Net(), epochs=1)[1])
+    page = show(train([nn.Recording()], model=Net(), epochs=1)[1])
     assert page.title() == "Training of <img src=x onerror=alert(2)>"
     assert page.text_content(".name").startswith("layers.</script><script>alert(1)</script><b>.weight")
     assert page.query_selector("img") is None

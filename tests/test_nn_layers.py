@@ -198,6 +198,13 @@ def test_weights_may_be_given_as_numbers():
     assert layer.state_dict() == {"weight": [[1, 2], [3, 4]], "bias": [0.5, 0.5]}
 
 
+def test_an_embedding_is_trained_eagerly_and_says_why():
+    model = nn.Sequential(nn.Embedding(3, 2, seed=0), nn.Layer(2, 1, seed=0))
+    with pytest.warns(UserWarning, match="fit trains eagerly.*: Embedding takes an int, and compiled code has none"):
+        history = nn.fit(model, [0, 1, 2], [1.0, 2.0, 3.0], nn.mse, nn.SGD(model.parameters()), 2, verbose=False)
+    assert history["loss"][1] < history["loss"][0]
+
+
 def test_embedding_gives_a_row():
     table = nn.Embedding(3, 2, weight=[[1, 2], [3, 4], [5, 6]])
     assert [x.data for x in table(1)] == [3, 4]
@@ -226,12 +233,26 @@ def test_embedding_gives_a_row():
         (lambda: nn.Layer(2, 2, "reul"), ValueError, "no activation is called 'reul': choose from elu, gelu"),
         (lambda: nn.Layer(2, 2, 3), TypeError, "an activation is a name, a function of one number or None, got 3"),
         (lambda: nn.Layer(2, 2, weight=[[1, 2]]), ValueError, r"Layer weight has shape \(2, 2\), .* shape \(1, 2\)"),
-        (lambda: nn.Layer(2, 2, bias=[1]), ValueError, r"Layer bias has shape \(2,\), got numbers of shape \(1,\)"),
-        (lambda: nn.Neuron(2, weight=[1]), ValueError, r"Neuron weight has shape \(2,\), got numbers of shape \(1,\)"),
+        (lambda: nn.Layer(2, 2, bias=[1]), ValueError, r"Layer bias has shape \(2,\), got \[1\] of shape \(1,\)"),
+        (lambda: nn.Neuron(2, weight=[1]), ValueError, r"Neuron weight has shape \(2,\), got \[1\] of shape \(1,\)"),
         (lambda: nn.Neuron(2, weight=[1, math.nan]), ValueError, "Neuron weight takes finite numbers, got nan"),
         (lambda: nn.Layer(1, 1, weight=[["a"]]), TypeError, "Layer weight takes real numbers, got str a"),
         (lambda: nn.Layer(1, 1, bias=[math.inf]), ValueError, "Layer bias takes finite numbers, got inf"),
         (lambda: nn.Layer(1, 1, weight=nn.init.constant(math.nan)), ValueError, "Layer weight takes finite .* got nan"),
+        (lambda: nn.MLP(2, [1], "reul"), ValueError, "no activation is called 'reul': choose from elu, gelu"),
+        (lambda: nn.Layer(2, 3)([[1, 2]] * 3), ValueError, "Layer expects 2 inputs, got 3: .* nn.predict"),
+        (
+            lambda: nn.Layer(2, 3, weight="kaiming"),
+            ValueError,
+            r"got 'kaiming' .*initialiser such as nn.init.normal\(\)",
+        ),
+        (lambda: nn.MLP(2, [3], weight=nn.init.normal), TypeError, r"Layer weight .*: write nn.init.normal\(...\)"),
+        (lambda: nn.Layer(2, 3, weight=None), ValueError, "Layer weight .* got None .*initialiser such as"),
+        (lambda: nn.Embedding(0, 2), ValueError, r"Embedding takes at least 1 row and 1 column, got Embedding\(0, 2\)"),
+        (lambda: nn.Embedding(2, -1), ValueError, "Embedding takes at least 1 row and 1 column"),
+        (lambda: nn.Embedding(2.0, 2), TypeError, "Embedding takes whole numbers of rows and columns, got 2.0"),
+        (lambda: nn.Embedding(3, 2)(1.0), TypeError, "Embedding takes the number of a row, an int, got 1.0"),
+        (lambda: nn.Embedding(3, 2)("x"), TypeError, "Embedding takes the number of a row, an int, got 'x'"),
         (lambda: nn.Embedding(3, 2)(3), IndexError, "Embedding has rows 0 to 2, got 3"),
         (lambda: nn.Module()(1), NotImplementedError, "Module has no __call__ method"),
         (lambda: nn.Layer(2, 1).load_state_dict(None), TypeError, "load_state_dict takes a dict, .* got NoneType"),

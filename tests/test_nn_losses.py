@@ -111,6 +111,7 @@ def test_accuracy_is_the_share_of_right_predictions():
         (lambda: nn.cross_entropy(1.0, 0), "a list of scores, one for each class, got 1.0"),
         (lambda: nn.cross_entropy([[0.0, 1.0]], [0, 1]), "of 1 examples takes as many targets"),
         (lambda: nn.cross_entropy([0.0, 1.0], [1.0]), "one probability for each of 2 scores, got 1"),
+        (lambda: nn.accuracy([], []), "accuracy takes at least one prediction, got an empty list"),
         (lambda: nn.accuracy([0.5], [1, 1]), "accuracy takes as many predictions as targets"),
     ],
 )
@@ -124,6 +125,8 @@ def test_bad_input_is_named(wrong, message):
     [
         (lambda: nn.mse("a", 1.0), "mse takes numbers and Values, or lists of them, got str a"),
         (lambda: nn.mse(None, 1.0), "mse takes numbers and Values, or lists of them, got NoneType None"),
+        (lambda: nn.huber(1.0, 2.0, delta="x"), "huber takes a number as delta, got str 'x'"),
+        (lambda: nn.accuracy("x", 1), "accuracy takes numbers, or lists of them, got str 'x'"),
         (lambda: nn.huber([1.0, 2.0], [1.0, "b"]), "huber takes numbers and Values, or lists of them, got str b"),
     ],
 )

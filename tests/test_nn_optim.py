@@ -153,8 +153,15 @@ def test_bad_input_is_named(wrong, message):
     [
         (
             lambda: nn.SGD(nn.MLP(2, [1])),
-            r"SGD takes a list of parameters, got MLP: write SGD\(model.parameters\(\)\)",
+            r"SGD takes a list of parameters, got MLP: give it model.parameters\(\)",
         ),
+        (
+            lambda: nn.clip_grad_norm_(nn.MLP(2, [1]), 1.0),
+            "clip_grad_norm_ takes a list of parameters, got MLP: give it",
+        ),
+        (lambda: nn.clip_grad_value_(nn.MLP(2, [1]), 1.0), "clip_grad_value_ takes a list of parameters, got MLP"),
+        (lambda: nn.Adam([Value(0.0)], betas=0.9), "Adam takes a pair of numbers as betas, got 0.9"),
+        (lambda: nn.AdamW([Value(0.0)], betas=(0.9,)), r"AdamW takes a pair of numbers as betas, got \(0.9,\)"),
         (lambda: nn.SGD([1.0]), r"SGD takes a list of Values, got float in it: give it model.parameters\(\)"),
         (lambda: nn.SGD([Value(0.0)], lr="a"), "SGD takes a number as lr, got 'a'"),
         (lambda: nn.SGD([Value(0.0)]).load_state_dict(None), "load_state_dict takes a dict, .* got NoneType"),

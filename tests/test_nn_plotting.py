@@ -80,7 +80,11 @@ def test_a_network_has_a_line_for_each_weight():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: nn.plot_decision_boundary(nn.MLP(3, [1]), [[1, 2, 3]], [1]), "with 2 numbers in a row, got 3"),
+        (lambda: nn.plot_decision_boundary(nn.MLP(3, [1]), [[1, 2, 3]], [1]), "2 numbers in a row, got .*3"),
+        (lambda: nn.plot_decision_boundary(nn.MLP(2, [1]), [1.0, 2.0], [0, 1]), "2 numbers in a row, got .*()"),
+        (lambda: nn.plot_decision_boundary(nn.MLP(2, [1]), X, [0, 1, 2, 0]), "draws the classes 0, 2 .*got 1 in y"),
+        (lambda: nn.plot_decision_boundary(nn.MLP(2, [2]), X, [0, 1, 2, 0]), "draws the classes 0, 1 .*got 2 in y"),
+        (lambda: nn.plot_decision_boundary(nn.MLP(2, [2]), X, [[0, 1]] * 4), "takes a class, one number, for each row"),
         (lambda: nn.plot_decision_boundary(nn.MLP(2, [1]), [], []), "plot_decision_boundary: X has no rows"),
         (lambda: nn.plot_history(nn.History()), "plot_history has no epoch to draw"),
         (lambda: nn.plot_network(nn.Sequential(relu)), "plot_network draws the Layers of a Sequential or MLP"),
@@ -89,6 +93,13 @@ def test_a_network_has_a_line_for_each_weight():
 def test_bad_input_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+def test_an_argument_of_the_wrong_kind_is_named():
+    with pytest.raises(TypeError, match="plot_network takes a Sequential or MLP, got int"):
+        nn.plot_network(3)
+    with pytest.raises(TypeError, match=r"plot_history takes a History, as nn.fit returns it, got MLP"):
+        nn.plot_history(nn.MLP(2, [1]))
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):

@@ -186,6 +186,15 @@ def test_errors_name_the_path_and_the_remedy(tmp_path):
     for name in SUFFIXES:
         with pytest.raises(FileNotFoundError, match=rf"load: there is no .*{name}"):
             nn.load(tmp_path / name)
+    with pytest.raises(TypeError, match=r"save takes a Module and then the path of the file, got str first"):
+        nn.save("model.json", model)
+    with pytest.raises(TypeError, match=r"load takes the path of a file, got MLP"):
+        nn.load(model)
+    optimizer = nn.SGD(model.parameters(), momentum=0.9)
+    optimizer.state["momentum_buffer"][0] = float("inf")
+    with pytest.raises(ValueError, match=r"save: momentum_buffer of the optimizer is not finite: nothing was written"):
+        nn.save(model, tmp_path / "model.json", optimizer)
+    assert not [*tmp_path.iterdir()]
     model.parameters()[0].data = float("nan")
     with pytest.raises(ValueError, match=r"save: 0.weight is not finite: nothing was written"):
         nn.save(model, tmp_path / "model.json")
@@ -221,7 +230,7 @@ MUTATIONS = 250
 JUNK = [None, True, False, -1, 0, 3, 10**30, 10**400, 1e300, -0.5, "", "relu", "Layer", "x" * 99, [], [[]], [1.0], {}]
 
 
-def trained():
+def train():
     model = nn.Sequential(nn.Layer(2, 3, "relu", seed=1), tanh, nn.Layer(3, 1, seed=2))
     optimizer = nn.Adam(model.parameters(), lr=0.01)
     history = nn.fit(model, X, Y, nn.mse, optimizer, 2, verbose=False)
@@ -307,7 +316,7 @@ def joined_safetensors(description, header, arrays):
 
 @pytest.mark.parametrize("how", ["tree", "bytes"])
 def test_a_damaged_file_is_loaded_or_refused_by_a_value_error(path, how):
-    started = trained()
+    started = train()
     nn.save(started[0], path, *started[1:])
     content, rng = path.read_bytes(), random.Random(f"{path.suffix} {how}")
     loaded = 0
@@ -345,7 +354,7 @@ def test_a_damaged_file_is_loaded_or_refused_by_a_value_error(path, how):
 )
 def test_damage_is_named(tmp_path, change, message):
     path = tmp_path / "model.json"
-    nn.save(trained()[0], path)
+    nn.save(train()[0], path)
     file = json.loads(path.read_text())
     change(file)
     path.write_text(json.dumps(file))
@@ -365,12 +374,12 @@ def test_damage_is_named(tmp_path, change, message):
             lambda optimizer, history: optimizer.state["exp_avg"].append(0.0),
             "state has 14 parameters, the optimizer 13",
         ),
-        (lambda optimizer, history: optimizer.state.update(exp_avg=[None] * 13), "exp_avg is not a list of numbers"),
+        (lambda optimizer, history: optimizer.state.update(exp_avg=[True] * 13), "exp_avg is not a list of numbers"),
     ],
 )
 def test_a_damaged_history_or_optimizer_changes_nothing(path, damage, message):
-    model, optimizer, history = trained()
-    started = trained()
+    model, optimizer, history = train()
+    started = train()
     started[0].parameters()[0].data = 5.0
     before = numbers_of(*started)
     damage(optimizer, history)
@@ -400,6 +409,23 @@ def test_a_function_of_ones_own_is_not_loaded_as_the_public_one_of_its_name(tmp_
     public = nn.MLP(1, [2, 1], activation="gelu", seed=0)
     nn.save(public, path)
     assert nn.load(path)([1.0]).data == public([1.0]).data
+
+
+def test_numbers_of_numpy_are_saved(path):
+    np = pytest.importorskip("numpy")
+
+    class Column(nn.Callback):
+        def columns(self, training):
+            return {"norm": np.float32(0.5), "count": np.int64(3)}
+
+    model = nn.MLP(2, [1], seed=1)
+    optimizer = nn.SGD(model.parameters(), lr=np.float32(0.5))
+    history = nn.fit(model, X, Y, nn.mse, optimizer, 2, callbacks=[Column()], verbose=False)
+    nn.save(model, path, optimizer, history)
+    loaded = nn.History()
+    nn.load(path, history=loaded)
+    assert loaded.rows == history.rows
+    assert (loaded["norm"], loaded["count"]) == ([0.5, 0.5], [3.0, 3.0])
 
 
 def test_a_history_with_other_metrics_from_some_epoch_on(tmp_path):

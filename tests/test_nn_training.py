@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 import nn
-from autograd_lite import Value, tanh
+from autograd_lite import Value, log, tanh
 
 X = [[0.1 * i, math.sin(i)] for i in range(24)]
 Y = [1.0 if x - y > 1 else -1.0 for x, y in X]
@@ -172,7 +172,7 @@ def test_divergence_is_reported_and_the_last_finite_parameters_are_kept(jit):
     model = nn.MLP(2, [6, 1], activation=None, seed=1)
     optimizer = nn.SGD(model.parameters(), lr=5.0, momentum=0.9)
     kept = []
-    with pytest.raises(nn.DivergenceError, match=r"diverged in epoch \d+ .* below 5, or clip_norm") as caught:
+    with pytest.raises(nn.DivergenceError, match=r"diverged in epoch \d+ .* below 5, clip_norm, or") as caught:
         train(model, optimizer, nn.mse, epochs=300, jit=jit, callbacks=[lambda _: kept.append(model.state_dict())])
     history = caught.value.history
     assert f"in epoch {len(history) + 1} " in str(caught.value)
@@ -279,8 +279,13 @@ def fit(X=X, y=Y, loss=nn.hinge, model=None, **settings):
         (lambda: fit(loss=lambda p, t: [p]), TypeError, "fit: the loss returns one Value, got list for row 0 of y"),
         (
             lambda: fit(loss=lambda p, t: 3.0),
-            TypeError,
-            "fit: the loss returns a Value that depends on the parameters, got",
+            ValueError,
+            "fit: the loss depends on none of the optimizer's parameters: give the optimizer the Values",
+        ),
+        (
+            lambda: nn.fit(lambda x: 2.0 * x[0], X, Y, nn.mse, nn.SGD([Value(1.0)]), verbose=False),
+            ValueError,
+            "fit: the loss depends on none of the optimizer's parameters",
         ),
         (lambda: fit(clip_norm="x"), TypeError, "fit takes a number as clip_norm, got str 'x'"),
         (lambda: fit(batch_size=0), ValueError, "fit takes a batch_size of at least 1, or None, got 0"),
@@ -323,7 +328,15 @@ def test_a_refused_input_changes_nothing():
     before = model.state_dict()
     with pytest.raises(ValueError, match="row 23 of y"):
         fit(y=[*LABELS[:-1], 7], loss=nn.cross_entropy, model=model, batch_size=1)
+    with pytest.raises(ValueError, match="Layer expects 2 inputs, got 1"):
+        fit(y=LABELS, loss=nn.cross_entropy, model=model, validation_data=([[1.0]], [0]))
     assert model.state_dict() == before
+
+
+def test_a_loss_that_depends_on_the_parameters_for_some_rows_only_is_trained():
+    w = Value(1.0)
+    nn.fit(lambda x: w * x if x > 1.5 else 0.0, [1.0, 2.0], [0.0, 0.0], nn.mse, nn.SGD([w], 0.1), jit=False, epochs=1)
+    assert w.data < 1.0
 
 
 # --- What cannot be compiled as it is ------------------------------------------------------------------------------
@@ -412,8 +425,18 @@ def test_an_error_in_the_loss_is_raised_as_it_is():
         warnings.simplefilter("error")
         with pytest.raises(KeyError) as caught:
             train(loss=loss)
-        assert caught.value.__notes__ == ["raised while fit compiled the loss: fit(..., jit=False) does not compile it"]
+        note = "raised while the loss was traced to be compiled: jit=False runs it on numbers"
+        assert caught.value.__notes__ == [note]
         assert len(train(loss=loss, jit=False)[1]) == 6
+
+    class Failing(nn.SGD):
+        def update(self, p, g, t, *state):
+            raise KeyError("an error of the rule")
+
+    model = moons_model()
+    with pytest.raises(KeyError, match="an error of the rule") as caught:
+        train(model, Failing(model.parameters()))
+    assert not hasattr(caught.value, "__notes__")
 
     calls = []
 
@@ -534,6 +557,9 @@ def test_invalid_callbacks_are_refused():
         (lambda o: nn.StepLR(o, 2.5), TypeError, "StepLR takes an int for step_size, got 2.5"),
         (lambda o: nn.CosineAnnealingLR(o, T_max=0), ValueError, "CosineAnnealingLR takes a T_max of at least 1 epoch"),
         (lambda o: nn.LinearLR(o, total_iters=-1), ValueError, "LinearLR takes a total_iters of at least 1 epoch"),
+        (lambda o: nn.ExponentialLR(o, gamma="x"), TypeError, "ExponentialLR takes a number as gamma, got 'x'"),
+        (lambda o: nn.CosineAnnealingLR(o, 3, "x"), TypeError, "CosineAnnealingLR takes a number as eta_min, got 'x'"),
+        (lambda o: nn.LinearLR(o, "x"), TypeError, "LinearLR takes a number as start_factor, got 'x'"),
         (lambda o: nn.huber(1.0, 2.0, delta=0.0), ValueError, "huber takes a delta above 0, got 0.0"),
     ],
 )
@@ -604,6 +630,17 @@ def test_evaluate_compares_each_prediction_with_its_target(jit):
     assert nn.evaluate(lambda x: [x, 0.0], [1.0, 2.0], [[1.0, 0.0], [2.0, 0.0]], nn.mse, jit=jit) == {"loss": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("factor", "X", "mean"), [(1.0, [1e308] * 3, math.inf), (10.0, [1e308, -1e308], math.nan)], ids=["inf", "nan"]
+)
+def test_a_mean_that_is_not_finite_is_a_number(factor, X, mean):
+    def scaled(p, t):
+        return factor * p
+
+    found = nn.evaluate(lambda x: x, X, [0.0] * len(X), scaled, [scaled])
+    assert found == pytest.approx({"loss": mean, "scaled": mean}, nan_ok=True)
+
+
 def test_a_divergence_names_the_learning_rate_of_its_epoch():
     model = nn.MLP(1, [1], seed=0)
     optimizer = nn.SGD(model.parameters(), lr=1e-3)
@@ -613,6 +650,17 @@ def test_a_divergence_names_the_learning_rate_of_its_epoch():
 
     with pytest.raises(nn.DivergenceError, match="try a learning rate below 1e\\+200"):
         nn.fit(model, [[1.0]], [2.0], nn.mse, optimizer, epochs=5, callbacks=[rate], verbose=False)
+
+
+@pytest.mark.parametrize("row", [0, 3])
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_loss_that_is_not_finite_before_a_step_is_not_blamed_on_the_learning_rate(row, jit):
+    def loss(p, t):
+        return nn.mse(p, t) + log(t - row)  # nan for the first rows, -inf for this one
+
+    with pytest.raises(nn.DivergenceError, match=r"is not finite there, .* under detect_anomaly\(\)") as caught:
+        train(loss=loss, y=[float(i) for i in range(len(X))], shuffle=False, jit=jit)
+    assert "learning rate" not in str(caught.value)
 
 
 def test_the_warning_of_evaluate_names_the_line_of_the_call():

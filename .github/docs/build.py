@@ -1,7 +1,7 @@
 """Write the documentation to out/docs, or to the folder that is given: `python .github/docs/build.py [folder]`.
 
-The pages are pdoc's, made from the docstrings of the public names; the first
-page is the README, ARCHITECTURE, SCALING, CONTRIBUTING and CHANGELOG, one after another.
+The pages are pdoc's, made from the docstrings of the public names; the first page is the README, ARCHITECTURE, SCALING,
+CONTRIBUTING and CHANGELOG, one after another.
 """
 
 import inspect
@@ -55,7 +55,7 @@ def as_function(name: str, op: Primitive) -> object:
 
 
 def hidden(package: object) -> list[str]:
-    """Patterns for the modules of `package` that are not public; the page of `package` lists their names."""
+    """Patterns that leave out the modules of `package`: their public names are on the page of `package`."""
     path = Path(inspect.getfile(package)).parent  # type: ignore[arg-type]
     modules = [p.stem for p in sorted(path.iterdir()) if p.suffix == ".py" or (p / "__init__.py").exists()]
     return [f"!{path.name}.{module}" for module in modules if module not in ("__init__", "init")]

@@ -301,6 +301,18 @@ assert_type(nn.cross_entropy([a, a], 1), Value)
 assert_type(nn.fit(model, [[0.0, 1.0]], [1.0], lambda p, t: (p - t) ** 2, optimizer, verbose=False), nn.History)
 assert_type(nn.diagnose(model, [[0.0, 1.0]], [1.0], nn.hinge), nn.Diagnosis)
 assert_type(nn.accuracy([1.0], [1.0]), float)
+assert_type(nn.mse(np.ones(2), np.ones(2)), Any)  # of an array of Values a Value
+
+
+class SignDescent(nn.Optimizer):
+    def update(self, p: Any, g: Any, t: int) -> tuple[Any, ...]:
+        return (p - self.lr * tanh(g),)
+
+
+def loaded(path: str) -> nn.MLP:
+    return nn.load(path, model)
+
+
 assert_type(optimizer.step(), None)
 assert_type(model.zero_grad(), None)
 assert_type(nn.fit(model, [[0.0, 1.0]], [1.0], nn.hinge, optimizer, epochs=1, verbose=False), nn.History)
