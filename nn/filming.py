@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from autograd_lite import Value
+from autograd_lite.files import write_whole
 from autograd_lite.trees import tree_leaves
 from nn.callbacks import Callback, Training
 from nn.data import Row, evenly_spaced
@@ -23,7 +24,6 @@ from nn.losses import binary_cross_entropy, binary_cross_entropy_with_logits, hi
 from nn.module import Module, shape
 from nn.plotting import check_resolution, range_around
 from nn.prediction import Outputs
-from nn.serialization import write_atomically
 from nn.steps import mean_loss
 
 ROWS = 500  # the most rows that are drawn and that gradients are computed from
@@ -133,7 +133,7 @@ def film(source: Recording | History, path: str | Path, *, resolution: int = 48)
     model = source.training.model
     title = type(model).__name__ if isinstance(model, Module) else name_of(model)
     data = json.dumps(_scenes(source, source.training, resolution), allow_nan=False).replace("<", "\\u003c")
-    write_atomically(path, page.replace("@@TITLE@@", escape(title)).replace("@@DATA@@", data).encode(), "film")
+    write_whole(path, page.replace("@@TITLE@@", escape(title)).replace("@@DATA@@", data).encode(), "film")
     return path
 
 

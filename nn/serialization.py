@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, TypeVar, overload
 
 import autograd_lite as ag
+from autograd_lite.files import write_whole
 from autograd_lite.trees import tree_leaves
 from nn import init
 from nn.data import Row
@@ -60,7 +61,7 @@ def save(model: Module, path: str | Path, optimizer: Optimizer | None = None, hi
         np, safetensors = _safetensors("save")
         arrays = {name: np.asarray(array, dtype=np.float64) for name, array in state.items()}
         content = safetensors.numpy.save(arrays, metadata={FORMAT: json.dumps(description)})
-    write_atomically(path, content, "save")
+    write_whole(path, content, "save")
 
 
 @overload
@@ -308,22 +309,6 @@ def _readable(data: Any, indent: str = "") -> str:
     if isinstance(data, list) and data and isinstance(data[0], (dict, list)):
         return "[\n" + ",\n".join(inner + json.dumps(row) for row in data) + f"\n{indent}]"
     return json.dumps(data)
-
-
-def write_atomically(path: Path, content: bytes, what: str) -> None:
-    """Write `content` to `path` by replacing the file, so that no reader sees a part of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise type(error)(f"{what}: cannot write {path}: {error.strerror}; it is as it was before") from error
 
 
 def _path(path: Any, what: str) -> Path:

@@ -1,5 +1,6 @@
 """`detect_anomaly` names the operation and the line that made a nan or an infinity, in every mode."""
 
+import contextlib
 import copy
 import gc
 import math
@@ -10,6 +11,7 @@ import pytest
 
 import autograd_lite as al
 from autograd_lite import Value, detect_anomaly, grad, no_grad
+from autograd_lite.debugging.callsite import call_site
 from autograd_lite.value import opened
 
 
@@ -316,7 +318,7 @@ def test_the_named_line_is_outside_nn() -> None:
 def test_a_parameter_is_named_by_its_path() -> None:
     import nn
 
-    model = nn.MLP(2, [1], activation="linear", seed=0)
+    model = nn.MLP(2, [1], seed=0)
     model.layers[0].neurons[0].w[1].data = 0.0
 
     def run() -> None:
@@ -324,3 +326,8 @@ def test_a_parameter_is_named_by_its_path() -> None:
             (1e308 * model.layers[0].neurons[0].w[1] + 1e308 * model.layers[0].neurons[0].w[1]).backward()
 
     assert message(run).startswith("backward: the gradient of the leaf layers.0.neurons.0.w.1 is inf, though every")
+
+
+def test_the_line_of_a_call_through_a_decorator_of_the_package_is_the_users() -> None:
+    site = contextlib.contextmanager(lambda: iter([None]))()(call_site)()
+    assert site.file == __file__

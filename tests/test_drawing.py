@@ -526,11 +526,10 @@ def test_no_file_is_written_or_changed_if_dot_fails(fake_dot, tmp_path):
 
 @pytest.mark.parametrize("kind", ["svg", "nosuch"])
 def test_nothing_is_left_if_writing_fails(in_process, tmp_path, monkeypatch, kind):
-    def full(path, content):
-        path.touch()
+    def full(_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises((OSError, ValueError), match=r"disk full|unknown format: 'nosuch'"):
         draw(Value(1.0)).render("y", directory=tmp_path / "new", format=kind)
     assert not [*tmp_path.rglob("*y*")]
@@ -795,7 +794,7 @@ def test_names_on_the_page_are_unique():
 def test_the_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     file = tmp_path / "new" / "page.html"
     assert to_html(expression(), file) == file.read_text(encoding="utf-8")
-    monkeypatch.setattr(Path, "write_bytes", lambda path, content: path.touch() or exec("raise OSError('disk full')"))
+    monkeypatch.setattr("os.fsync", lambda _: exec("raise OSError('disk full')"))
     with pytest.raises(OSError, match="disk full"):
         to_html(Value(1.0), file)
     assert [*file.parent.iterdir()] == [file]

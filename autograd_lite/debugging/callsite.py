@@ -1,5 +1,6 @@
 """The line of the user's code that is running. Imports nothing else of the package."""
 
+import contextlib
 import linecache
 import os
 import sys
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))  # autograd_lite
 _OURS = tuple([os.path.join(path, "") for path in (_PACKAGE, os.path.join(os.path.dirname(_PACKAGE), "nn"))])
+_OURS += (contextlib.__file__,)  # it calls functions of the package that a context manager decorates
 
 
 class CallSite(NamedTuple):

@@ -65,7 +65,7 @@ def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes:
     pieces = page.split("@@")  # text, NAME, text, NAME, ..., text
     text = "".join(content[piece] if i % 2 else piece for i, piece in enumerate(pieces))
     if path is not None:
-        write_whole(Path(path), text.encode(), make_folders=True)
+        write_whole(Path(path), text.encode(), "to_html", make_folders=True)
     return text
 
 

@@ -113,8 +113,8 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         picture = self.pipe(format, **options)
         target = Path(str(self.directory), outfile) if outfile else Path(f"{self.filepath}.{format or self.format}")
         if not cleanup:
-            write_whole(Path(str(self.filepath)), self.source.encode(self.encoding), make_folders=True)
-        write_whole(target, picture, make_folders=True)
+            write_whole(Path(str(self.filepath)), self.source.encode(self.encoding), "render", make_folders=True)
+        write_whole(target, picture, "render", make_folders=True)
         if view or quiet_view:
             self._view(target, format=format or self.format, quiet=quiet_view)
         return os.fspath(target)

@@ -59,7 +59,7 @@ def export(
         content = model(exported, precision)
     else:
         content = LANGUAGES[file.suffix](precision).listing(exported.listing(file.stem)).encode()
-    write_whole(file, content)
+    write_whole(file, content, "export")
     return file
 
 
