@@ -677,6 +677,26 @@ def test_newton_pivots_where_the_first_entry_of_the_jacobian_is_0() -> None:
 # ---- bad input
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda x: fori_loop(0, 2, lambda i, s: {"b": s["b"] + 1.0, "a": s["a"]}, x), {"a": 1.0, "b": 4.0}),
+        (lambda x: scan(lambda s, _: ({"b": s["b"] + 1.0, "a": s["a"]}, None), x, length=2)[0], {"a": 1.0, "b": 4.0}),
+        (
+            lambda x: while_loop(lambda s: s["b"] < 4.0, lambda s: {"b": s["b"] + 1.0, "a": s["a"]}, x),
+            {"a": 1.0, "b": 4.0},
+        ),
+        (lambda x: scan(lambda s, y: (s + y["a"], None), x["b"], [x, {"b": 5.0, "a": 7.0}])[0], 10.0),
+        (lambda x: fixed_point(lambda s: {"b": 0.5 * s["b"] + 2.0, "a": 0.0 * s["a"] + 1.0}, x), {"a": 1.0, "b": 4.0}),
+        (lambda x: cond(x["a"] > 0.0, lambda: {"a": 1.0, "b": 4.0}, lambda: {"b": x["b"], "a": 0.0}), {"a": 1, "b": 4}),
+    ],
+)
+def test_a_dict_may_have_its_keys_in_another_order(call: Any, expected: Any, way: str) -> None:
+    found = compiled(call, way)({"a": 1.0, "b": 2.0})
+    assert al.trees.tree_map(lambda x: round(float(x), 9), found) == expected
+
+
 @pytest.mark.parametrize("way", ["eager", BACKENDS[0]])
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -692,13 +712,13 @@ def test_newton_pivots_where_the_first_entry_of_the_jacobian_is_0() -> None:
         (lambda x: scan(lambda s, y: (s, y), x), "takes xs, or length, the number of steps"),
         (lambda x: scan(lambda s, y: (s, y), x, [1.0], length=2), "length=2, and xs has 1 items"),
         (lambda x: scan(lambda s, y: (s, y), x, length=1.5), "length is an int, got 1.5"),
-        (lambda x: scan(lambda s, y: (s, y), x, length=-1), "length is a number of steps, got -1"),
+        (lambda x: scan(lambda s, y: (s, y), x, length=-1), "length must be at least 0, got -1"),
         (lambda x: scan(lambda s, y: (s, y), x, {"a": 1.0}), "xs is a list or an array with one item for each step"),
         (lambda x: scan(3.0, x, [1.0]), "scan takes a function, got float"),
         (lambda x: fori_loop(0, 2.5, lambda i, s: s, x), "fori_loop of <lambda>: upper is an int, got 2.5"),
         (lambda x: fori_loop(0, x, lambda i, s: s, x), "for a count that depends on numbers use while_loop"),
-        (lambda x: scan(lambda s, y: (s, y), x, [1.0], checkpoint=0), "scan of <lambda>: checkpoint is a number of st"),
-        (lambda x: fori_loop(0, 2, lambda i, s: s, x, checkpoint="2"), "checkpoint is a number of steps, got '2'"),
+        (lambda x: scan(lambda s, y: (s, y), x, [1.0], checkpoint=0), "scan of .*: checkpoint must be at least 1"),
+        (lambda x: fori_loop(0, 2, lambda i, s: s, x, checkpoint="2"), "checkpoint must be an int, got '2'"),
         (lambda x: fori_loop(0, 2, lambda i, s: [s], x), "fori_loop of <lambda>: the structure of the state changes"),
         (lambda x: while_loop(lambda s: True, lambda s: [s], x), "while_loop of <lambda>: the structure of the state"),
     ],
