@@ -398,24 +398,36 @@ def test_a_jitted_function_on_arrays_can_be_pickled_and_copied(module: str) -> N
 # --- What bad input gets -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "f",
-    [
+REMEDIES = {
+    "in place of a branch use where(x < 3, y, z), cond, ": [
         lambda x: x if x > 0 else -x,
-        lambda x: x * x.data,
         lambda x: max(x, 0.0),
+        lambda x: x * 1 if x else x,
+    ],
+    "leave out float() and int(), and in place of math's functions ": [
         lambda x: float(x),
         lambda x: math.exp(x),
+    ],
+    "choose by where(x < 3, y, z); an index or a count ": [
         lambda x: [1.0, 2.0][x],
-        lambda x: x * 1 if x else x,
+        lambda x: [x for _ in range(x)],
+    ],
+    "in place of .data use .detach()": [
+        lambda x: x * x.data,
         lambda x: f"{x:.2f}",
-        lambda x: x.backward(),
-        lambda x: x.grad,
         lambda x: setattr(x, "data", 1.0),
     ],
-)
-def test_code_that_needs_a_number_gets_an_error_with_line_and_remedy(f: Any) -> None:
-    with pytest.raises(TypeError, match=r"test_compiler_jit\.py:\d+: lambda x: .*traced Value.*where\("):
+    "in place of backward() and .grad use autograd_lite.grad ": [
+        lambda x: x.backward(),
+        lambda x: x.grad,
+    ],
+}
+
+
+@pytest.mark.parametrize(("remedy", "f"), [(remedy, f) for remedy, fs in REMEDIES.items() for f in fs])
+def test_code_that_needs_a_number_gets_an_error_with_line_and_the_remedy(remedy: str, f: Any) -> None:
+    remedy = re.escape(f", and there is none, as the function is compiled once for all numbers: {remedy}")
+    with pytest.raises(TypeError, match=r"test_compiler_jit\.py:\d+: lambda x: .*traced Value" + remedy):
         jit(f)(2.0)
 
 
