@@ -566,6 +566,7 @@ def test_a_loop_unrolled_into_very_many_operations_says_so_once() -> None:
         return x
 
     f = jit(loop, backend="python")
-    with pytest.warns(UserWarning, match=r"loop was unrolled into 100,002 operations.* with fori_loop or scan"):
+    with pytest.warns(UserWarning, match=r"unrolled into 100,002 operations.* with fori_loop or scan") as given:
         y = f(1.0)
+    assert [x.filename for x in given] == [__file__]
     assert f(1.0) == y

@@ -13,7 +13,6 @@ from itertools import islice
 from math import prod
 from numbers import Real
 from typing import Any, TypeVar
-from warnings import warn
 
 from autograd_lite.calculus import jacobian_of, pull_back, push_forward
 from autograd_lite.compiler.arguments import Batch, floats, is_number, joined
@@ -32,7 +31,6 @@ from autograd_lite.value import EAGER, Value, active_recorder, constant, node_of
 T = TypeVar("T")
 Run = Callable[..., Any]  # see `Executor`
 SWEPT = 2  # for so many sets of results, and of arguments, there are programs that sweep from exactly these
-UNROLLED = 100_000  # operations in a trace from which a warning names the remedy
 
 
 @contextmanager
@@ -308,12 +306,7 @@ class Compiled(Graph):
         args, kwargs = tree_map(symbol, tree)
         with recording_with(trace):
             result = f(*args, **kwargs)
-        if trace.made - len(inputs) > UNROLLED:
-            warn(
-                f"jit: {name} was unrolled into {trace.made - len(inputs):,} operations, which take long to compile: "
-                "write its long loops with fori_loop or scan",
-                stacklevel=4,
-            )
+        self.operations = trace.made - len(inputs)  # how many were recorded
         self.sparse = result if isinstance(result, Sparse) else None
         self._result = result.values if isinstance(result, Sparse) else result
         _check_result(name, self._result)

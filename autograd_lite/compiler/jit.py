@@ -13,6 +13,7 @@ from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
+from warnings import warn_explicit
 from weakref import ref
 
 from autograd_lite.calculus import Transformable
@@ -23,6 +24,7 @@ from autograd_lite.compiler.errors import CompileError
 from autograd_lite.compiler.executors.straightline import source
 from autograd_lite.compiler.pipeline import Pipeline
 from autograd_lite.compiler.program import Program
+from autograd_lite.debugging.callsite import call_site
 from autograd_lite.ieee import to_float
 from autograd_lite.recording import keeps_history
 from autograd_lite.signatures import Unannotated
@@ -46,6 +48,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 N = TypeVar("N", bound=float)
 Entry: TypeAlias = Callable[[tuple[Any, ...]], Any]
+UNROLLED = 100_000  # a trace with more operations gets a warning
 
 
 @overload
@@ -322,12 +325,20 @@ class Jitted(Transformable, Generic[P, R]):
         found = self._compiled.get(structure)
         if found is None:
             try:
-                found = self._compiled[structure] = Compiled(self._f, arrays_to_lists(tree), self.backends)
+                found = Compiled(self._f, arrays_to_lists(tree), self.backends)
             except (AttributeError, TypeError) as error:
                 about_lists = any(word in str(error) for word in ("list", "sequence"))
                 if about_lists and not isinstance(error, CompileError) and has_numpy_array((tree, columns)):
                     error.add_note("jit gives f lists of numbers in place of arrays: write sum(v * v for v in x)")
                 raise
+            if found.operations > UNROLLED:
+                warn_explicit(
+                    f"jit: {found.name} was unrolled into {found.operations:,} operations, which take long to compile: "
+                    "write its long loops with fori_loop or scan",
+                    UserWarning,
+                    *call_site(),
+                )
+            self._compiled[structure] = found
         if found is not self._compiled.latest:
             self._compiled.latest, self._compiled.entry = found, _no_entry
         return found
