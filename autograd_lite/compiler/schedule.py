@@ -218,7 +218,7 @@ class _Layout:
     def emit(self, op: Primitive, nodes: list[Node], stage: int) -> None:
         """Emit instructions for nodes that have the primitive and the kind of their operands in common."""
         number, args = nodes[0]
-        if len(nodes) == 1 and len(args) < 2 * LONG:
+        if len(nodes) == 1 and len(args) <= max(op.factors, 1) * LONG:
             self.emit_one(number, op, args, stage)
             return
         if not op.factors:
