@@ -18,7 +18,7 @@ from autograd_lite.calls import item
 from autograd_lite.compiler.arguments import is_number
 from autograd_lite.compiler.branches import branch
 from autograd_lite.compiler.jit import jit
-from autograd_lite.compiler.loops import UNKNOWN, Column, Loop, traced_loop
+from autograd_lite.compiler.loops import UNKNOWN, Column, Loop, loop_of_traced_body
 from autograd_lite.compiler.trace import Symbol, Trace, trace_of
 from autograd_lite.naming import parameter_names, unpacked_names
 from autograd_lite.recording import no_grad
@@ -276,7 +276,7 @@ def _compiled_scan(
         for k, leaf in enumerate([leaf for leaf in tree_leaves(x) if isinstance(leaf, Symbol)])
     ]
     outputs = [leaf for leaf in tree_leaves(y) if is_number(leaf)]
-    loop = traced_loop(
+    loop = loop_of_traced_body(
         name,
         trace,
         len(items),
@@ -315,7 +315,9 @@ def _compiled_while(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], in
     new = _checked_state(body_fun(state), state, what)
     next_states = [trace.operand(leaf) for leaf in leaves_like(state, new, what)]
     first = [trace.operand(leaf) for leaf in tree_leaves(init)]
-    loop = traced_loop("while_loop", trace, UNKNOWN, False, states, first, next_states, [condition], [], [""], what)
+    loop = loop_of_traced_body(
+        "while_loop", trace, UNKNOWN, False, states, first, next_states, [condition], [], [""], what
+    )
     return tree_like(init, [recorder.record(item, (loop, float(k))) for k in range(len(states))])  # type: ignore[no-any-return]
 
 

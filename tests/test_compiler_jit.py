@@ -251,6 +251,14 @@ def test_a_user_defined_primitive() -> None:
     del ag.primitives.PRIMITIVES["jit_cube"]
 
 
+def test_a_container_of_a_result_keeps_its_type_for_lists_and_for_arrays() -> None:
+    np = pytest.importorskip("numpy")
+    f = jit(lambda x: collections.OrderedDict(a=x[0], b=[x[1], x[0]]))
+    for found in (f([1.0, 2.0]), f(np.array([1.0, 2.0])), f.map([[1.0, 2.0]])[0], f.map(np.array([[1.0, 2.0]]))):
+        assert type(found) is collections.OrderedDict
+        assert list(found) == ["a", "b"]
+
+
 def test_source_and_program_can_be_read() -> None:
     w, x = Value(2.0, label="weight"), 3.0
     f = jit(lambda x, target: (w * x - target) ** 2)

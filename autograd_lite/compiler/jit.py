@@ -222,7 +222,7 @@ class Jitted(Transformable, Generic[P, R]):
             results, _ = compiled.forward(1, array("d", numbers), array("d"))
             return compiled.plain_result(results, has_numpy_array((args, kwargs)))
         except FloatingPointError as error:
-            self._find(error, [(args, kwargs)])
+            self._raise_located(error, [(args, kwargs)])
 
     def _enter(self, compiled: Compiled, structure: Hashable, args: tuple[Any, ...]) -> Any:
         """Make the next calls of this structure fast, and this one if that is possible; else NotImplemented."""
@@ -251,7 +251,7 @@ class Jitted(Transformable, Generic[P, R]):
         >>> jit(lambda x, y: x * y).map([1.0, 2.0], [3.0, 4.0])
         [3.0, 8.0]
         """
-        rows = batch(columns, "map", kind=self._array_type)
+        rows = batch(columns, "map", array_type=self._array_type)
         if rows.numbers is None or active_recorder().inlines:
             return [self._call(row, {}) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure, columns)
@@ -274,7 +274,7 @@ class Jitted(Transformable, Generic[P, R]):
                 given = (*compiled.captured, *islice(inputs, compiled.width)) if needs_args else ()
                 each.append(compiled.result(compiled.nodes(given, found[i * k : i * k + k])))
         except FloatingPointError as error:
-            self._find(error, [(tuple([column[len(each)] for column in columns]), {})])
+            self._raise_located(error, [(tuple([column[len(each)] for column in columns]), {})])
         return each
 
     @overload
@@ -294,7 +294,7 @@ class Jitted(Transformable, Generic[P, R]):
         >>> mean.data, w.grad
         (4.0, 2.0)
         """
-        rows = batch(columns, "mean", keep=keeps_history(), kind=self._array_type)
+        rows = batch(columns, "mean", keep=keeps_history(), array_type=self._array_type)
         recorder = active_recorder()
         if rows.numbers is None or recorder.inlines:
             each = [self._call(row, {}) for row in zip(*columns, strict=True)]
@@ -307,9 +307,9 @@ class Jitted(Transformable, Generic[P, R]):
         try:
             return checked(op, given, op(*given))
         except FloatingPointError as error:
-            self._find(error, [(row, {}) for row in zip(*columns, strict=True)])
+            self._raise_located(error, [(row, {}) for row in zip(*columns, strict=True)])
 
-    def _find(self, error: FloatingPointError, calls: list[Any]) -> NoReturn:
+    def _raise_located(self, error: FloatingPointError, calls: list[Any]) -> NoReturn:
         """Run the calls eagerly, so that the recorder that raised `error` names the line; else raise `error`."""
         for call in calls if active_recorder().watches else []:
             args, kwargs = tree_map(_value, arrays_to_lists(call))

@@ -6,7 +6,7 @@ graph faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any, NoReturn, Self, TypeAlias
@@ -264,6 +264,11 @@ class Trace(Operations, Recorder):
         if symbol is None:
             symbol = self.captured[x] = Symbol(self, row=False, label=x.label)
         return symbol
+
+
+def order_of(operands: Iterable[Operand]) -> list[Any]:
+    """The topological order of the graph of `operands`, Symbols and floats."""
+    return topological_order(*[x for x in operands if type(x) is not float])
 
 
 def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:

@@ -124,5 +124,5 @@ class Trainer:
         self._numbers = memoryview(array("d", bytes(8 * len(self._order))))
         lengths = {known: len(numbers) for known, (_, numbers) in self._runs.items()}
         self._runs = {known: (run, self._numbers[: lengths[known]]) for known, (run, _) in self._runs.items()}
-        found = self._runs[structure] = compiled.trained(self._order, len(parameters)), self._numbers
+        found = self._runs[structure] = compiled.training_writer(self._order, len(parameters)), self._numbers
         return found

@@ -26,8 +26,7 @@ from autograd_lite.compiler.loops import Loop
 from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program
 from autograd_lite.compiler.simplify import leaves_by_use, simplify
-from autograd_lite.compiler.trace import Symbol, Trace
-from autograd_lite.graph import topological_order
+from autograd_lite.compiler.trace import Symbol, Trace, order_of
 from autograd_lite.ieee import to_float
 from autograd_lite.naming import names_of, parameter_names
 from autograd_lite.primitives import Primitive
@@ -106,7 +105,7 @@ class Exported:
 
     def _check(self, roots: Sequence[Any], language: str) -> None:
         """A ValueError if `roots`, or the body of a loop, need a primitive that is not in the table."""
-        for node in topological_order(*[x for x in roots if type(x) is not float]):
+        for node in order_of(roots):
             if isinstance(node.op, Loop):
                 self._check([*node.op.body.next, *node.op.columns], language)
             elif node.op not in (None, item) and not is_standard(node.op):
@@ -144,7 +143,7 @@ class Exported:
             paths = [f"[{n}]" for n in range(len(self.captured))]
             parameters.append(Parameter("parameters", self.captured, paths, self.numbers))
         new: dict[Any, Any] = {x: Symbol(self.trace, row=True, label=x.label) for p in parameters for x in p.symbols}
-        for node in topological_order(*[x for x in self.roots if isinstance(x, Symbol)]):
+        for node in order_of(self.roots):
             if node.op is not None and node not in new:
                 new[node] = self.trace.make(node.op, tuple([x if type(x) is float else new[x] for x in node.args]))
         self.roots = [x if type(x) is float else new[x] for x in self.roots]
@@ -176,7 +175,7 @@ class Exported:
     @property
     def needs_sweeps(self) -> bool:
         """Whether a Jacobian would have one loop for each of several results."""
-        order = topological_order(*[x for x in self.roots if isinstance(x, Symbol)])
+        order = order_of(self.roots)
         return len(self.roots) > 1 and any(isinstance(x.op, Loop) for x in order)
 
     def sweeps(self) -> tuple[list[Output], list[Sweep]]:
