@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from autograd_lite import primitives
@@ -21,7 +19,7 @@ from autograd_lite.compiler.export.listing import (
     Variable,
     identifier,
 )
-from autograd_lite.compiler.export.writing import Part, Sweep, expected, whole, write
+from autograd_lite.compiler.export.writing import Part, Sweep, expected, stems, whole, write
 from autograd_lite.compiler.loops import Loop
 from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program
@@ -283,8 +281,7 @@ class Exported:
             return [Name(name) for name in names]
         array_name = identifier("parameters", taken)
         rows, at = [], 0
-        for label, group in groupby([re.sub(r"[\[\]().\d_]*$", "", label) for label in self.labels]):
-            count = len(list(group))
+        for label, count in stems(self.labels):
             rows.append((label, self.numbers[at : at + count]))
             at += count
         listing.arrays[array_name] = rows
