@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from examples import rosenbrock
 
 import autograd_lite as ag
 from autograd_lite import Value, jit
@@ -54,10 +55,6 @@ def test_the_kernel_reads_arrays_where_the_template_has_lists() -> None:
 # --- Calls on numbers ------------------------------------------------------------------------------------------------
 
 BACKENDS = [backend.name for backend in find_backends("auto")]
-
-
-def rosenbrock(x: Any) -> Any:
-    return ag.sum([100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2 for a, b in pairwise(x)])
 
 
 def flat(tree: Any) -> list[Any]:

@@ -62,7 +62,8 @@ class Output(NamedTuple):
 class Exported:
     """`f`, traced on the structure of `example`, and the derivatives of it that are exported to `language`.
 
-    A ValueError if `f` uses an operation that is not in the table of primitives.
+    A ValueError if `f` uses an operation that is not in the table of primitives. A TypeError if it gives no numbers, or
+    several with `hvp`.
 
     `captured_as_arguments`: the Values that `f` captured become an argument, and derivatives by them are exported too.
     """
