@@ -34,7 +34,7 @@ from autograd_lite import (
     topological_order,
     where,
 )
-from autograd_lite.drawing import latex, text
+from autograd_lite.drawing import latex, palette, text
 from autograd_lite.drawing.notation import number, typeset
 from autograd_lite.drawing.symbolic import derivatives, formula
 from autograd_lite.primitives import PRIMITIVES
@@ -386,6 +386,20 @@ def test_values_between_modules_are_joined_by_operation():
     assert "× 12" in picture.source  # three tokens of four numbers, which are rows of the embedding
     assert picture.source.count("× 9") == 4  # the scores of three tokens with three: differences, exp, quotients
     assert f"|grad| ≤ {typeset(number(max(abs(p.grad) for p in model.embed.parameters())))}" in picture.source
+
+
+def test_every_text_has_contrast_with_every_fill_of_a_box():
+    def light(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        parts = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    fills = [palette.LEAF, palette.MADE, palette.CONSTANT, palette.FRAME, palette.OFF]
+    fills += [palette.heat(share / 10) for share in range(11)]
+    for ink in (palette.INK, palette.GREY, palette.DATA, palette.GRAD, palette.WARN):
+        for fill in fills:
+            low, high = sorted([light(ink), light(fill)])
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, fill)
 
 
 def test_vanishing_gradients_are_named():
