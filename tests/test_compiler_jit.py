@@ -101,7 +101,7 @@ def test_numbers_alone_give_numbers() -> None:
     assert jit(lambda x: 4)(2.0) == 4
 
 
-def test_keyword_arguments() -> None:
+def test_keyword_arguments_give_the_eager_numbers() -> None:
     assert jit(lambda x, y: x - y)(y=Value(1.0), x=3.0).data == 2.0
 
 
@@ -219,7 +219,7 @@ def test_compiled_functions_inside_one_another_are_one_program() -> None:
     assert len(y.args) == 2
 
 
-def test_detach_and_no_grad() -> None:
+def test_detach_and_no_grad_hold_in_compiled_functions() -> None:
     w = Value(2.0)
     y = jit(lambda x: (w * x).detach() * w)(3.0)
     assert gradient_of(y, [w]) == [6.0]
@@ -238,7 +238,7 @@ def test_a_function_first_called_inside_no_grad_keeps_the_gradient_of_its_deriva
     assert gradient_of(slope(3.0), [w]) == [6.0]
 
 
-def test_a_user_defined_primitive() -> None:
+def test_a_user_defined_primitive_compiles() -> None:
     @ag.primitive(partials=lambda z, x: (3.0 * x * x,))
     def jit_cube(x: float) -> float:
         return x * x * x
@@ -499,7 +499,7 @@ def test_invalid_results_are_refused() -> None:
 
 
 @pytest.mark.parametrize("op", [abs_, sq2], ids=str)
-def test_a_primitive_missing_from_the_kernel(op: Any) -> None:
+def test_a_primitive_missing_from_the_kernel_is_refused(op: Any) -> None:
     pytest.importorskip("autograd_lite.compiler._kernel")
     with pytest.raises(ValueError, match=f"no primitive '{op.name}': use the python or the numpy backend"):
         jit(lambda x: op(x), backend="native")(3.0)

@@ -144,7 +144,7 @@ def test_every_primitive_is_in_the_kernel() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("op", TABLE, ids=str)
-def test_the_table(op: Primitive, kind: str) -> None:
+def test_every_primitive_has_the_number_of_the_table(op: Primitive, kind: str) -> None:
     arity = op.arity
     xs = points(op)
     program = row_program([Instruction(op, 0, (1, 1, 1), tuple(Strided(1 + a) for a in range(arity)))], arity)
@@ -155,7 +155,7 @@ def test_the_table(op: Primitive, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("op", TABLE, ids=str)
-def test_the_table_with_shared_operands(op: Primitive, kind: str) -> None:
+def test_every_primitive_has_the_number_of_the_table_of_shared_operands(op: Primitive, kind: str) -> None:
     arity, xs = op.arity, points(op)
     captured = array("d", itertools.chain(*xs))
     shape = (1, len(xs), 1)
@@ -173,7 +173,7 @@ def test_the_table_with_shared_operands(op: Primitive, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("op", TABLE, ids=str)
-def test_the_table_in_ragged_blocks(op: Primitive, kind: str) -> None:
+def test_every_primitive_has_the_number_of_the_table_in_ragged_blocks(op: Primitive, kind: str) -> None:
     arity = op.arity
     operands = tuple(Strided(1 + a) for a in range(arity))
     program = row_program([Instruction(op, 0, (1, 1, 1), operands)], arity)
@@ -794,7 +794,7 @@ def record(n: int, field: int) -> int:
         *[("sums", 1, x) for x in (-1, 0, 41, 2**31 - 1)],
     ],
 )
-def test_a_malformed_encoding(buffer: str, index: int, number: int) -> None:
+def test_a_malformed_encoding_is_refused(buffer: str, index: int, number: int) -> None:
     encoded = dict(zip(BUFFERS, native.encode(example()), strict=True))
     native._kernel.Program(**encoded)
     encoded[buffer][index] = number
@@ -803,7 +803,7 @@ def test_a_malformed_encoding(buffer: str, index: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("buffer", BUFFERS)
-def test_an_encoding_of_the_wrong_size_or_kind(buffer: str) -> None:
+def test_an_encoding_of_the_wrong_size_or_kind_is_refused(buffer: str) -> None:
     encoded = dict(zip(BUFFERS, native.encode(example()), strict=True))
     for wrong in ([], encoded[buffer][:-1], array("h", bytes(8)), array("f", bytes(8)), bytes(8), None, 1):
         if buffer in ("results", "sums") and isinstance(wrong, array) and wrong.typecode == "i":

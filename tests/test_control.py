@@ -148,7 +148,7 @@ def test_a_state_that_is_a_tree() -> None:
         assert_close(compiled(lambda x: jvp(ours, (x,), (1.0,))[1], way)(0.7), derivative)
 
 
-def test_a_loop_in_a_loop() -> None:
+def test_a_loop_in_a_loop_agrees_with_jax() -> None:
     def ours(xs: Any) -> Any:
         def outer(s: Any, x: Any) -> Any:
             inner, ys = scan(lambda t, _: (al.sin(t * x + xs[0]), t * x), s, length=3)
@@ -183,7 +183,7 @@ EXPRESSIONS = st.recursive(
 
 @settings(max_examples=25, deadline=None)
 @given(st.tuples(EXPRESSIONS, EXPRESSIONS, EXPRESSIONS), st.integers(0, 4), st.sampled_from(WAYS[1:]))
-def test_random_bodies(texts: tuple[str, str, str], length: int, way: str) -> None:
+def test_random_bodies_agree_with_jax(texts: tuple[str, str, str], length: int, way: str) -> None:
     body = eval(compile(f"lambda s, x, c, m: (({texts[0]}, {texts[1]}), {texts[2]})", "<body>", "eval"))
 
     def ours(xs: Any) -> Any:
@@ -193,7 +193,7 @@ def test_random_bodies(texts: tuple[str, str, str], length: int, way: str) -> No
     def theirs(xs: Any) -> Any:
         state, total = (xs[0], xs[1]), torch.tensor(0.0, dtype=torch.float64)
         for x in xs[3:]:
-            state, y = body(state, x, xs[2], Constants)
+            state, y = body(state, x, xs[2], TorchFunctions)
             total = total + y
         return state[0] * state[1] + total * xs[0]
 
@@ -209,7 +209,7 @@ def test_random_bodies(texts: tuple[str, str, str], length: int, way: str) -> No
     assert_close(compiled(lambda x, t: hvp(ours, (x,), (t,)), way)(point, along), second.tolist(), 1e-11)
 
 
-class Constants:
+class TorchFunctions:
     """PyTorch's functions, on numbers too."""
 
     @staticmethod
@@ -234,7 +234,7 @@ def test_a_loop_reaches_values_outside() -> None:
         assert_close(w.grad, expected)
 
 
-def test_rows_of_a_batch() -> None:
+def test_rows_of_a_batch_have_the_eager_numbers() -> None:
     rows = [[0.1 * k, 0.3, 0.2 + 0.01 * k, *[0.05 * k - 0.1 * j for j in range(5)]] for k in range(37)]
     for way in WAYS[1:]:
         assert_close(jit(our_swing, backend=way).map(rows), [our_swing(row) for row in rows])
@@ -360,7 +360,7 @@ def test_comparisons_are_those_of_python(x: float, y: float) -> None:
 
 
 @pytest.mark.parametrize("way", [*WAYS[1:], "jax.numpy", "torch"])
-def test_rows_of_comparisons(way: str) -> None:
+def test_rows_of_comparisons_have_the_eager_numbers(way: str) -> None:
     module = way if way in BACKENDS else pytest.importorskip(way)
     edges = [x for x in EDGES if way != "jax.numpy" or abs(x) != 5e-324]  # XLA rounds subnormal numbers to 0
     xs, ys = [x for x in edges for _ in edges], edges * len(edges)
@@ -616,7 +616,7 @@ def test_root_follows_jax_custom_root() -> None:
     assert_close(grad(grad(ours))(0.8), second, 1e-11)
 
 
-def test_fixed_point() -> None:
+def test_fixed_point_has_the_derivatives_of_its_solution() -> None:
     size = 3
 
     def ours(a: Any) -> Any:
@@ -748,7 +748,7 @@ def test_reverse_mode_reads_the_sines_of_the_forward_loop() -> None:
     assert names == [{"sin", "cos"}, set()]
 
 
-def test_residuals_in_every_order() -> None:
+def test_residuals_in_every_order_of_derivatives_agree() -> None:
     """Second derivatives of a loop whose reverse loop reads stored results of exp, sin and division."""
 
     def ours(x: Any) -> Any:

@@ -150,7 +150,9 @@ def assert_close(got: list[float], expected: list[float], tolerance: float = 1e-
 
 @pytest.mark.parametrize("suffix", LANGUAGES)
 @pytest.mark.parametrize("n", [3, 40])  # straight lines, and loops
-def test_value_gradient_and_hessian_vector_product(suffix: str, n: int, tmp_path: Path) -> None:
+def test_value_gradient_and_hessian_vector_product_have_the_numbers_of_the_engine(
+    suffix: str, n: int, tmp_path: Path
+) -> None:
     random_numbers = random.Random(n)
     x, v = ([random_numbers.uniform(-1.5, 1.5) for _ in range(n)] for _ in range(2))
     path = jit(rosenbrock).export(tmp_path / f"valley{suffix}", x, hvp=True)
@@ -794,7 +796,9 @@ def session(path: Path) -> Any:
 
 
 @pytest.mark.parametrize(("precision", "kind", "tolerance"), [("float", "f4", 1e-6), ("double", "f8", 1e-14)])
-def test_a_network_in_onnx(precision: str, kind: str, tolerance: float, tmp_path: Path) -> None:
+def test_a_network_in_onnx_has_the_numbers_of_the_engine(
+    precision: str, kind: str, tolerance: float, tmp_path: Path
+) -> None:
     np = pytest.importorskip("numpy")
     pytest.importorskip("onnx")
     model = nn.MLP(3, [16, 12, 2], activation="tanh", seed=4)
@@ -810,7 +814,7 @@ def test_a_network_in_onnx(precision: str, kind: str, tolerance: float, tmp_path
     assert kinds == ["MatMul", "Add", "Tanh", "MatMul", "Add", "Tanh", "MatMul", "Add", "Identity"]
 
 
-def test_every_primitive_in_onnx(tmp_path: Path) -> None:
+def test_every_primitive_in_onnx_has_the_numbers_of_the_engine(tmp_path: Path) -> None:
     np = pytest.importorskip("numpy")
     pytest.importorskip("onnx")
     edges = [x if x != 1e-200 else 1e-30 for x in EDGES]
@@ -834,7 +838,7 @@ def test_every_primitive_in_onnx(tmp_path: Path) -> None:
             assert g == e or (g != g and e != e) or abs(g - e) <= 3e-6 * abs(e), (name, case, g, e)
 
 
-def test_comparisons_in_onnx(tmp_path: Path) -> None:
+def test_comparisons_in_onnx_have_the_numbers_of_the_engine(tmp_path: Path) -> None:
     np = pytest.importorskip("numpy")
     pytest.importorskip("onnx")
     path = jit(lambda x, y: [x < y, x <= y, x > y, x >= y]).export(tmp_path / "f.onnx", 0.5, 1.5, precision="double")
@@ -857,7 +861,7 @@ def test_constant_and_repeated_results_in_onnx(tmp_path: Path) -> None:
     assert by_y.tolist() == [[0, 0, 3, 0, 0]] * 2
 
 
-def test_bad_input_of_onnx(tmp_path: Path) -> None:
+def test_bad_input_of_onnx_is_named(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     path = tmp_path / "f.onnx"
     refused(ValueError, "ONNX has no primitive 'cube_of'", path, 1.0, f=lambda x: cube_of(x))
