@@ -395,7 +395,7 @@ def num(x):
     return typeset(number(x.grad))
 
 
-def test_a_long_graph_without_modules_is_stepped_through_by_stretches(show):
+def test_a_long_graph_without_modules_is_stepped_through_in_twelfths(show):
     x = Value(0.5, label="x")
     y = x
     for i in range(30_000):

@@ -289,7 +289,7 @@ class Exported:
         return [Item(array_name, Index(n)) for n in range(len(self.captured))]
 
     def _layout(self) -> list[str]:
-        """Where the numbers of an argument are that is more than one list."""
+        """For each argument that is neither one number nor one list: the order of its numbers in the array."""
         lines = []
         for parameter in self.parameters:
             flat = parameter.paths in ([""], [f"[{n}]" for n in range(len(parameter.paths))])
