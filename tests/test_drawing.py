@@ -401,6 +401,17 @@ def test_every_text_has_contrast_with_every_fill_of_a_box():
             assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, fill)
 
 
+def test_the_arrows_of_a_gradient_of_nan_are_the_widest():
+    model = nn.MLP(2, [3, 2, 1], seed=1)
+    y = model([0.5, 1.0])
+    y.backward()
+    for node in topological_order(y):
+        if node.op is not None and node is not y:
+            node.grad = math.nan
+    widths = re.findall(r"-> .* penwidth=([\d.]+)", draw(y, detail="layer").source)
+    assert widths == ["3.20", "3.20"]
+
+
 def test_vanishing_gradients_are_named():
     def deep(scale):
         model = nn.MLP(1, [1] * 40, activation=None, bias=False, weight=lambda *_: scale, seed=1)

@@ -206,7 +206,7 @@ class _Nodes:
         box = self.view.boxes[arrow.end]
         has_port = arrow.port and (box.rows or (arrow.port.isdigit() and int(arrow.port) < box.ports))
         is_wide = bool(box.look == "group" or arrow.tail or arrow.head)
-        if largest and is_wide and arrow.grad:
+        if is_wide and arrow.grad:
             style["penwidth"] = f"{0.6 + 2.6 * strength(arrow.grad, largest):.2f}"
         if arrow.count > 1 and (is_wide or self.view.boxes[arrow.start].look == "group"):
             style["label"] = f" {arrow.count:,} "

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from autograd_lite.drawing.notation import ORDERED, is_made_by, nodes_of, number, operands, symbol, typeset
@@ -299,7 +300,7 @@ class _View:
                 port = ports.get(place, "")
                 arrow = arrows.setdefault((start, end, port), Arrow(start, end, port, 0))
                 arrow.count += 1
-                arrow.grad = max(arrow.grad, arg.numbers.grad)
+                arrow.grad = _larger(arrow.grad, arg.numbers.grad)
             if single and not kind.is_dot:
                 self._constants(kind, end, ports, arrows)
         self._inputs(where, arrows)
@@ -575,7 +576,7 @@ class _View:
             bundle = Arrow(middle[0][len(starts) // 2], middle[1][len(ends) // 2], count=sum(a.count for a in group))
             bundle.tail = tail if isinstance(tail, Group) else None
             bundle.head = head if isinstance(head, Group) else None
-            bundle.grad = max(a.grad for a in group)
+            bundle.grad = reduce(_larger, [a.grad for a in group])
             single.append(bundle)
             for key in starts | ends:  # nothing else puts the boxes of the two frames side by side
                 pair = (key, bundle.end) if key in starts else (bundle.start, key)
@@ -609,6 +610,11 @@ class _View:
         if not structure.has_gradients:
             sentences.append("No gradients yet: call backward() first.")
         return "\n".join(sentences)
+
+
+def _larger(x: float, y: float) -> float:
+    """The larger of two sizes of gradients; nan is larger than every number."""
+    return x if y <= x or x != x else y
 
 
 def strength(size: float, largest: float) -> float:
