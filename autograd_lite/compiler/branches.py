@@ -19,7 +19,7 @@ from autograd_lite.compiler.trace import Operand, Symbol, Trace, order_of
 
 
 def branch(trace: Trace, roots: Sequence[Operand], condition: Symbol, taken: bool, begin: int) -> list[Operand]:
-    """`roots`, which a function of `cond` returned, from operands that are 0 where `condition` chooses the other one.
+    """`roots`, which a function of `cond` returned, from operands that are 0 where the other function is chosen.
 
     The function made the nodes after the Symbol number `begin`, all of them anew (`Trace.anew`). It is chosen where
     `condition` is not 0 if `taken`, else where it is 0. Numbers that all rows share, such as weights, are read as they

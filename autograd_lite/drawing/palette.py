@@ -1,4 +1,4 @@
-"""The colours of the drawings. The dark colours of the page are in page.html."""
+"""The colours of the drawings. Those that only the page has, such as its dark ones, are in page.html."""
 
 # Boxes are filled and lines are mid-grey, so that the picture can be read on white paper and on a dark page. The two
 # hues differ in lightness too, so that colour-blind readers and printed pages can tell them apart. Every text inside a
