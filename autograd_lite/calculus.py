@@ -41,8 +41,8 @@ Argnums: TypeAlias = int | Sequence[int]
 
 
 class Transformable:
-    """A function that makes the functions derived from it, such as its gradient, itself: a jitted function compiles
-    them and keeps the programs."""
+    """A function that builds its own derived functions, such as its gradient: a jitted function compiles them and keeps
+    the programs."""
 
     def transformed(self, key: Hashable, transform: Callable[[Function], Function]) -> Function:
         """The function that `transform` makes of the plain function behind this one; `key` tells transforms apart."""
@@ -139,8 +139,8 @@ def push_directions(
     def pushed(op: Result, args: tuple[Any, ...]) -> list[Scalar] | None:
         call = op.result_of, args
         if call not in of_calls:
-            moving = [(k, found[x][0]) for k, x in enumerate(args) if type(x) is not float and found.get(x)]
-            of_calls[call] = op.result_of.push(moving, args) if moving else []
+            given = [(k, found[x][0]) for k, x in enumerate(args) if type(x) is not float and found.get(x)]
+            of_calls[call] = op.result_of.push(given, args) if given else []
         return of_calls[call]
 
     for n, (xs, tangents) in enumerate(directions):
@@ -152,8 +152,8 @@ def push_directions(
         if op is None or found.keys().isdisjoint(args):
             continue
         if isinstance(op, Call):
-            moving = {n for x in args if x in found for n in found[x]}
-            made = {n: op.push(node, {x: found[x][n] for x in args if x in found and n in found[x]}) for n in moving}
+            active = {n for x in args if x in found for n in found[x]}
+            made = {n: op.push(node, {x: found[x][n] for x in args if x in found and n in found[x]}) for n in active}
         elif op is item:
             made = {n: tangent.item(int(args[1])) for n, tangent in found[args[0]].items()}
         elif type(op) is Result and len(directions) == 1 and (of_results := pushed(op, args)) is not None:
@@ -301,18 +301,17 @@ def _value(x: Scalar) -> Value:
 
 
 class _Inputs:
-    """The inputs of a derivative: a fresh node for each Value or float in the tree `given`.
+    """The inputs of a derivative: a fresh node for each leaf of the tree `scalars`, a Value or a float.
 
     A number becomes a leaf. A Value becomes a new node equal to it: derivatives flow through that node to the Value,
-    and the uses of the Value elsewhere stay apart (no perturbation confusion). Arrays in `given` become lists for the
-    function, and lists in the results become arrays again.
+    and the uses of the Value elsewhere stay apart (no perturbation confusion). Where `arrays` were given in place of
+    lists, lists in the results become arrays.
     """
 
-    def __init__(self, given: Tree, what: str) -> None:
+    def __init__(self, scalars: Tree, arrays: bool, what: str) -> None:
         recorder = active_recorder()
-        self.what = what
-        self.arrays = has_numpy_array(given)
-        self.structure = tree_map(recorder.fresh, _scalars(given, what))
+        self.what, self.arrays = what, arrays
+        self.structure = tree_map(recorder.fresh, scalars)
         self.nodes: list[Value] = tree_leaves(self.structure)
         self.are_numbers = not recorder.inlines and all(node.op is None for node in self.nodes)
         self.constants = set(self.nodes)  # leaves that cannot vary after the function has returned
@@ -362,14 +361,25 @@ def _scalar(x: Any, what: str) -> Scalar:
     return x if isinstance(x, Value) else p.to_float(x, what)
 
 
-def _leaves_like(tree: Tree, given: Tree, what: str) -> list[Scalar]:
-    """The leaves of `given`; a ValueError if it has another structure than `tree`."""
+def leaves_like(tree: Tree, given: Tree, what: str) -> list[Any]:
+    """The leaves of `given`; a ValueError that begins with `what` if it has another structure than `tree`."""
     leaves: list[Any] = []
+
+    def add(_: Any, leaf: Any) -> None:
+        if isinstance(leaf, dict | list | tuple):
+            raise ValueError(f"expected a number, got {type(leaf).__name__} {str(leaf)[:60]}")
+        leaves.append(leaf)
+
     try:
-        tree_map(lambda _, leaf: leaves.append(leaf), tree, arrays_to_lists(given))
+        tree_map(add, tree, given)
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
-    return _leaf_scalars(leaves, tree, what)
+    return leaves
+
+
+def _scalars_like(tree: Tree, given: Tree, what: str) -> list[Scalar]:
+    """The leaves of `given` as Values and floats; a ValueError if it has another structure than `tree`."""
+    return _leaf_scalars(leaves_like(tree, arrays_to_lists(given), what), tree, what)
 
 
 def _scalars(tree: Tree, what: str) -> Tree:
@@ -415,10 +425,9 @@ def _call(f: Function, argnums: Argnums, what: str, args: tuple[Any, ...], optio
     places = [i % len(args) for i in picked]
     if len(set(places)) < len(places):
         raise ValueError(f"{what}: argnums {argnums} picks an argument twice")
-    for i in places:
-        _scalars(args[i], f"{what}: args[{i}]")
-    given = [args[i] for i in places]
-    inputs = _Inputs(given[0] if isinstance(argnums, int) else tuple(given), what)
+    scalars = [_scalars(args[i], f"{what}: args[{i}]") for i in places]
+    arrays = has_numpy_array([args[i] for i in places])
+    inputs = _Inputs(scalars[0] if isinstance(argnums, int) else tuple(scalars), arrays, what)
     trees = dict(zip(places, [inputs.tree()] if isinstance(argnums, int) else inputs.tree(), strict=True))
     return inputs, inputs.call(f, [trees.get(i, arg) for i, arg in enumerate(args)], options)
 
@@ -457,7 +466,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     arrays holds for `value_and_grad`, `jacobian`, `hessian`, `jvp`, `vjp` and `hvp`, too.
 
     A ValueError if `argnums` is out of range or picks an argument twice; a TypeError that names the path of a leaf that
-    is not a number, or if f returns something else than one number.
+    is not a number, or if f does not return one number.
 
     >>> grad(lambda x: x**3)(2.0)
     12.0
@@ -595,8 +604,8 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
 
     Both have the structure of f's result.
 
-    `primals` and `tangents` are tuples with one tree for each argument. A ValueError if the tangents have another
-    structure than the primals.
+    `primals` and `tangents` are tuples with one tree for each argument. A TypeError if one of the two is not a tuple or
+    a list, a ValueError if the tangents have another structure than the primals.
 
     >>> jvp(lambda x, y: x * y, (2.0, 5.0), (1.0, 0.0))
     (10.0, 5.0)
@@ -608,9 +617,8 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
         both: tuple[Tree, Tree] = compiled(primals, tangents)
         return both
     with with_history():
-        directions = _leaves_like(arrays_to_lists(primals), tangents, f"{what}: tangents")
-        inputs = _Inputs(primals, f"{what}: primals")
-        inputs.what = what
+        directions = _scalars_like(arrays_to_lists(primals), tangents, f"{what}: tangents")
+        inputs = _Inputs(_scalars(primals, f"{what}: primals"), has_numpy_array(primals), what)
         ys = inputs.call(f, inputs.tree(), {})
         derivative = tree_like(ys, push_forward(tree_leaves(ys), inputs.nodes, directions))
     return inputs.results(ys), inputs.results(derivative)
@@ -637,13 +645,12 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple[Tree,
         pull = f.transformed("vjp", lambda f: _named(lambda x, g: vjp(f, *x)[1](g), f"vjp({_name(f)})"))
         return f(*primals), lambda cotangents: pull(primals, cotangents)
     with with_history():
-        inputs = _Inputs(primals, f"{what}: primals")
-        inputs.what = what
+        inputs = _Inputs(_scalars(primals, f"{what}: primals"), has_numpy_array(primals), what)
         ys = inputs.call(f, inputs.tree(), {})
 
     def pullback(cotangents: Tree) -> tuple[Tree, ...]:
         with with_history():
-            weights = _leaves_like(ys, cotangents, f"{what}: cotangents")
+            weights = _scalars_like(ys, cotangents, f"{what}: cotangents")
             products = inputs.tree(pull_back(tree_leaves(ys), weights, inputs.nodes))
         results: tuple[Tree, ...] = inputs.results(products)
         return results

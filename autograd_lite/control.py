@@ -13,12 +13,12 @@ from operator import index
 from typing import Any, TypeVar, TypeVarTuple, overload
 
 from autograd_lite import primitives as p
-from autograd_lite.calculus import described, jacobian
+from autograd_lite.calculus import described, jacobian, leaves_like
 from autograd_lite.calls import item
 from autograd_lite.compiler.arguments import is_number
 from autograd_lite.compiler.branches import branch
 from autograd_lite.compiler.jit import jit
-from autograd_lite.compiler.loops import UNKNOWN, Column, Loop, traced_loop
+from autograd_lite.compiler.loops import UNKNOWN, Column, Loop, loop_of_traced_body
 from autograd_lite.compiler.trace import Symbol, Trace, trace_of
 from autograd_lite.naming import parameter_names, unpacked_names
 from autograd_lite.recording import no_grad
@@ -123,7 +123,7 @@ def while_loop(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], init_va
     The state is a number, or nested lists, tuples and dicts of numbers, whose structure stays the same. `cond_fun`
     returns a comparison such as `x < 100.0`, a bool, or a number that is 0 for "stop". `(a < b) & (c < d)` and
     `(a < b) | (c < d)` combine two comparisons, under `jit` too, and `1 - c` is the opposite of `c`. A compiled
-    while_loop has forward mode only, as JAX's; for a solution that the steps converge to use `fixed_point`. A step
+    while_loop has forward mode only, as in JAX; for a solution that the steps converge to use `fixed_point`. A step
     takes about 2 us, as Python looks at the condition; one of `scan` or `fori_loop` takes a small part of that.
 
     A ValueError if `body_fun` returns a state of another structure, a TypeError for a condition that is not a
@@ -177,7 +177,7 @@ def cond(pred: Any, true_fun: Callable[[*Ts], X], false_fun: Callable[[*Ts], X],
     begin = trace.made
     with trace.anew():
         chosen, other = true_fun(*operands), false_fun(*operands)
-    _check_structure(chosen, other, f"{what}: the two functions return results of one structure")
+    leaves_like(chosen, other, f"{what}: the two functions must return results of one structure")
     sides = []
     for tree, taken in ((chosen, True), (other, False)):
         roots = [trace.operand(leaf) for leaf in tree_leaves(tree) if isinstance(leaf, Value)]
@@ -263,25 +263,27 @@ def _compiled_scan(
     recorder = active_recorder()
     trace = trace_of(recorder)
 
+    leaves_of_items = [
+        leaves_like(items[0], other, f"{what}: item {n} of xs has another structure than item 0")
+        for n, other in enumerate(items)
+    ]
     labels = _labels(step, init if name == "fori_loop" else (init, items[0]))
     state, x = _symbols(trace, init, labels), _symbols(trace, items[0], labels[len(tree_leaves(init)) :])
-    for n, other in enumerate(items):
-        _check_structure(items[0], other, f"{what}: item {n} of xs has another structure than item 0")
     new, y = _stepped(f(state, x), state, what)
-    rows = [[leaf for leaf in tree_leaves(other) if is_number(leaf)] for other in items]
+    rows = [[leaf for leaf in leaves if is_number(leaf)] for leaves in leaves_of_items]
     columns = [
         Column(leaf, [trace.operand(row[k]) for row in rows])
         for k, leaf in enumerate([leaf for leaf in tree_leaves(x) if isinstance(leaf, Symbol)])
     ]
     outputs = [leaf for leaf in tree_leaves(y) if is_number(leaf)]
-    loop = traced_loop(
+    loop = loop_of_traced_body(
         name,
         trace,
         len(items),
         reverse,
         tree_leaves(state),
         [trace.operand(leaf) for leaf in tree_leaves(init)],
-        [trace.operand(leaf) for leaf in tree_leaves(new)],
+        [trace.operand(leaf) for leaf in leaves_like(state, new, what)],
         [trace.operand(leaf) for leaf in outputs],
         columns,
         [f"y{path}" for leaf, path in zip(tree_leaves(y), tree_paths(y, ""), strict=True) if is_number(leaf)],
@@ -310,9 +312,12 @@ def _compiled_while(cond_fun: Callable[[S], Any], body_fun: Callable[[S], S], in
     holds = cond_fun(state)
     _check_condition(holds, what)
     condition = trace.operand(holds)
-    new = [trace.operand(leaf) for leaf in tree_leaves(_checked_state(body_fun(state), state, what))]
+    new = _checked_state(body_fun(state), state, what)
+    next_states = [trace.operand(leaf) for leaf in leaves_like(state, new, what)]
     first = [trace.operand(leaf) for leaf in tree_leaves(init)]
-    loop = traced_loop("while_loop", trace, UNKNOWN, False, states, first, new, [condition], [], [""], what)
+    loop = loop_of_traced_body(
+        "while_loop", trace, UNKNOWN, False, states, first, next_states, [condition], [], [""], what
+    )
     return tree_like(init, [recorder.record(item, (loop, float(k))) for k in range(len(states))])  # type: ignore[no-any-return]
 
 
@@ -378,9 +383,9 @@ def _checkpoint(checkpoint: int | None, what: str) -> int | None:
     try:
         every = index(checkpoint)
     except TypeError:
-        raise TypeError(f"{what}: checkpoint is a number of steps, got {checkpoint!r}") from None
+        raise TypeError(f"{what}: checkpoint must be an int, got {checkpoint!r}") from None
     if every < 1:
-        raise ValueError(f"{what}: checkpoint is a number of steps, got {every}")
+        raise ValueError(f"{what}: checkpoint must be at least 1, got {every}")
     return every
 
 
@@ -552,7 +557,7 @@ def _flattened(f: Callable[[Any], Any], x0: Tree, what: str) -> ListFunction:
     """`f` as a function of the list of its argument's leaves; a ValueError if f returns another structure than x0."""
 
     def f_flat(xs: list[Any]) -> list[Any]:
-        return tree_leaves(_checked_state(f(tree_like(x0, xs)), x0, what))
+        return leaves_like(x0, _checked_state(f(tree_like(x0, xs)), x0, what), what)
 
     return f_flat
 
@@ -582,11 +587,11 @@ def _items(xs: Iterable[Any] | None, length: int | None, what: str) -> list[Any]
         if n is None:
             raise ValueError(f"{what} takes xs, or length, the number of steps")
         if n < 0:
-            raise ValueError(f"{what}: length is a number of steps, got {n}")
+            raise ValueError(f"{what}: length must be at least 0, got {n}")
         return [None] * n
     if isinstance(xs, dict | str | Value) or not isinstance(xs, Iterable):
         raise TypeError(f"{what}: xs is a list or an array with one item for each step, got {type(xs).__name__}")
-    as_list = getattr(xs, "tolist", None)  # a NumPy array gives its numbers as floats
+    as_list = getattr(xs, "tolist", None)  # a NumPy array gives Python numbers
     items = list(as_list() if as_list else xs)
     if n is not None and n != len(items):
         raise ValueError(f"{what}: length={n}, and xs has {len(items)} items")
@@ -605,23 +610,12 @@ def _stepped(result: Any, state: S, what: str) -> tuple[S, Any]:
 
 def _checked_state(new: Any, state: S, what: str) -> S:
     """`new`; a ValueError unless it has the structure of `state`, with numbers at its leaves."""
-    _check_structure(state, new, f"{what}: the structure of the state changes")
-    for x, path in zip(tree_leaves(new), tree_paths(new), strict=True):
+    leaves = leaves_like(state, new, f"{what}: the structure of the state changes")
+    for x, path in zip(leaves, tree_paths(state), strict=True):
         if type(x) is not float and not isinstance(x, Value):
             p.to_float(x, f"{what}: the state{path}")
     result: S = new
     return result
-
-
-def _check_structure(tree: Tree, other: Tree, what: str) -> None:
-    def check(_: Any, leaf: Any) -> None:
-        if isinstance(leaf, dict | list | tuple):
-            raise ValueError(f"expected a number, got {type(leaf).__name__} {str(leaf)[:60]}")
-
-    try:
-        tree_map(check, tree, other)
-    except ValueError as error:
-        raise ValueError(f"{what}: {error}") from None
 
 
 def _holds(condition: Any, what: str) -> bool:

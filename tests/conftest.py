@@ -72,7 +72,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def lines_run() -> Callable[[Callable[[], object]], int]:
-    """How many lines of Python a call runs: its time in a unit that no machine's load can change."""
+    """How many lines of Python a call runs: its work, whatever the load of the machine. Work in C is not counted."""
 
     def count(run: Callable[[], object]) -> int:
         lines, before = 0, sys.gettrace()

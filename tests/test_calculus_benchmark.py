@@ -41,6 +41,7 @@ PROBLEMS = [
     bench.bundle_adjustment(6),
     bench.gmm(3, 2, 5),
     bench.lstm(1, 2, 4),
+    *[bench.condition(5, costly) for costly in (False, True)],
 ]
 
 

@@ -64,8 +64,7 @@ def test_a_constant_function_without_arguments(backend: str, result: Any) -> Non
 def test_every_primitive_has_the_eager_number_and_gradient(op: Primitive, backend: str) -> None:
     n = op.arity or LENGTHS[op.name]
     if op.name == "pow_const":
-        rows = [((x,), exponent) for x in POINTS for exponent in (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 2.5)]
-        for exponent in {e for _, e in rows}:
+        for exponent in (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 2.5):
             f = jit(lambda x, e=exponent: op(x, e), backend=backend)
             check_rows(f, lambda x, e=exponent: op(x, e), [(x,) for x in POINTS])
         return

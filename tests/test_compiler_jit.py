@@ -101,7 +101,7 @@ def test_numbers_alone_give_numbers() -> None:
     assert jit(lambda x: 4)(2.0) == 4
 
 
-def test_keyword_arguments() -> None:
+def test_keyword_arguments_give_the_eager_numbers() -> None:
     assert jit(lambda x, y: x - y)(y=Value(1.0), x=3.0).data == 2.0
 
 
@@ -219,7 +219,7 @@ def test_compiled_functions_inside_one_another_are_one_program() -> None:
     assert len(y.args) == 2
 
 
-def test_detach_and_no_grad() -> None:
+def test_detach_and_no_grad_hold_in_compiled_functions() -> None:
     w = Value(2.0)
     y = jit(lambda x: (w * x).detach() * w)(3.0)
     assert gradient_of(y, [w]) == [6.0]
@@ -238,7 +238,7 @@ def test_a_function_first_called_inside_no_grad_keeps_the_gradient_of_its_deriva
     assert gradient_of(slope(3.0), [w]) == [6.0]
 
 
-def test_a_user_defined_primitive() -> None:
+def test_a_user_defined_primitive_compiles() -> None:
     @ag.primitive(partials=lambda z, x: (3.0 * x * x,))
     def jit_cube(x: float) -> float:
         return x * x * x
@@ -249,6 +249,14 @@ def test_a_user_defined_primitive() -> None:
     assert gradient_of(f(x), [x]) == [12.0]
     assert jit(lambda x: jit_cube(x), backend="python").mean([x]).data == 8.0
     del ag.primitives.PRIMITIVES["jit_cube"]
+
+
+def test_a_container_of_a_result_keeps_its_type_for_lists_and_for_arrays() -> None:
+    np = pytest.importorskip("numpy")
+    f = jit(lambda x: collections.OrderedDict(a=x[0], b=[x[1], x[0]]))
+    for found in (f([1.0, 2.0]), f(np.array([1.0, 2.0])), f.map([[1.0, 2.0]])[0], f.map(np.array([[1.0, 2.0]]))):
+        assert type(found) is collections.OrderedDict
+        assert list(found) == ["a", "b"]
 
 
 def test_source_and_program_can_be_read() -> None:
@@ -398,24 +406,36 @@ def test_a_jitted_function_on_arrays_can_be_pickled_and_copied(module: str) -> N
 # --- What bad input gets -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "f",
-    [
+REMEDIES = {
+    "in place of a branch use where(x < 3, y, z), cond, ": [
         lambda x: x if x > 0 else -x,
-        lambda x: x * x.data,
         lambda x: max(x, 0.0),
+        lambda x: x * 1 if x else x,
+    ],
+    "leave out float() and int(), and in place of math's functions ": [
         lambda x: float(x),
         lambda x: math.exp(x),
+    ],
+    "choose by where(x < 3, y, z); an index or a count ": [
         lambda x: [1.0, 2.0][x],
-        lambda x: x * 1 if x else x,
+        lambda x: [x for _ in range(x)],
+    ],
+    "in place of .data use .detach()": [
+        lambda x: x * x.data,
         lambda x: f"{x:.2f}",
-        lambda x: x.backward(),
-        lambda x: x.grad,
         lambda x: setattr(x, "data", 1.0),
     ],
-)
-def test_code_that_needs_a_number_gets_an_error_with_line_and_remedy(f: Any) -> None:
-    with pytest.raises(TypeError, match=r"test_compiler_jit\.py:\d+: lambda x: .*traced Value.*where\("):
+    "in place of backward() and .grad use autograd_lite.grad ": [
+        lambda x: x.backward(),
+        lambda x: x.grad,
+    ],
+}
+
+
+@pytest.mark.parametrize(("remedy", "f"), [(remedy, f) for remedy, fs in REMEDIES.items() for f in fs])
+def test_code_that_needs_a_number_gets_an_error_with_line_and_the_remedy(remedy: str, f: Any) -> None:
+    remedy = re.escape(f", and there is none, as the function is compiled once for all numbers: {remedy}")
+    with pytest.raises(TypeError, match=r"test_compiler_jit\.py:\d+: lambda x: .*traced Value" + remedy):
         jit(f)(2.0)
 
 
@@ -479,7 +499,7 @@ def test_invalid_results_are_refused() -> None:
 
 
 @pytest.mark.parametrize("op", [abs_, sq2], ids=str)
-def test_a_primitive_missing_from_the_kernel(op: Any) -> None:
+def test_a_primitive_missing_from_the_kernel_is_refused(op: Any) -> None:
     pytest.importorskip("autograd_lite.compiler._kernel")
     with pytest.raises(ValueError, match=f"no primitive '{op.name}': use the python or the numpy backend"):
         jit(lambda x: op(x), backend="native")(3.0)

@@ -144,7 +144,7 @@ def test_every_primitive_is_in_the_kernel() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("op", TABLE, ids=str)
-def test_the_table(op: Primitive, kind: str) -> None:
+def test_every_primitive_has_the_number_of_the_table(op: Primitive, kind: str) -> None:
     arity = op.arity
     xs = points(op)
     program = row_program([Instruction(op, 0, (1, 1, 1), tuple(Strided(1 + a) for a in range(arity)))], arity)
@@ -155,7 +155,7 @@ def test_the_table(op: Primitive, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("op", TABLE, ids=str)
-def test_the_table_with_shared_operands(op: Primitive, kind: str) -> None:
+def test_every_primitive_has_the_number_of_the_table_of_shared_operands(op: Primitive, kind: str) -> None:
     arity, xs = op.arity, points(op)
     captured = array("d", itertools.chain(*xs))
     shape = (1, len(xs), 1)
@@ -173,7 +173,7 @@ def test_the_table_with_shared_operands(op: Primitive, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("op", TABLE, ids=str)
-def test_the_table_in_ragged_blocks(op: Primitive, kind: str) -> None:
+def test_every_primitive_has_the_number_of_the_table_in_ragged_blocks(op: Primitive, kind: str) -> None:
     arity = op.arity
     operands = tuple(Strided(1 + a) for a in range(arity))
     program = row_program([Instruction(op, 0, (1, 1, 1), operands)], arity)
@@ -794,7 +794,7 @@ def record(n: int, field: int) -> int:
         *[("sums", 1, x) for x in (-1, 0, 41, 2**31 - 1)],
     ],
 )
-def test_a_malformed_encoding(buffer: str, index: int, number: int) -> None:
+def test_a_malformed_encoding_is_refused(buffer: str, index: int, number: int) -> None:
     encoded = dict(zip(BUFFERS, native.encode(example()), strict=True))
     native._kernel.Program(**encoded)
     encoded[buffer][index] = number
@@ -803,7 +803,7 @@ def test_a_malformed_encoding(buffer: str, index: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("buffer", BUFFERS)
-def test_an_encoding_of_the_wrong_size_or_kind(buffer: str) -> None:
+def test_an_encoding_of_the_wrong_size_or_kind_is_refused(buffer: str) -> None:
     encoded = dict(zip(BUFFERS, native.encode(example()), strict=True))
     for wrong in ([], encoded[buffer][:-1], array("h", bytes(8)), array("f", bytes(8)), bytes(8), None, 1):
         if buffer in ("results", "sums") and isinstance(wrong, array) and wrong.typecode == "i":
@@ -852,7 +852,7 @@ def test_any_encoding_is_an_error_or_runs() -> None:
 def test_under_sanitizers(run_under_sanitizers: Callable[..., None]) -> None:
     """Every other test of this file, on a kernel that is built to stop at a wrong access or undefined behaviour."""
     if BUILT:
-        pytest.skip("this is the other build")
+        pytest.skip("this is the sanitized build, and the test is for the plain one")
     options = "-fno-var-tracking -Wno-unused-parameter -fno-math-errno -fno-trapping-math -lm -lpthread".split()
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
     source = ROOT / "autograd_lite" / "compiler" / "kernel.c"
@@ -861,8 +861,10 @@ def test_under_sanitizers(run_under_sanitizers: Callable[..., None]) -> None:
 
 def test_installation_without_a_compiler(tmp_path: Path) -> None:
     installed = {x.name: x.version for x in importlib.metadata.distributions()}
-    if BUILT or "pip" not in installed or int(installed.get("setuptools", "0").split(".")[0]) < 77:
-        pytest.skip("needs pip and setuptools >= 77, once")
+    if BUILT:
+        pytest.skip("this is the sanitized build, and the test is for the plain one")
+    if "pip" not in installed or int(installed.get("setuptools", "0").split(".")[0]) < 77:
+        pytest.skip("no pip, or setuptools older than 77")
     source, target = tmp_path / "source", tmp_path / "target"
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     for folder in "autograd_lite", "nn":

@@ -12,7 +12,7 @@ import pytest
 import autograd_lite as ag
 from autograd_lite import Value, jit
 from autograd_lite import primitives as p
-from autograd_lite.compiler.program import Indexed, Program
+from autograd_lite.compiler.program import Indexed, Program, Strided
 
 
 def program_of(f: Any, *row: Any) -> Program:
@@ -100,6 +100,14 @@ def test_a_network_is_a_few_wide_regular_instructions() -> None:
     )
     assert {i.shape for i in program.each if i.op is p.dot} == {(1, 16, 2), (1, 16, 16), (1, 1, 16)}
     assert "total mul       16 x 16 x 1" in str(program)
+
+
+def test_a_sum_that_stands_alone_reads_its_regular_terms_by_a_stride() -> None:
+    def f(x: Any) -> Any:
+        return ag.sum([ag.sin(v) for v in x[:9]] + [x[n] for n in (10, 13, 15, 17)])
+
+    sums = [i for i in program_of(f, [1.0] * 20).instructions if i.op is p.sum_]
+    assert [(i.shape[2], type(i.operands[1])) for i in sums] == [(8, Strided), (4, Indexed)]
 
 
 def test_numbers_shared_by_all_rows_are_computed_once() -> None:

@@ -1,5 +1,5 @@
-"""Random models of a compiler's usual parts, layers and reductions and what lies between, give every backend the eager
-numbers: those of each row, and the gradients added up over the rows, with the same infinities and NaNs."""
+"""Random models of layers, reductions and elementwise operations have the eager numbers on every backend: the results
+of each row, and the gradients summed over the rows, with the same infinities and NaNs."""
 
 import itertools
 import math
@@ -68,7 +68,7 @@ def ordered(order: str, xs: Vector, rng: random.Random) -> Vector:
 
 
 class Model:
-    """Has a weight for each that a step needs; called with a row, gives some of the numbers that the steps make."""
+    """A model that makes its weights at the first call; each call with a row gives some of the numbers of its steps."""
 
     def __init__(self, steps: list[Step], inputs: int, hostile: int, seed: int) -> None:
         self.steps, self.seed, self.hostile, self.rng = steps, seed, hostile, random.Random(seed)

@@ -151,7 +151,7 @@ class Lion(nn.Optimizer):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_users_update_rule(backend: str) -> None:
+def test_a_users_update_rule_makes_the_eager_steps(backend: str) -> None:
     numbers = []
     for compiled in True, False:
         loss, parameters = network()

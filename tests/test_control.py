@@ -148,7 +148,7 @@ def test_a_state_that_is_a_tree() -> None:
         assert_close(compiled(lambda x: jvp(ours, (x,), (1.0,))[1], way)(0.7), derivative)
 
 
-def test_a_loop_in_a_loop() -> None:
+def test_a_loop_in_a_loop_agrees_with_jax() -> None:
     def ours(xs: Any) -> Any:
         def outer(s: Any, x: Any) -> Any:
             inner, ys = scan(lambda t, _: (al.sin(t * x + xs[0]), t * x), s, length=3)
@@ -183,7 +183,7 @@ EXPRESSIONS = st.recursive(
 
 @settings(max_examples=25, deadline=None)
 @given(st.tuples(EXPRESSIONS, EXPRESSIONS, EXPRESSIONS), st.integers(0, 4), st.sampled_from(WAYS[1:]))
-def test_random_bodies(texts: tuple[str, str, str], length: int, way: str) -> None:
+def test_random_bodies_agree_with_jax(texts: tuple[str, str, str], length: int, way: str) -> None:
     body = eval(compile(f"lambda s, x, c, m: (({texts[0]}, {texts[1]}), {texts[2]})", "<body>", "eval"))
 
     def ours(xs: Any) -> Any:
@@ -193,7 +193,7 @@ def test_random_bodies(texts: tuple[str, str, str], length: int, way: str) -> No
     def theirs(xs: Any) -> Any:
         state, total = (xs[0], xs[1]), torch.tensor(0.0, dtype=torch.float64)
         for x in xs[3:]:
-            state, y = body(state, x, xs[2], Constants)
+            state, y = body(state, x, xs[2], TorchFunctions)
             total = total + y
         return state[0] * state[1] + total * xs[0]
 
@@ -209,7 +209,7 @@ def test_random_bodies(texts: tuple[str, str, str], length: int, way: str) -> No
     assert_close(compiled(lambda x, t: hvp(ours, (x,), (t,)), way)(point, along), second.tolist(), 1e-11)
 
 
-class Constants:
+class TorchFunctions:
     """PyTorch's functions, on numbers too."""
 
     @staticmethod
@@ -234,7 +234,7 @@ def test_a_loop_reaches_values_outside() -> None:
         assert_close(w.grad, expected)
 
 
-def test_rows_of_a_batch() -> None:
+def test_rows_of_a_batch_have_the_eager_numbers() -> None:
     rows = [[0.1 * k, 0.3, 0.2 + 0.01 * k, *[0.05 * k - 0.1 * j for j in range(5)]] for k in range(37)]
     for way in WAYS[1:]:
         assert_close(jit(our_swing, backend=way).map(rows), [our_swing(row) for row in rows])
@@ -360,7 +360,7 @@ def test_comparisons_are_those_of_python(x: float, y: float) -> None:
 
 
 @pytest.mark.parametrize("way", [*WAYS[1:], "jax.numpy", "torch"])
-def test_rows_of_comparisons(way: str) -> None:
+def test_rows_of_comparisons_have_the_eager_numbers(way: str) -> None:
     module = way if way in BACKENDS else pytest.importorskip(way)
     edges = [x for x in EDGES if way != "jax.numpy" or abs(x) != 5e-324]  # XLA rounds subnormal numbers to 0
     xs, ys = [x for x in edges for _ in edges], edges * len(edges)
@@ -399,22 +399,23 @@ def test_where_of_a_comparison_in_every_mode(point: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "f",
+    ("f", "remedy"),
     [
-        lambda x: x if x < 3.0 else -x,
-        lambda x: x if x > 0.0 and x < 3.0 else -x,
-        lambda x: x if 0.0 < x < 3.0 else -x,
-        lambda x: x * (not x < 3.0),
-        lambda x: x * max(x, 3.0),
-        lambda x: al.sum(sorted([x, 1.0])),
-        lambda x: [x, -x][x < 3.0],
-        lambda x: x * float(x < 3.0),
-        lambda x: x * any([x < 3.0]),
-        lambda x: x * al.relu(x - 1.0) if (x > 0) == True else x,  # noqa: E712
+        (lambda x: x if x < 3.0 else -x, "branch"),
+        (lambda x: x if x > 0.0 and x < 3.0 else -x, "branch"),
+        (lambda x: x if 0.0 < x < 3.0 else -x, "branch"),
+        (lambda x: x * (not x < 3.0), "branch"),
+        (lambda x: x * max(x, 3.0), "branch"),
+        (lambda x: al.sum(sorted([x, 1.0])), "branch"),
+        (lambda x: x * any([x < 3.0]), "branch"),
+        (lambda x: [x, -x][x < 3.0], "choose by where"),
+        (lambda x: x * float(x < 3.0), "leave out float"),
+        (lambda x: x if (x > 0) == True else -x, "in place of == and !="),  # noqa: E712
     ],
 )
-def test_the_truth_of_a_traced_comparison_is_refused(f: Any) -> None:
-    with pytest.raises(TypeError, match=r"test_control\.py:\d+: .*In place of a branch use where\(x < 3, y, z\), cond"):
+def test_the_truth_of_a_traced_comparison_is_refused(f: Any, remedy: str) -> None:
+    remedy = r"in place of a branch use where\(x < 3, y, z\), cond" if remedy == "branch" else remedy
+    with pytest.raises(TypeError, match=rf"test_control\.py:\d+: .* numbers: {remedy}"):
         jit(f)(2.0)
 
 
@@ -615,7 +616,7 @@ def test_root_follows_jax_custom_root() -> None:
     assert_close(grad(grad(ours))(0.8), second, 1e-11)
 
 
-def test_fixed_point() -> None:
+def test_fixed_point_has_the_derivatives_of_its_solution() -> None:
     size = 3
 
     def ours(a: Any) -> Any:
@@ -677,6 +678,26 @@ def test_newton_pivots_where_the_first_entry_of_the_jacobian_is_0() -> None:
 # ---- bad input
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda x: fori_loop(0, 2, lambda i, s: {"b": s["b"] + 1.0, "a": s["a"]}, x), {"a": 1.0, "b": 4.0}),
+        (lambda x: scan(lambda s, _: ({"b": s["b"] + 1.0, "a": s["a"]}, None), x, length=2)[0], {"a": 1.0, "b": 4.0}),
+        (
+            lambda x: while_loop(lambda s: s["b"] < 4.0, lambda s: {"b": s["b"] + 1.0, "a": s["a"]}, x),
+            {"a": 1.0, "b": 4.0},
+        ),
+        (lambda x: scan(lambda s, y: (s + y["a"], None), x["b"], [x, {"b": 5.0, "a": 7.0}])[0], 10.0),
+        (lambda x: fixed_point(lambda s: {"b": 0.5 * s["b"] + 2.0, "a": 0.0 * s["a"] + 1.0}, x), {"a": 1.0, "b": 4.0}),
+        (lambda x: cond(x["a"] > 0.0, lambda: {"a": 1.0, "b": 4.0}, lambda: {"b": x["b"], "a": 0.0}), {"a": 1, "b": 4}),
+    ],
+)
+def test_a_dict_may_have_its_keys_in_another_order(call: Any, expected: Any, way: str) -> None:
+    found = compiled(call, way)({"a": 1.0, "b": 2.0})
+    assert al.trees.tree_map(lambda x: round(float(x), 9), found) == expected
+
+
 @pytest.mark.parametrize("way", ["eager", BACKENDS[0]])
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -692,13 +713,13 @@ def test_newton_pivots_where_the_first_entry_of_the_jacobian_is_0() -> None:
         (lambda x: scan(lambda s, y: (s, y), x), "takes xs, or length, the number of steps"),
         (lambda x: scan(lambda s, y: (s, y), x, [1.0], length=2), "length=2, and xs has 1 items"),
         (lambda x: scan(lambda s, y: (s, y), x, length=1.5), "length is an int, got 1.5"),
-        (lambda x: scan(lambda s, y: (s, y), x, length=-1), "length is a number of steps, got -1"),
+        (lambda x: scan(lambda s, y: (s, y), x, length=-1), "length must be at least 0, got -1"),
         (lambda x: scan(lambda s, y: (s, y), x, {"a": 1.0}), "xs is a list or an array with one item for each step"),
         (lambda x: scan(3.0, x, [1.0]), "scan takes a function, got float"),
         (lambda x: fori_loop(0, 2.5, lambda i, s: s, x), "fori_loop of <lambda>: upper is an int, got 2.5"),
         (lambda x: fori_loop(0, x, lambda i, s: s, x), "for a count that depends on numbers use while_loop"),
-        (lambda x: scan(lambda s, y: (s, y), x, [1.0], checkpoint=0), "scan of <lambda>: checkpoint is a number of st"),
-        (lambda x: fori_loop(0, 2, lambda i, s: s, x, checkpoint="2"), "checkpoint is a number of steps, got '2'"),
+        (lambda x: scan(lambda s, y: (s, y), x, [1.0], checkpoint=0), "scan of .*: checkpoint must be at least 1"),
+        (lambda x: fori_loop(0, 2, lambda i, s: s, x, checkpoint="2"), "checkpoint must be an int, got '2'"),
         (lambda x: fori_loop(0, 2, lambda i, s: [s], x), "fori_loop of <lambda>: the structure of the state changes"),
         (lambda x: while_loop(lambda s: True, lambda s: [s], x), "while_loop of <lambda>: the structure of the state"),
     ],
@@ -727,7 +748,7 @@ def test_reverse_mode_reads_the_sines_of_the_forward_loop() -> None:
     assert names == [{"sin", "cos"}, set()]
 
 
-def test_residuals_in_every_order() -> None:
+def test_residuals_in_every_order_of_derivatives_agree() -> None:
     """Second derivatives of a loop whose reverse loop reads stored results of exp, sin and division."""
 
     def ours(x: Any) -> Any:

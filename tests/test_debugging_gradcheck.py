@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from examples import rosenbrock
 
 import autograd_lite as al
 from autograd_lite import Value, check_grads
@@ -209,10 +210,6 @@ def test_points_that_cannot_be_checked_raise() -> None:
 def test_functions_constant_up_to_rounding_pass(f: Any) -> None:
     for x in (0.3, -1.7, 30.0):
         check_grads(f, x)
-
-
-def rosenbrock(x: Any) -> Any:
-    return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
 
 
 @pytest.mark.parametrize(

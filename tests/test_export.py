@@ -11,11 +11,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import rosenbrock
 
 import nn
 from autograd_lite import (
@@ -56,6 +57,11 @@ def run(*command: str | Path) -> str:
     done = subprocess.run([str(x) for x in command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def passes_self_test(path: Path) -> None:
+    """Assert that the self-test of an exported file finds no difference."""
+    assert re.fullmatch(r"\w+: 0 of \d+ numbers differ\n", self_test(path))
 
 
 def self_test(path: Path) -> str:
@@ -139,20 +145,18 @@ def assert_close(got: list[float], expected: list[float], tolerance: float = 1e-
         assert same, f"{got} against {expected}"
 
 
-def rosenbrock(x: Any) -> Any:
-    return add_up([100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2 for a, b in pairwise(x)])
-
-
 # --- The numbers ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", LANGUAGES)
 @pytest.mark.parametrize("n", [3, 40])  # straight lines, and loops
-def test_value_gradient_and_hessian_vector_product(suffix: str, n: int, tmp_path: Path) -> None:
+def test_value_gradient_and_hessian_vector_product_have_the_numbers_of_the_engine(
+    suffix: str, n: int, tmp_path: Path
+) -> None:
     random_numbers = random.Random(n)
     x, v = ([random_numbers.uniform(-1.5, 1.5) for _ in range(n)] for _ in range(2))
     path = jit(rosenbrock).export(tmp_path / f"valley{suffix}", x, hvp=True)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     found = call(path, [("rosenbrock", [x], [None]), ("rosenbrock_gradient", [x], [None, n]),
                         ("rosenbrock_hvp", [x, v], [n])])  # fmt: skip
     value = rosenbrock(x)
@@ -174,7 +178,7 @@ def test_several_results_have_a_jacobian_and_structures_are_flat(suffix: str, tm
 
     p = {"k": 2.0, "m": [0.5, 3.0]}
     path = jit(forces).export(tmp_path / f"forces{suffix}", 0.25, p, -1.0)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     args = [0.25, [2.0, 0.5, 3.0], -1.0]
     (found,) = call(path, [("forces_jacobian", args, [3, 3, 9, 3])])
     values = unlabelled(0.25, p, -1.0)
@@ -196,8 +200,8 @@ def test_every_primitive_has_the_results_of_ieee_754(suffix: str, tmp_path: Path
     for name, op in table.items():
         count = 2 if op.arity is None else op.arity
         if name == "pow_const":
-            cases = [(x, n) for x in EDGES for n in (-1.0, -0.5, 0.0, 0.5, 2.0, 3.0, 4.0)]
-        elif count == 1:
+            continue
+        if count == 1:
             cases = [(x,) for x in EDGES]
         elif count == 2:
             cases = [(x, y) for x in EDGES for y in EDGES]
@@ -207,8 +211,6 @@ def test_every_primitive_has_the_results_of_ieee_754(suffix: str, tmp_path: Path
         def one(*args: Any, op: Any = op) -> Any:
             return op(*args)
 
-        if name == "pow_const":
-            continue
         one.__name__ = f"call_{name}"
         path = jit(one).export(tmp_path / f"f_{name}{suffix}", *cases[0], gradient=False)
         calls.append((path, [(f"call_{name}", list(case), [None]) for case in cases]))
@@ -279,44 +281,59 @@ def test_captured_values_are_constants_or_arguments(suffix: str, tmp_path: Path)
     (found,) = call(path, [("spring_gradient", [2.0], [None, None])])
     assert_close(found, [value, 2.0])
     path = jitted.export(tmp_path / f"spring{suffix}", captured="arguments")
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("spring_gradient", [2.0, 0.5, 3.0], [None] * 4)])
     assert_close(found, [value, 2.0, 4 + math.exp(0.5) * 3, math.exp(0.5)])
 
 
-@pytest.mark.parametrize("captured", ["constants", "arguments"])
-@pytest.mark.parametrize("suffix", LANGUAGES)
-def test_a_trained_network(suffix: str, captured: str, tmp_path: Path) -> None:
+def trained_network() -> tuple[nn.MLP, list[list[float]]]:
+    """A network that was trained for two epochs, and its rows."""
     model = nn.MLP(3, [16, 12, 2], activation="tanh", seed=4)
     X = [[random.Random(i).gauss(0, 1) for _ in range(3)] for i in range(20)]
     nn.fit(
         model, X, [[x[0] * x[1], x[2]] for x in X], nn.mse, nn.SGD(model.parameters(), lr=0.1), epochs=2, verbose=False
     )
-    path = jit(model).export(tmp_path / f"network{suffix}", X[0], captured=captured)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
-    if captured == "constants":
-        found = call(path, [("MLP_jacobian", [x], [2, 6]) for x in X])
-        for x, got in zip(X, found, strict=True):
-            expected = flat([model([Value(a) for a in x]), jacobian(model)(x)])
-            assert_close(got, [y.data if isinstance(y, Value) else y for y in expected], 1e-12)
+    return model, X
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_a_network_has_the_numbers_of_the_engine(suffix: str, tmp_path: Path) -> None:
+    model, X = trained_network()
+    path = jit(model).export(tmp_path / f"network{suffix}", X[0])
+    passes_self_test(path)
+    found = call(path, [("MLP_jacobian", [x], [2, 6]) for x in X])
+    for x, got in zip(X, found, strict=True):
+        expected = flat([model([Value(a) for a in x]), jacobian(model)(x)])
+        assert_close(got, [y.data if isinstance(y, Value) else y for y in expected], 1e-12)
     text = path.read_text()
-    lines = text.partition("#ifdef")[0].count("\n")
+    assert text.partition("#ifdef")[0].count("\n") < 400
+    assert "layers.0.neurons.0.w" in text
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_the_parameters_of_a_network_can_be_arguments(suffix: str, tmp_path: Path) -> None:
+    model, X = trained_network()
+    passes_self_test(jit(model).export(tmp_path / f"network{suffix}", X[0], captured="arguments"))
+
+
+@pytest.mark.parametrize("captured", ["constants", "arguments"])
+def test_a_network_in_c_is_loops_without_allocation(captured: str, tmp_path: Path) -> None:
+    model, X = trained_network()
+    text = jit(model).export(tmp_path / "network.c", X[0], captured=captured).read_text()
     assert "malloc" not in text
-    assert len(re.findall(r"for \(int", text)) > 8 or suffix != ".c"
-    assert lines < 400 or captured == "arguments"  # every weight has a derivative, whose place is in a table
-    assert "layers.0.neurons.0.w" in text or captured == "arguments"
+    assert len(re.findall(r"for \(int", text)) > 8
 
 
 @pytest.mark.skipif(CC is None, reason="no C compiler here")
 def test_a_network_in_32_bits_fits_a_microcontroller(tmp_path: Path) -> None:
     model = nn.MLP(2, [16, 16, 1], seed=1)
     path = jit(model).export(tmp_path / "small.c", [0.5, -0.25], precision="float")
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     text = path.read_text().partition("#ifdef")[0]
     assert "double" not in text
     assert sum(map(int, re.findall(r"float t\[(\d+)\];", text))) < 400  # the only memory beside the constants
     assembly = run(CC or "", *FLAGS, "-S", path, "-o", "-")
-    assert "cvtss2sd" not in assembly  # nothing is computed in double on the way
+    assert not re.search(r"cvtss2sd|fcvt\s+d", assembly)  # nothing is computed in double on the way
 
 
 # --- Loops ----------------------------------------------------------------------------------------------------------
@@ -340,7 +357,7 @@ def test_a_rollout_with_scan_has_the_numbers_of_the_engine(suffix: str, tmp_path
     n = 40
     start, torques = [0.4, -0.1], [0.3 * math.sin(k) for k in range(n)]
     path = jit(pendulum).export(tmp_path / f"rollout{suffix}", start, torques, hvp=True)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     assert f"scan of step: {n} steps" in path.read_text()
     v = [[1.0, -2.0], [math.cos(k) for k in range(n)]]
     found = call(path, [("pendulum", [start, torques], [None]), ("pendulum_gradient", [start, torques], [None, 2, n]),
@@ -369,7 +386,7 @@ def test_loops_in_loops_captured_values_and_derivatives_of_loops(suffix: str, ca
     x = [0.5, -0.75, 1.25]
     for function in (f, slope):
         path = jit(function).export(tmp_path / f"nested{suffix}", x, captured=captured)
-        assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+        passes_self_test(path)
         given = [x] if captured == "constants" else [x, 0.7]
         sizes: list[int | None] = [None, 3] if captured == "constants" else [None, 3, None]
         (found,) = call(path, [(f"{function.__name__}_gradient", given, sizes)])
@@ -391,7 +408,7 @@ def test_a_pendulum_of_200_steps_is_two_loops(suffix: str, tmp_path: Path) -> No
     n = 200
     start, torques = [0.4, -0.1], [0.3 * math.sin(k) for k in range(n)]
     path = jit(pendulum).export(tmp_path / f"pendulum{suffix}", start, torques)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("pendulum_gradient", [start, torques], [None, 2, n])])
     value, by_start, by_torques = pendulum(start, torques), *[grad(pendulum, k)(start, torques) for k in range(2)]
     assert_close(found, [value, *by_start, *by_torques], 1e-11)
@@ -416,7 +433,7 @@ def test_checkpoints_are_loops_in_loops_with_less_memory(suffix: str, n: int, tm
 
     forces = [math.cos(k) for k in range(n)]
     path = jit(rollout).export(tmp_path / f"rollout{suffix}", 0.3, forces, hvp=True)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     v = [0.5, [math.sin(k) for k in range(n)]]
     found = call(path, [("rollout_gradient", [0.3, forces], [None, None, n]),
                         ("rollout_hvp", [0.3, forces, *v], [None, n])])  # fmt: skip
@@ -438,7 +455,7 @@ def test_100_000_steps_are_a_short_file(suffix: str, tmp_path: Path) -> None:
         return fori_loop(0, n, lambda i, y: y - 1e-5 * rate * sin(y) * exp(-1e-5 * i), x)
 
     path = jit(decay).export(tmp_path / f"decay{suffix}", 1.5, 0.7)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     assert len(path.read_text()) < 5000
     (found,) = call(path, [("decay_gradient", [1.5, 0.7], [None, None, None])])
     compiled = jit(lambda x, rate: [decay(x, rate), *grad(decay, (0, 1))(x, rate)])
@@ -463,13 +480,13 @@ def test_a_recurrent_network_has_loop_nests_in_its_loop(suffix: str, tmp_path: P
 
     xs = [[draw.gauss(0, 1) for _ in range(3)] for _ in range(10)]
     path = jit(rnn).export(tmp_path / f"rnn{suffix}", xs)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("rnn_gradient", [flat(xs)], [None, 30])])
     with_numbers = [value_of(rnn(xs)), *[value_of(x) for x in flat(grad(rnn)(xs))]]
     assert_close(found, with_numbers, 1e-11)
     assert functions_of(path).count("\n") < 190
     path = jit(rnn).export(tmp_path / f"rnn{suffix}", xs, captured="arguments")
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
 
 
 @pytest.mark.parametrize("suffix", LANGUAGES)
@@ -489,15 +506,15 @@ def test_all_states_of_a_loop_are_updated_together(suffix: str, tmp_path: Path) 
         return add_up(fori_loop(0, 5, lambda _, s: (0.5 * s[0] + 1, s[0] + s[2], s[1]), (x, y, x * y)))
 
     path = jit(read_by_a_cycle).export(tmp_path / f"cycle{suffix}", 1.0, 2.0)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("read_by_a_cycle_gradient", [1.5, -2.0], [None] * 3)])
     assert_close(found, [read_by_a_cycle(1.5, -2.0), *grad(read_by_a_cycle, (0, 1))(1.5, -2.0)], 1e-13)
     path = jit(fibonacci).export(tmp_path / f"fibonacci{suffix}", 1.0, 2.0)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("fibonacci_gradient", [1.5, -2.0], [None] * 3)])
     assert_close(found, [fibonacci(1.5, -2.0), *grad(fibonacci, (0, 1))(1.5, -2.0)], 1e-13)
     path = jit(shifted).export(tmp_path / f"shifted{suffix}", 1.0)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("shifted_gradient", [1.5], [None] * 2)])
     assert_close(found, [shifted(1.5), grad(shifted)(1.5)], 1e-13)
 
@@ -509,7 +526,7 @@ def test_while_loops_and_equations_have_the_numbers_of_the_engine(suffix: str, t
         return x + 0.25 * steps
 
     path = jit(collatz).export(tmp_path / f"collatz{suffix}", 9.0, 0.125, gradient=False)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     cases = [(9.0, 0.125), (0.5, 0.1), (3.0, 2.0)]
     found = call(path, [("collatz", list(case), [None]) for case in cases])
     assert found == [[collatz(*case)] for case in cases]
@@ -518,7 +535,7 @@ def test_while_loops_and_equations_have_the_numbers_of_the_engine(suffix: str, t
         return root(lambda angle: angle - eccentricity * sin(angle) - mean, mean)
 
     path = jit(kepler).export(tmp_path / f"kepler{suffix}", 0.8, 0.3)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("kepler_gradient", [1.1, 0.6], [None] * 3)])
     assert_close(found, [kepler(1.1, 0.6), *grad(kepler, (0, 1))(1.1, 0.6)], 1e-12)
     refused(TypeError, "while_loop has no reverse mode", tmp_path / f"f{suffix}", 9.0, 0.125, f=collatz)
@@ -538,7 +555,7 @@ def test_a_branch_in_a_loop_and_a_loop_in_a_branch(suffix: str, tmp_path: Path) 
         return rest + 0.1 * add_up(path)
 
     path = jit(bounce).export(tmp_path / f"bounce{suffix}", 1.0, 0.3)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     skipped = re.findall(r"if .* == 0(?:\.0)?\)?(?: {|:)\n +for ", path.read_text(encoding="utf-8"))
     assert len(skipped) == 3  # the fori_loop of the function, and those of its gradient
     cases = [(1.0, 0.3), (2.0, 0.25), (0.1, 0.5)]
@@ -563,7 +580,7 @@ def test_a_costly_side_of_a_condition_is_a_block_that_is_skipped(suffix: str, tm
         return add_up(cond(a < 0.5, lambda: costly(b, a), lambda: costly(a, b)[::-1])) + add_up(products)
 
     path = jit(choice).export(tmp_path / f"choice{suffix}", 0.3, 0.8)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     head = r"if v\d+ [!=]= 0.0:" if suffix == ".py" else r"if \(v\d+ [!=]=+ 0(.0)?\) {"
     assert len(re.findall(head, functions_of(path))) >= 3
     cases = [(0.3, 0.8), (0.8, 0.3), (-1.0, 2.0), (2.0, -0.4)]
@@ -582,7 +599,7 @@ def test_loops_that_no_argument_changes_are_constants(suffix: str, tmp_path: Pat
         return last * add_up(weighted)
 
     path = jit(f).export(tmp_path / f"f{suffix}", 1.5)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("f_gradient", [2.0], [None] * 2)])
     assert_close(found, [value_of(f(2.0)), value_of(grad(f)(2.0))], 1e-13)
     assert functions_of(path).count("scan") == 2  # one in each function
@@ -605,7 +622,7 @@ def test_a_jacobian_of_a_loop_is_swept_by_a_loop(suffix: str, n: int, tmp_path: 
     x, forces = [0.3, -0.2], [math.cos(k) for k in range(n)]
     m = n + 2 if n == 40 else 2
     path = jit(path_of).export(tmp_path / f"path{suffix}", x, 1.1, forces)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     (found,) = call(path, [("path_of_jacobian", [x, 1.1, forces], [m, 2 * m, m, n * m])])
     values = [value_of(y) for y in path_of(x, 1.1, forces)]
     rows = [flat(jacobian(path_of, n)(x, 1.1, forces)) for n in range(3)]
@@ -614,7 +631,7 @@ def test_a_jacobian_of_a_loop_is_swept_by_a_loop(suffix: str, n: int, tmp_path: 
     assert functions.count("\n") < 200
     assert ("d_forces: column by column" if n == 40 else "d_x, d_forces: row by row") in functions
     path = jit(path_of).export(tmp_path / f"path{suffix}", x, 1.1, forces, captured="arguments")
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
 
 
 def test_an_onnx_model_has_no_loops(tmp_path: Path) -> None:
@@ -678,7 +695,7 @@ def test_labels_become_valid_identifiers(suffix: str, tmp_path: Path) -> None:
 
     path = jit(f).export(tmp_path / f"odd names{suffix}", 1.0, 2.0, 3.0, hvp=True)
     path = path.rename(path.with_name(f"odd_names{suffix}"))
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
 
 
 @pytest.mark.parametrize("suffix", LANGUAGES)
@@ -689,10 +706,10 @@ def test_names_that_a_language_uses(name: str, suffix: str, tmp_path: Path) -> N
 
     f.__name__ = name
     path = jit(f).export(tmp_path / f"named{suffix}", -0.5, 2.0)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
     values = [Value(2.0, label=name)]
     path = jit(lambda x: abs(x) * values[0] + x).export(tmp_path / f"labelled{suffix}", -0.5)
-    assert re.search(r"\b0 of [0-9]+ numbers differ", self_test(path))
+    passes_self_test(path)
 
 
 def test_the_self_test_fails_on_a_wrong_number(tmp_path: Path) -> None:
@@ -779,7 +796,9 @@ def session(path: Path) -> Any:
 
 
 @pytest.mark.parametrize(("precision", "kind", "tolerance"), [("float", "f4", 1e-6), ("double", "f8", 1e-14)])
-def test_a_network_in_onnx(precision: str, kind: str, tolerance: float, tmp_path: Path) -> None:
+def test_a_network_in_onnx_has_the_numbers_of_the_engine(
+    precision: str, kind: str, tolerance: float, tmp_path: Path
+) -> None:
     np = pytest.importorskip("numpy")
     pytest.importorskip("onnx")
     model = nn.MLP(3, [16, 12, 2], activation="tanh", seed=4)
@@ -795,7 +814,7 @@ def test_a_network_in_onnx(precision: str, kind: str, tolerance: float, tmp_path
     assert kinds == ["MatMul", "Add", "Tanh", "MatMul", "Add", "Tanh", "MatMul", "Add", "Identity"]
 
 
-def test_every_primitive_in_onnx(tmp_path: Path) -> None:
+def test_every_primitive_in_onnx_has_the_numbers_of_the_engine(tmp_path: Path) -> None:
     np = pytest.importorskip("numpy")
     pytest.importorskip("onnx")
     edges = [x if x != 1e-200 else 1e-30 for x in EDGES]
@@ -819,7 +838,7 @@ def test_every_primitive_in_onnx(tmp_path: Path) -> None:
             assert g == e or (g != g and e != e) or abs(g - e) <= 3e-6 * abs(e), (name, case, g, e)
 
 
-def test_comparisons_in_onnx(tmp_path: Path) -> None:
+def test_comparisons_in_onnx_have_the_numbers_of_the_engine(tmp_path: Path) -> None:
     np = pytest.importorskip("numpy")
     pytest.importorskip("onnx")
     path = jit(lambda x, y: [x < y, x <= y, x > y, x >= y]).export(tmp_path / "f.onnx", 0.5, 1.5, precision="double")
@@ -842,7 +861,7 @@ def test_constant_and_repeated_results_in_onnx(tmp_path: Path) -> None:
     assert by_y.tolist() == [[0, 0, 3, 0, 0]] * 2
 
 
-def test_bad_input_of_onnx(tmp_path: Path) -> None:
+def test_bad_input_of_onnx_is_named(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     path = tmp_path / "f.onnx"
     refused(ValueError, "ONNX has no primitive 'cube_of'", path, 1.0, f=lambda x: cube_of(x))

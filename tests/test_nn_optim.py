@@ -1,9 +1,11 @@
 """Optimisers and schedules: PyTorch's steps, to 1e-12 over 100 of them, on floats and on arrays."""
 
 import copy
+import gc
 import math
 import pickle
 import random
+import weakref
 
 import pytest
 
@@ -310,6 +312,20 @@ def test_an_undeclared_attribute_never_becomes_a_constant_of_the_compiled_rule()
         if kind is Scaled:
             with pytest.raises(ag.CompileError, match=r"reads self.scale, which Scaled.hyperparameters does not"):
                 ag.compiled_rule(optimizer)
+
+
+def test_a_compiled_rule_fits_every_optimizer_with_the_same_rule():
+    first, second = [nn.SGD([Value(3.0)], lr=0.5, momentum=0.9) for _ in range(2)]
+    rule = ag.compiled_rule(first)
+    assert rule.fits(second)
+    for other in nn.SGD([Value(3.0)], lr=0.5), nn.Adam([Value(3.0)]):
+        assert not rule.fits(other)
+        rule.step(other)
+        assert rule.fits(other)
+    alive = weakref.ref(first)
+    del first
+    gc.collect()
+    assert alive() is None
 
 
 def test_an_error_in_a_step_changes_nothing():

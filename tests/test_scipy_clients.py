@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import rosenbrock
 
 from autograd_lite import cos, exp, hessian, jacobian, jit, sin, value_and_grad
 
 optimize = pytest.importorskip("scipy.optimize")
 integrate = pytest.importorskip("scipy.integrate")
-
-
-def rosenbrock(x: Any) -> Any:
-    return sum(100.0 * (x[i + 1] - x[i] ** 2) ** 2 + (1.0 - x[i]) ** 2 for i in range(len(x) - 1))
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -61,11 +61,11 @@ def flatten(tree: Tree, numbers: list[Any]) -> Hashable:
     raise TypeError(f"jit takes numbers, and lists, tuples, dicts and arrays of them; got {type(tree).__name__}")
 
 
-def batch(columns: Sequence[Any], what: str, keep: bool = False, kind: Any = None) -> Batch:
+def batch(columns: Sequence[Any], what: str, keep: bool = False, array_type: Any = None) -> Batch:
     """The rows of `columns`, each an array or a list with one item per row. A ValueError if their structures differ.
 
     The buffers may be the caller's arrays; with `keep` they are copies, which the caller cannot change. Arrays of
-    the executor's own type `kind` stay where they are, on one device or on several.
+    the executor's own type `array_type` stay where they are, on one device or on several.
     """
     try:
         lengths = [len(column) for column in columns]
@@ -79,7 +79,7 @@ def batch(columns: Sequence[Any], what: str, keep: bool = False, kind: Any = Non
     n, tables, shapes = lengths[0], [], []
     for column in columns:
         shape = _shape(column)
-        table: Any = _table(column, what, kind) if shape else _table_of_list(column)
+        table: Any = _table(column, what, array_type) if shape else _table_of_list(column)
         if table is None:
             break
         tables.append(table.copy() if keep and shape else table)
@@ -163,13 +163,13 @@ def _numpy() -> Any:
     return numpy
 
 
-def _table(column: Any, what: str, own: Any = None) -> Any:
+def _table(column: Any, what: str, array_type: Any = None) -> Any:
     """The rows of an array as one contiguous array of float64, without a copy if possible; None if it holds objects.
 
-    An array of float64 of the type `own` is returned as it is.
+    An array of float64 of the type `array_type` is returned as it is.
     """
     np = _numpy()
-    if own is not None and own is not np.ndarray and isinstance(column, own) and "float64" in str(column.dtype):
+    if array_type not in (None, np.ndarray) and isinstance(column, array_type) and "float64" in str(column.dtype):
         return column
     kind = column.dtype if type(column) is np.ndarray else None
     if kind is None or kind.char != "d" or not kind.isnative or not column.flags.c_contiguous:

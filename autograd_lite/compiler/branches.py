@@ -1,34 +1,32 @@
 """Conditions in a trace: a compiled `cond` is the graph of both functions, and a `where` that chooses.
 
 What only one function needs is a *side* of the condition: `sides.py` finds it, and executors skip it where they can.
-The functions also read their numbers through a `where`. So a derivative, which passes every `where` backwards, needs no
-more of a side than the result does, and drops the infinities of the side that is not chosen.
+Each operand of a function goes through a `where`, too, which is 0 where the function is not chosen. Reverse mode goes
+back through these `where`s: so the derivatives of a function lie on its side, and its infinities are dropped where it
+is not chosen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from autograd_lite import primitives as p
 from autograd_lite.calls import Call, item
-from autograd_lite.compiler.loops import Loop, looped
+from autograd_lite.compiler.loops import Loop, loop_node
 from autograd_lite.compiler.sides import on_side
-from autograd_lite.compiler.trace import Symbol, Trace
-from autograd_lite.graph import topological_order
-
-Operand: TypeAlias = Any  # a Symbol, or a float
+from autograd_lite.compiler.trace import Operand, Symbol, Trace, order_of
 
 
 def branch(trace: Trace, roots: Sequence[Operand], condition: Symbol, taken: bool, begin: int) -> list[Operand]:
-    """`roots`, which a function of `cond` returned, as nodes that read 0 where `condition` chooses the other function.
+    """`roots`, which a function of `cond` returned, from operands that are 0 where the other function is chosen.
 
     The function made the nodes after the Symbol number `begin`, all of them anew (`Trace.anew`). It is chosen where
     `condition` is not 0 if `taken`, else where it is 0. Numbers that all rows share, such as weights, are read as they
     are if `condition` depends on the row, so that layers remain products of matrices: the operations that read them
     have a `where` around their other operands and their result instead.
     """
-    order = topological_order(*[x for x in roots if type(x) is not float])
+    order = order_of(roots)
     inside: set[Any] = set()
     for node in order:
         if node.op is None or node.index <= begin:
@@ -88,7 +86,7 @@ def _loop(trace: Trace, op: Loop, args: Sequence[Operand], condition: Symbol, ta
     if op.conditional:
         outputs = [on_side(trace, chosen, taken, x) for x in outputs]
     constants = [*zip(body.constants, args[count:], strict=False), (chosen, condition)]
-    loop = looped(op.name, trace, op.n, op.reverse, body.states, args[:count], [new.get(x, x) for x in body.next],
+    loop = loop_node(op.name, trace, op.n, op.reverse, body.states, args[:count], [new.get(x, x) for x in body.next],
                   outputs, constants, op.columns_of(args), body.labels, op.title)  # fmt: skip
     assert isinstance(loop.op, Loop)
     loop.op.residuals = [new.get(x, x) for x in op.residuals]  # columns of the new loop have the same numbers

@@ -8,12 +8,12 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import cached_property, partial
 from itertools import islice
 from math import prod
 from numbers import Real
 from typing import Any, TypeVar
-from warnings import warn
 
 from autograd_lite.calculus import jacobian_of, pull_back, push_forward
 from autograd_lite.compiler.arguments import Batch, floats, is_number, joined
@@ -21,8 +21,7 @@ from autograd_lite.compiler.backends import Backend
 from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program, UnknownPrimitiveError
 from autograd_lite.compiler.simplify import leaves_by_use, simplify
-from autograd_lite.compiler.trace import Symbol, Trace, TraceError
-from autograd_lite.graph import topological_order
+from autograd_lite.compiler.trace import Symbol, Trace, TraceError, order_of
 from autograd_lite.primitives import Primitive, Result, sum_
 from autograd_lite.recording import keeps_history, recording_with
 from autograd_lite.sparsity import Sparse
@@ -31,8 +30,7 @@ from autograd_lite.value import EAGER, Value, active_recorder, constant, node_of
 
 T = TypeVar("T")
 Run = Callable[..., Any]  # see `Executor`
-SWEPT = 2  # for so many sets of results, and of arguments, there are programs that sweep from exactly these
-UNROLLED = 100_000  # operations in a trace from which a warning names the remedy
+SWEPT = 2  # how many sets of results (arguments) get a reverse (forward) sweep of their own; others use the Jacobian
 
 
 @contextmanager
@@ -50,7 +48,7 @@ def collector_paused() -> Iterator[None]:
 class Graph:
     """A graph of Symbols as a function: `roots`, from the numbers of `captured` and of the inputs.
 
-    `roots` are Symbols, or floats where a result is constant.
+    `roots` are Symbols, or floats where a result is constant. `captured_symbols` stand for `captured` in the graph.
     """
 
     def __init__(
@@ -66,7 +64,7 @@ class Graph:
         self.title = f"jit({name})"  # of the operation that a call records
         self.backend = backends[0].name
         self._trace, self._inputs = trace, inputs
-        self._captured, self.captured = list(captured), list(captured.values())
+        self.captured_symbols, self.captured = list(captured), list(captured.values())
         self._places: list[list[tuple[int, int]]] = []
         self._pulled: dict[tuple[int, ...], Graph] = {}
         self._pushed: dict[tuple[int, ...], Graph] = {}
@@ -93,7 +91,7 @@ class Graph:
         `captured` are the Symbols that a call gets numbers for, by default those that the function captured.
         """
         roots = simplify(self._trace, [*results, *sums])
-        captured = self._captured if captured is None else captured
+        captured = self.captured_symbols if captured is None else captured
         return planned(self._trace, roots[: len(results)], roots[len(results) :], self._inputs, captured)
 
     @cached_property
@@ -119,7 +117,7 @@ class Graph:
     def forward_program(self) -> Program | Pipeline:
         """The results for each row."""
         with collector_paused():
-            return planned(self._trace, self._normal_roots, [], self._inputs, self._captured)
+            return planned(self._trace, self._normal_roots, [], self._inputs, self.captured_symbols)
 
     @cached_property
     def forward(self) -> Run:
@@ -147,18 +145,6 @@ class Graph:
         """Runs `forward_program` and writes the results into buffers."""
         return self._runnable(self.forward_program, "writer")
 
-    def trained(self, numbers: Sequence[Value], count: int) -> Run:
-        """Writes the function and its derivative by each of the first `count` of `numbers`, added up over the rows.
-
-        A call gets the numbers of `numbers`, which include all of `captured`.
-        """
-        self.check_one_result("trainer")
-        symbols = dict(zip(self.captured, self._captured, strict=True))
-        given = [symbols[x] if x in symbols else Symbol(self._trace, row=False) for x in numbers]
-        derivatives = dict(zip(self._captured, self.gradient, strict=False))
-        sums = [*self.roots, *[derivatives.get(x, 0.0) for x in given[:count]]]
-        return self._runnable(self.program((), sums, given), "writer")
-
     def numbers(self, given: Sequence[float]) -> list[float]:
         """The results for one row: `given` has the numbers of `captured`, then those of the inputs."""
         at = len(self.captured)
@@ -170,8 +156,9 @@ class Graph:
     @collector_paused()
     def gradient(self) -> list[Any]:
         """The derivatives of the one result by `captured` and the inputs."""
+        xs = [*self.captured_symbols, *self._inputs]
         with recording_with(self._trace):
-            return [self._trace.operand(x) for x in pull_back(self.roots, [1.0], [*self._captured, *self._inputs])]
+            return [self._trace.operand(x) for x in pull_back(self.roots, [1.0], xs)]
 
     @cached_property
     @collector_paused()
@@ -182,14 +169,14 @@ class Graph:
         that `backward` through a call gives the infinities and nans that it gives without `jit`.
         """
         with recording_with(self._trace):
-            jacobian = jacobian_of(self.roots, [*self._captured, *self._inputs], forward=False)
+            jacobian = jacobian_of(self.roots, [*self.captured_symbols, *self._inputs], forward=False)
         roots: list[Any] = []
         for begin, end in zip(jacobian.indptr, jacobian.indptr[1:], strict=False):
             row = [(jacobian.indices[n], self._trace.operand(jacobian.values[n])) for n in range(begin, end)]
             row = [(j, x) for j, x in row if type(x) is not float or x != 0.0]
             self._places.append([(j, len(roots) + n) for n, (j, _) in enumerate(row)])
             roots += [x for _, x in row]
-        captured = dict(zip(self._captured, self.captured, strict=True))
+        captured = dict(zip(self.captured_symbols, self.captured, strict=True))
         return Graph(f"grad({self.name})", self.backends, self._trace, self._inputs, captured, roots)
 
     def partials(self, n: int, found: Sequence[Any]) -> tuple[Any, ...]:
@@ -204,7 +191,7 @@ class Graph:
 
         None if it was compiled for SWEPT other sets of results: then the Jacobian serves all others.
         """
-        xs = [*self._captured, *self._inputs]
+        xs = [*self.captured_symbols, *self._inputs]
         return self._swept(self._pulled, results, lambda gs: pull_back([self.roots[n] for n in results], gs, xs))
 
     def pushed(self, places: tuple[int, ...]) -> Graph | None:
@@ -212,7 +199,7 @@ class Graph:
 
         None if it was compiled for SWEPT other sets of arguments: then the Jacobian serves all others.
         """
-        xs = [*self._captured, *self._inputs]
+        xs = [*self.captured_symbols, *self._inputs]
         return self._swept(self._pushed, places, lambda ts: push_forward(self.roots, [xs[n] for n in places], ts))
 
     @collector_paused()
@@ -224,7 +211,7 @@ class Graph:
             with recording_with(self._trace):
                 given = [Symbol(self._trace, row=True, label=f"g{n}") for n in places]
                 roots = [self._trace.operand(x) for x in sweep(given)]
-            captured = dict(zip(self._captured, self.captured, strict=True))
+            captured = dict(zip(self.captured_symbols, self.captured, strict=True))
             name, inputs = f"grad({self.name})", [*self._inputs, *given]
             known[places] = Graph(name, self.backends, self._trace, inputs, captured, roots)
         return known.get(places)
@@ -266,20 +253,10 @@ class Graph:
             return [checked(op, given, node_of(op, given, x)) for op, x in zip(ops, found, strict=True)]
         return [constant(checked(op, given, Value(x))) for op, x in zip(ops, found, strict=True)]
 
-    def mean(self, batch: Batch) -> _Mean:
-        """The mean over the rows of `batch`. A TypeError or TraceError if the function does not return one Value."""
-        self.check_one_result("mean")
-        return _Mean(self, batch)
-
-    def check_one_result(self, what: str) -> None:
-        """A TypeError unless the function returns one Value."""
-        if len(self.roots) != 1:
-            raise TypeError(f"{what} takes a function that gives one Value; {self.name} gives {len(self.roots)}")
-
     def replayed(self, roots: Sequence[Any], given: Sequence[Any]) -> list[Any]:
         """`roots`, recorded anew with the Values and floats `given` in place of `captured` and the inputs."""
-        new = dict(zip([*self._captured, *self._inputs], given, strict=False))
-        for node in topological_order(*[x for x in roots if type(x) is not float]):
+        new = dict(zip([*self.captured_symbols, *self._inputs], given, strict=False))
+        for node in order_of(roots):
             if node.op is not None:
                 new[node] = node.op(*[x if type(x) is float else new[x] for x in node.args])
         return [x if type(x) is float else new[x] for x in roots]
@@ -308,12 +285,7 @@ class Compiled(Graph):
         args, kwargs = tree_map(symbol, tree)
         with recording_with(trace):
             result = f(*args, **kwargs)
-        if trace.made - len(inputs) > UNROLLED:
-            warn(
-                f"jit: {name} was unrolled into {trace.made - len(inputs):,} operations, which take long to compile: "
-                "write its long loops with fori_loop or scan",
-                stacklevel=4,
-            )
+        self.operations = trace.made - len(inputs)  # how many were recorded
         self.sparse = result if isinstance(result, Sparse) else None
         self._result = result.values if isinstance(result, Sparse) else result
         _check_result(name, self._result)
@@ -326,9 +298,9 @@ class Compiled(Graph):
 
     def _sort_captured(self) -> None:
         """Sort `captured` by first use. Values that no result depends on are left out."""
-        values = dict(zip(self._captured, self.captured, strict=True))
-        self._captured = [x for x in leaves_by_use(self._normal_roots, self.roots) if x in values]
-        self.captured = [values[x] for x in self._captured]
+        values = dict(zip(self.captured_symbols, self.captured, strict=True))
+        self.captured_symbols = [x for x in leaves_by_use(self._normal_roots, self.roots) if x in values]
+        self.captured = [values[x] for x in self.captured_symbols]
 
     def result(self, found: Iterable[Any]) -> Tree:
         """The function's result, with `found` in place of its Values."""
@@ -411,6 +383,21 @@ class Compiled(Graph):
         import numpy
 
         return self._in_arrays(numpy.frombuffer(raw))
+
+    def mean(self, batch: Batch) -> _Mean:
+        """The mean over the rows of `batch`. A TraceError if the function does not return one Value."""
+        self.check_one_result("mean")
+        return _Mean(self, batch)
+
+    def training_writer(self, values: Sequence[Value], count: int) -> Run:
+        """A function that writes the sums over the rows of the result and of its derivative by the first `count` of
+        `values`. A call gets the numbers of `values`, which include all of `captured`."""
+        self.check_one_result("trainer")
+        symbols = dict(zip(self.captured, self.captured_symbols, strict=True))
+        given = [symbols[x] if x in symbols else Symbol(self._trace, row=False) for x in values]
+        derivatives = dict(zip(self.captured_symbols, self.gradient, strict=False))
+        sums = [*self.roots, *[derivatives.get(x, 0.0) for x in given[:count]]]
+        return self._runnable(self.program((), sums, given), "writer")
 
     def check_one_result(self, what: str) -> None:
         """A TraceError unless the function returns one Value."""
@@ -590,12 +577,13 @@ def _lists_stacked(tree: Tree) -> Tree:
 
 
 def _like(tree: Tree, branches: list[Any]) -> Tree:
-    """A container like `tree` with other `branches`."""
-    if isinstance(tree, dict):
-        return dict(zip(tree, branches, strict=True))
-    if hasattr(tree, "_fields"):
-        return type(tree)(*branches)
-    return branches if isinstance(tree, list) else tuple(branches)
+    """A container like `tree`, also an OrderedDict or a namedtuple, with other `branches`."""
+    if isinstance(tree, tuple):
+        return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
+    made: Any = copy(tree)
+    for key, branch in zip(tree if isinstance(tree, dict) else range(len(tree)), branches, strict=True):
+        made[key] = branch
+    return made
 
 
 def _shape(tree: Tree) -> tuple[int, ...] | None:

@@ -13,6 +13,7 @@ from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
+from warnings import warn_explicit
 from weakref import ref
 
 from autograd_lite.calculus import Transformable
@@ -23,6 +24,7 @@ from autograd_lite.compiler.errors import CompileError
 from autograd_lite.compiler.executors.straightline import source
 from autograd_lite.compiler.pipeline import Pipeline
 from autograd_lite.compiler.program import Program
+from autograd_lite.debugging.callsite import call_site
 from autograd_lite.ieee import to_float
 from autograd_lite.recording import keeps_history
 from autograd_lite.signatures import Unannotated
@@ -46,6 +48,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 N = TypeVar("N", bound=float)
 Entry: TypeAlias = Callable[[tuple[Any, ...]], Any]
+UNROLLED = 100_000  # a trace with more operations gets a warning
 
 
 @overload
@@ -219,7 +222,7 @@ class Jitted(Transformable, Generic[P, R]):
             results, _ = compiled.forward(1, array("d", numbers), array("d"))
             return compiled.plain_result(results, has_numpy_array((args, kwargs)))
         except FloatingPointError as error:
-            self._find(error, [(args, kwargs)])
+            self._raise_located(error, [(args, kwargs)])
 
     def _enter(self, compiled: Compiled, structure: Hashable, args: tuple[Any, ...]) -> Any:
         """Make the next calls of this structure fast, and this one if that is possible; else NotImplemented."""
@@ -248,7 +251,7 @@ class Jitted(Transformable, Generic[P, R]):
         >>> jit(lambda x, y: x * y).map([1.0, 2.0], [3.0, 4.0])
         [3.0, 8.0]
         """
-        rows = batch(columns, "map", kind=self._array_type)
+        rows = batch(columns, "map", array_type=self._array_type)
         if rows.numbers is None or active_recorder().inlines:
             return [self._call(row, {}) for row in zip(*columns, strict=True)]
         compiled = self.compiled(rows.row, rows.structure, columns)
@@ -271,7 +274,7 @@ class Jitted(Transformable, Generic[P, R]):
                 given = (*compiled.captured, *islice(inputs, compiled.width)) if needs_args else ()
                 each.append(compiled.result(compiled.nodes(given, found[i * k : i * k + k])))
         except FloatingPointError as error:
-            self._find(error, [(tuple([column[len(each)] for column in columns]), {})])
+            self._raise_located(error, [(tuple([column[len(each)] for column in columns]), {})])
         return each
 
     @overload
@@ -291,7 +294,7 @@ class Jitted(Transformable, Generic[P, R]):
         >>> mean.data, w.grad
         (4.0, 2.0)
         """
-        rows = batch(columns, "mean", keep=keeps_history(), kind=self._array_type)
+        rows = batch(columns, "mean", keep=keeps_history(), array_type=self._array_type)
         recorder = active_recorder()
         if rows.numbers is None or recorder.inlines:
             each = [self._call(row, {}) for row in zip(*columns, strict=True)]
@@ -304,9 +307,9 @@ class Jitted(Transformable, Generic[P, R]):
         try:
             return checked(op, given, op(*given))
         except FloatingPointError as error:
-            self._find(error, [(row, {}) for row in zip(*columns, strict=True)])
+            self._raise_located(error, [(row, {}) for row in zip(*columns, strict=True)])
 
-    def _find(self, error: FloatingPointError, calls: list[Any]) -> NoReturn:
+    def _raise_located(self, error: FloatingPointError, calls: list[Any]) -> NoReturn:
         """Run the calls eagerly, so that the recorder that raised `error` names the line; else raise `error`."""
         for call in calls if active_recorder().watches else []:
             args, kwargs = tree_map(_value, arrays_to_lists(call))
@@ -322,12 +325,20 @@ class Jitted(Transformable, Generic[P, R]):
         found = self._compiled.get(structure)
         if found is None:
             try:
-                found = self._compiled[structure] = Compiled(self._f, arrays_to_lists(tree), self.backends)
+                found = Compiled(self._f, arrays_to_lists(tree), self.backends)
             except (AttributeError, TypeError) as error:
                 about_lists = any(word in str(error) for word in ("list", "sequence"))
                 if about_lists and not isinstance(error, CompileError) and has_numpy_array((tree, columns)):
                     error.add_note("jit gives f lists of numbers in place of arrays: write sum(v * v for v in x)")
                 raise
+            if found.operations > UNROLLED:
+                warn_explicit(
+                    f"jit: {found.name} was unrolled into {found.operations:,} operations, which take long to compile: "
+                    "write its long loops with fori_loop or scan",
+                    UserWarning,
+                    *call_site(),
+                )
+            self._compiled[structure] = found
         if found is not self._compiled.latest:
             self._compiled.latest, self._compiled.entry = found, _no_entry
         return found

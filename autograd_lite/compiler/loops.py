@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 from weakref import ref
 
 from autograd_lite.calculus import pull_back, push_forward
 from autograd_lite.calls import Call, Cotangent, Results, Tangents, item
 from autograd_lite.compiler.sides import CHEAP, WORTH, Sides, on_side
-from autograd_lite.compiler.trace import Symbol, Trace, TraceError
-from autograd_lite.graph import dependents, topological_order
+from autograd_lite.compiler.trace import Operand, Symbol, Trace, TraceError, order_of
+from autograd_lite.graph import dependents
 from autograd_lite.value import Value
 
-Operand: TypeAlias = Any  # a Symbol, or a float
 UNKNOWN = -1  # the number of steps of a loop that a condition ends
 
 
@@ -52,7 +51,7 @@ class Body(NamedTuple):
 
     def varying(self, symbols: Sequence[Symbol]) -> set[Symbol]:
         """The leaves that depend on the leaves `symbols`, in some step: the states that they reach among them."""
-        order = topological_order(*[x for x in self.next if type(x) is not float])
+        order = order_of(self.next)
         found = set(symbols)
         while True:
             reached = dependents(order, found)
@@ -66,7 +65,8 @@ class Loop(Call):
     """`n` steps of a body, from the last to the first if `reverse`.
 
     The arguments are: the first states; the constants; the first columns, one after the other, with a number for each
-    step; and for each of the other columns, `read`, the loop that stores it.
+    step; and for each of the other columns the loop that stores it. `read` has the number of each of these columns in
+    its loop.
 
     Result k < len(states) is the last number of that state. Then follow the columns that the loop stores, all steps of
     one and then those of the next: the outputs, after them the states as each step finds them, and last the
@@ -98,17 +98,12 @@ class Loop(Call):
     @property
     def order(self) -> Sequence[Any]:
         """The nodes of the body, in topological order."""
-        roots = [*self.body.next, *self.columns]
-        return topological_order(*[x for x in roots if type(x) is not float])
+        return order_of([*self.body.next, *self.columns])
 
     @property
     def given(self) -> int:
         """How many columns are numbers among the arguments."""
         return len(self.body.columns) - len(self.read)
-
-    def stored(self, column: int) -> Operand:
-        """The operand of the body that column `column` stores in each step."""
-        return self.columns[column]
 
     def label(self, column: int) -> str:
         """A name for column `column`."""
@@ -185,10 +180,10 @@ class Loop(Call):
             elif not isinstance(key, int):
                 for loop, index in contributions:
                     given.append(Column(leaf(self.label(key[1])), (), loop, index))
-                    ys.append(self.stored(key[1]))
+                    ys.append(self.columns[key[1]])
         for column, numbers in of_columns.items():
             given.append(Column(leaf(self.label(column)), numbers))
-            ys.append(self.stored(column))
+            ys.append(self.columns[column])
         gs += [c.symbol for c in given]
         found = pull_back(
             ys,
@@ -201,7 +196,7 @@ class Loop(Call):
         sums = [x if _is_zero(g) else trace.operand(x + g) for x, g in zip(of_constants, added, strict=True)]
         history = [Column(s, (), node, len(body.outputs) + k) for k, s in enumerate(body.states)]
         history += [Column(s, (), node, self.residual(x)) for x, s in saved.items()]
-        loop = looped(
+        loop = loop_node(
             self.name,
             trace,
             self.n,
@@ -247,7 +242,7 @@ class Loop(Call):
         ys = [*body.next, *self.columns]
         found = [trace.operand(x) for x in push_forward(ys, inputs, [of[s] for s in inputs])]
         moving = [k for k, s in enumerate(body.states) if s in varying]
-        loop = looped(
+        loop = loop_node(
             self.name,
             trace,
             self.n,
@@ -271,8 +266,7 @@ class Loop(Call):
         body, S = self.body, len(self.body.states)
         states, columns = list(args[:S]), self.columns_of(args)
         numbers = dict(zip(body.constants, args[S:], strict=False))
-        roots = [*body.next, *self.columns]
-        order = topological_order(*[x for x in roots if type(x) is not float])
+        roots, order = [*body.next, *self.columns], self.order
         stored: list[list[Any]] = [[0.0] * self.n for _ in self.columns]
         steps: Iterable[int] = count() if self.conditional else range(self.n)
         for step in reversed(range(self.n)) if self.reverse else steps:
@@ -307,7 +301,7 @@ class _LoopTangents(Tangents):
         if key < len(self.op.body.states):
             return trace.make(item, (self.tangent, float(self.states[key]))) if key in self.states else 0.0
         column, step = self.op.place(key)
-        x = new.stored(column)
+        x = new.columns[column]
         return x if type(x) is float else trace.make(item, (self.tangent, float(new.key(column, step))))
 
     def column(self, index: int) -> tuple[Symbol, int]:
@@ -331,7 +325,7 @@ class _LoopResults(Results):
 # ---- making a loop
 
 
-def looped(
+def loop_node(
     name: str,
     trace: Trace,
     n: int,
@@ -350,7 +344,7 @@ def looped(
     A constant is a pair: the Symbol in the body, and the operand outside that it stands for. `labels` are names for the
     outputs, and `title` says which loop it is.
     """
-    used = set(topological_order(*[x for x in (*next_states, *outputs) if type(x) is not float]))
+    used = set(order_of((*next_states, *outputs)))
     constants = [x for x in constants if x[0] in used]
     given = [c for c in columns if c.symbol in used and c.loop is None]
     read = [c for c in columns if c.symbol in used and c.loop is not None]
@@ -363,7 +357,7 @@ def looped(
     return trace.make(loop, tuple(args))  # type: ignore[no-any-return]
 
 
-def traced_loop(
+def loop_of_traced_body(
     name: str,
     trace: Trace,
     n: int,
@@ -378,10 +372,10 @@ def traced_loop(
 ) -> Symbol:
     """The node of a loop whose body was just traced. Values from outside the body become its constants.
 
-    `labels` and `title` are those of `looped`.
+    `labels` and `title` are those of `loop_node`.
     """
     roots = [*next_states, *outputs]
-    order = topological_order(*[x for x in roots if type(x) is not float])
+    order = order_of(roots)
     inside = dependents(order, [*states, *[c.symbol for c in columns]])
     for node in reversed(order):  # a loop that the body reads a column of is computed inside
         if node in inside and node.op is not item:
@@ -402,7 +396,7 @@ def traced_loop(
             new[node] = trace.make(node.op, tuple([operand(x) for x in node.args]))
     roots = [operand(x) for x in roots]
     count = len(next_states)
-    return looped(name, trace, n, reverse, states, first, roots[:count], roots[count:], constants, columns,
+    return loop_node(name, trace, n, reverse, states, first, roots[:count], roots[count:], constants, columns,
                   labels, title)  # fmt: skip
 
 
@@ -415,7 +409,7 @@ def _with_residuals(
     These are the results of operations that do not depend on the `cotangents`, and are read by some that do. Only the
     states are read if all of that is cheap, or contains a loop: it runs again, and the memory stays small.
     """
-    order = topological_order(*[x for x in derivatives if type(x) is not float])
+    order = order_of(derivatives)
     moving = dependents(order, cotangents)
     fixed = [x for x in order if x not in moving and x.op is not None]
     costly = dependents(order, [x for x in fixed if x.op not in CHEAP])

@@ -18,8 +18,7 @@ from autograd_lite.compiler.program import Instruction, Program
 from autograd_lite.compiler.schedule import schedule
 from autograd_lite.compiler.sides import Side, Sides, on_side
 from autograd_lite.compiler.simplify import simplify
-from autograd_lite.compiler.trace import Symbol, Trace
-from autograd_lite.graph import topological_order
+from autograd_lite.compiler.trace import Symbol, Trace, order_of
 
 if TYPE_CHECKING:
     from autograd_lite.compiler.backends import Backend
@@ -79,7 +78,10 @@ class LoopPlan(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A loop, and the program that computes its arguments from the inputs and from the tables `reads`."""
+    """A loop, and the program that computes its arguments from the inputs and from the tables `reads`.
+
+    If `shared`, the loop runs once for all rows.
+    """
 
     program: Program
     reads: tuple[int, ...]
@@ -168,7 +170,7 @@ def planned(
 ) -> Program | Pipeline:
     """The program that computes `results` for each row and adds up `sums` over the rows: operands in normal form."""
     roots = [*results, *sums]
-    order = topological_order(*[x for x in roots if type(x) is not float])
+    order = order_of(roots)
     loops = [node for node in order if isinstance(node.op, Loop)]
     if not loops:
         return schedule(results, sums, inputs, captured)
@@ -186,7 +188,7 @@ def planned(
         return [x if type(x) is float else new[x] for x in xs]
 
     def segment(results: Sequence[Any], sums: Sequence[Any], rows: bool) -> tuple[Program, tuple[int, ...]]:
-        used = set(topological_order(*[x for x in (*results, *sums) if type(x) is not float]))
+        used = set(order_of((*results, *sums)))
         read = [x for x in layouts.values() if not used.isdisjoint(x.symbols)]
         row_symbols = [*inputs, *[s for x in read if x.row for s in x.symbols]] if rows else []
         shared_symbols = [*captured, *[s for x in read if not x.row for s in x.symbols]]
@@ -208,7 +210,7 @@ def planned(
                 at += op.n
             else:
                 sources.append(layouts[column.loop].source(column.number))
-        stored = [op.stored(column) for column in layout.stored]
+        stored = [op.columns[column] for column in layout.stored]
         body = simplify(trace, [*op.body.next, *(op.body.outputs if op.conditional else stored)])
         plan = LoopPlan(
             op.name,

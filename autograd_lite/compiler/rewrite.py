@@ -1,6 +1,7 @@
-"""Local rewriting: one operation on known operands, as something simpler that gives the same number.
+"""Local rewriting: one operation on known operands, as something simpler.
 
-No rule changes an infinity, a nan or the sign of a zero.
+No rule changes an infinity, a nan or the sign of a zero. `_pow_const` may change the last digit, `_add` a number below
+the smallest normal one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Simpler: TypeAlias = Any  # an operand; or (op, args), in which an argument may 
 
 
 def rewrite(op: Primitive, args: Sequence[Any]) -> Simpler:
-    """`op` on `args` as something simpler that gives the same for every number; None if no rule applies.
+    """`op` on `args` as something simpler; None if no rule applies.
 
     With floats alone the result is the float that `op` computes.
     """
@@ -138,8 +139,9 @@ def _where(c: Any, x: Any, y: Any) -> Simpler:
 class Rule(NamedTuple):
     """How operations of one primitive are rewritten, and what `rewrite` looks for among the operands.
 
-    It gives None unless an operand is one of `numbers` (0.0 includes -0.0) or the result of one of `primitives`; None
-    for either of them means that it may look for anything. The C core calls `rewrite` only where that holds.
+    `rewrite` returns None unless an operand is one of `numbers` (0.0 includes -0.0) or the result of one of
+    `primitives`, and the C core calls it for such operands only. If `numbers` or `primitives` is None, it is called for
+    all operands.
     """
 
     rewrite: Callable[..., Simpler]

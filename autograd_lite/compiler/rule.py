@@ -24,9 +24,9 @@ class Optimizer(Protocol):
 
     `update(p, g, t, *state) -> (p, *state)` is the rule for one parameter, its gradient and the number of the step,
     counted from 1. It is written in operators and this package's functions, so that it can be compiled. `state` has one
-    list for each number that is remembered of every parameter. `lr` may change from step to step at no cost;
-    `hyperparameters` names the other attributes that `update` reads: where one of them changes, the rule is compiled
-    again.
+    list for each kind of number that the rule remembers, such as the momentum, with one item for each parameter. `lr`
+    may change from step to step at no cost; `hyperparameters` names the other attributes that `update` reads: where one
+    of them changes, the rule is compiled again.
     """
 
     parameters: list[Value]
@@ -44,7 +44,7 @@ class Optimizer(Protocol):
         ...
 
 
-def compiled_rule(optimizer: Optimizer, *, backend: Any = "auto") -> Rule:
+def compiled_rule(optimizer: Optimizer, *, backend: Any = "auto") -> UpdateRule:
     """The update rule of `optimizer`, compiled. `rule.step(optimizer)` makes the step that `optimizer.step()` makes.
 
     A CompileError if `update` cannot be compiled: it branches on a number, or it reads an attribute that
@@ -58,20 +58,24 @@ def compiled_rule(optimizer: Optimizer, *, backend: Any = "auto") -> Rule:
     >>> w.data
     1.0
     """
-    return Rule(optimizer, find_backends(backend))
+    return UpdateRule(optimizer, find_backends(backend))
 
 
-class Rule:
-    """A compiled update rule. `step` takes any optimiser of the class that it was compiled for."""
+class UpdateRule:
+    """A compiled update rule. `step` takes any optimiser, and compiles the rule again for one that it does not fit."""
 
     def __init__(self, optimizer: Optimizer, backends: list[Backend]) -> None:
         self._backends = backends
-        self._share, self._t, self._lr = Value(1.0, "share"), Value(1.0, "t"), Value(1.0, "lr")
+        self._per_row, self._t, self._lr = Value(1.0, "per_row"), Value(1.0, "t"), Value(1.0, "lr")
         self._compile(optimizer)
 
     def fits(self, optimizer: Optimizer) -> bool:
         """True if `optimizer` has the class, the `update` and the hyperparameters that were compiled."""
-        return bool(self._read(optimizer) == self._settings)
+        return (
+            type(optimizer) is self._kind
+            and _function(optimizer.update) is self._update
+            and bool(self._read(optimizer) == self._settings)
+        )
 
     def step(self, optimizer: Optimizer) -> None:
         """Make one step: change `data` of every parameter by its `grad`, and `state` and `steps` of the optimiser.
@@ -96,13 +100,13 @@ class Rule:
 
     def __call__(self, n: int, t: int, lr: Any, p: Any, totals: Any, *state: Any) -> None:
         """Make step number `t` in the buffers `p` and `state`; the gradients are `totals` divided by `n`."""
-        self._share.data, self._t.data, self._lr.data = 1.0 / n, float(t), to_float(lr, "lr")
+        self._per_row.data, self._t.data, self._lr.data = 1.0 / n, float(t), to_float(lr, "lr")
         settings = array("d", [x.data for x in self._given])
         self._write(len(p), (p, totals, *state), settings, (p, *state), _NOTHING)
 
     def _compile(self, optimizer: Optimizer) -> None:
         kind, names = type(optimizer), optimizer.hyperparameters
-        read: Callable[[Optimizer], Any] = attrgetter("__class__", "update", *names)
+        read: Callable[[Optimizer], Any] = attrgetter("__class__", *names)  # it needs at least one name
         declared = {"update", *names} & vars(optimizer).keys()
         symbolic = _with_declared_attributes(kind, {"lr", *names})
         vars(symbolic).update({name: vars(optimizer)[name] for name in declared})
@@ -111,7 +115,7 @@ class Rule:
         def update(p: Any, total: Any, *state: Any) -> list[Any]:
             symbolic.lr = sum_([self._lr])  # a Symbol: an `if` on it is an error
             try:
-                moved = symbolic.update(p, total * self._share, sum_([self._t]), *state)
+                moved = symbolic.update(p, total * self._per_row, sum_([self._t]), *state)
             except AttributeError as error:
                 if error.obj is not symbolic or not hasattr(optimizer, str(error.name)):
                     raise
@@ -121,11 +125,17 @@ class Rule:
                 ) from error
             if not isinstance(moved, tuple | list) or len(moved) != 1 + len(state):
                 raise TypeError(f"{kind.__name__}.update should return ({wanted}), and returned {moved}")
-            return [x if isinstance(x, Value) else x + 0.0 * self._t for x in moved]
+            return [x if isinstance(x, Value) else x + 0.0 * self._t for x in moved]  # a float would be no result
 
         compiled = Compiled(update, ((0.0,) * (2 + len(optimizer.state)), {}), self._backends)
         self._given, self._write = compiled.captured, compiled.writer
+        self._kind, self._update = kind, _function(optimizer.update)
         self._read, self._settings = read, read(optimizer)
+
+
+def _function(method: Any) -> Any:
+    """The function of a bound method: the same for all objects of a class, and it keeps none of them alive."""
+    return getattr(method, "__func__", method)
 
 
 def _with_declared_attributes(kind: type, names: set[str]) -> Any:

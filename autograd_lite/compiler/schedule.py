@@ -8,7 +8,7 @@ of edges, except for sorting.
 A *point* is the tuple of addresses that a node, or one term of its sum, reads, packed into one int. Points sort like
 the tuples. Two pairs of points have the same difference if and only if their addresses have the same differences.
 
-Nodes and constants are represented by *numbers*: see `outlined`.
+Nodes and constants are represented by ints, their *ids*: see `outlined`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from autograd_lite.extension import core
 from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 
-Number: TypeAlias = int  # of an operand: see `outlined`
+Id: TypeAlias = int  # of an operand: see `outlined`
 Point: TypeAlias = int
-Job: TypeAlias = tuple[Point, Number]  # a point, and the node that reads it
-Node: TypeAlias = tuple[Number, tuple[Number, ...]]  # a node and its arguments
+Job: TypeAlias = tuple[Point, Id]  # a point, and the node that reads it
+Node: TypeAlias = tuple[Id, tuple[Id, ...]]  # a node and its arguments
 Found: TypeAlias = tuple[int, int, Primitive, list[Node]]  # stage, level, primitive and nodes of a group
 BITS = 40  # per address in a point: enough for differences, too
 LONG = 8  # this many terms of a sum at constant strides get a reduction of their own
@@ -59,7 +59,7 @@ def schedule(
     """
     roots = [x for x in (*results, *sums) if type(x) is not float]
     order = topological_order(*roots, *captured, *inputs)
-    numbers = {node: n for n, node in enumerate(order)}
+    ids = {node: n for n, node in enumerate(order)}
     known = {*inputs, *captured}
     for node in order:
         if node.op is None and node not in known:
@@ -69,7 +69,7 @@ def schedule(
     runs = Runs(order, roots)
     groups = _in_order(found_groups, [runs.number.get(node, 0) for node in order] if runs.number else [])
 
-    layout = _Layout(numbers, len(constants), of_sums)
+    layout = _Layout(ids, len(constants), of_sums)
 
     def emit_guarded(stage: int) -> None:
         """Emit the groups of a stage, each inside the guards of its run."""
@@ -80,10 +80,10 @@ def schedule(
         layout.enter((), stage)
 
     layout.place(range(len(order), len(order) + len(constants)))
-    layout.place([numbers[x] for x in captured])
+    layout.place([ids[x] for x in captured])
     emit_guarded(ONCE)
     layout.shared = layout.size
-    layout.place([numbers[x] for x in inputs])
+    layout.place([ids[x] for x in inputs])
     emit_guarded(EACH)
     for copies in _copied(order, results, sums, of_sums):
         layout.emit(p.detach, copies, TOTAL)
@@ -106,32 +106,32 @@ def schedule(
 
 def outlined(
     order: Sequence[Symbol], results: Sequence[Any], sums: Sequence[Any]
-) -> tuple[list[float], list[Number], list[Number], list[Found]]:
-    """Number the operands of a graph, and group its nodes: (constants, results, sums, groups), as numbers.
+) -> tuple[list[float], list[Id], list[Id], list[Found]]:
+    """Give the operands of a graph ids, and group its nodes: (constants, results, sums, groups), as ids.
 
-    Node n of `order` has the number n; the constants, -0.0 and then the floats of the graph, have the next ones. Nodes
+    Node n of `order` has the id n; the constants, -0.0 and then the floats of the graph, have the next ones. Nodes
     of one group can run together. The C core (_core_outline.h) does the same faster, for a graph of one trace.
     """
-    numbers: dict[Any, Number] = {node: n for n, node in enumerate(order)}
+    ids: dict[Any, Id] = {node: n for n, node in enumerate(order)}
     constants: list[float] = []
 
-    def number(x: Any) -> Number:
+    def id_of(x: Any) -> Id:
         if type(x) is not float:
-            return numbers[x]
+            return ids[x]
         key = repr(x)  # because 0.0 == -0.0
-        if key not in numbers:
-            numbers[key] = len(order) + len(constants)
+        if key not in ids:
+            ids[key] = len(order) + len(constants)
             constants.append(x)
-        return numbers[key]
+        return ids[key]
 
-    number(-0.0)
+    id_of(-0.0)
     read = {x for node in order for x in node.args}.union(results)
     summed = set(sums)
     groups: dict[Any, Found] = {}
     levels: list[int] = []
     for n, node in enumerate(order):
         op, args = node.op, node.args
-        places = tuple([number(x) for x in args])
+        places = tuple([id_of(x) for x in args])
         level = 1 + max([levels[k] for k in places if k < n], default=-1)
         levels.append(level)
         if op is not None:
@@ -140,17 +140,17 @@ def outlined(
             stage = ONCE if not node.row else TOTAL if node in summed and node not in read else EACH
             key = stage, level, op, len(args), *map(_row, kinds)
             groups.setdefault(key, (stage, level, op, []))[3].append((n, places))
-    return constants, list(map(number, results)), list(map(number, sums)), list(groups.values())
+    return constants, list(map(id_of, results)), list(map(id_of, sums)), list(groups.values())
 
 
 def _copied(
-    order: Sequence[Symbol], results: Sequence[Any], sums: Sequence[Any], of_sums: Sequence[Number]
+    order: Sequence[Symbol], results: Sequence[Any], sums: Sequence[Any], of_sums: Sequence[Id]
 ) -> list[list[Node]]:
-    """The copies of sums to the total region, in groups: of the sums that the stages before compute or read."""
+    """The copies, in groups, that bring the sums into the total region that are inputs, shared, or read by nodes."""
     if not sums:
         return []
     read = {x for node in order for x in node.args}.union(results)
-    copies: dict[bool, dict[Number, Node]] = {}
+    copies: dict[bool, dict[Id, Node]] = {}
     for x, n in zip(sums, of_sums, strict=True):
         if not _row(x) or x.op is None or x in read:
             copies.setdefault(_row(x), {})[n] = n, (n,)
@@ -171,7 +171,7 @@ def _in_order(found: Iterable[Found], runs: Sequence[int]) -> list[Group]:
     return sorted(groups, key=_place_of)
 
 
-def _place_of(group: Group) -> tuple[int, int, bool, Number]:
+def _place_of(group: Group) -> tuple[int, int, bool, Id]:
     """The sort key of a group: the run, the level, and then the first node. Cosines come last, next to the sines of the
     same numbers if those are the last operation before them: the kernel computes such neighbours together."""
     return group.run, group.level, group.op is p.cos, group.nodes[0][0]
@@ -180,31 +180,31 @@ def _place_of(group: Group) -> tuple[int, int, bool, Number]:
 class _Layout:
     """The addresses assigned so far, and the instructions that fill them. Totals are numbered from 0."""
 
-    def __init__(self, numbers: dict[Symbol, Number], constants: int, sums: Sequence[Number]) -> None:
+    def __init__(self, ids: dict[Symbol, Id], constants: int, sums: Sequence[Id]) -> None:
         self.instructions: tuple[list[Instruction], ...] = ([], [], [])
-        self.numbers = numbers
-        self.addresses = [-1] * (len(numbers) + constants)  # by number; -1: not assigned yet
-        self.totals: dict[Number, int] = {}
+        self.ids = ids
+        self.addresses = [-1] * (len(ids) + constants)  # by id; -1: not assigned yet
+        self.totals: dict[Id, int] = {}
         self.size = 0
         self.shared = 0  # the end of the addresses that all rows share
         self.copies: dict[Any, int] = {}  # the first address of each table of copies
-        self.wanted = {number: n for n, number in enumerate(sums)}
+        self.wanted = {node_id: n for n, node_id in enumerate(sums)}
         self.guards: tuple[list[Guard], list[Guard]] = ([], [])  # their instructions counted from the first of a stage
         self.open: list[tuple[Path, int]] = []  # the sides that the current run is in, and where their guards begin
 
-    def place(self, numbers: Iterable[Number]) -> None:
-        """Give each of `numbers` the next address."""
-        for n in numbers:
+    def place(self, ids: Iterable[Id]) -> None:
+        """Give each of `ids` the next address."""
+        for n in ids:
             self.addresses[n] = self.size
             self.size += 1
 
-    def new_numbers(self, count: int) -> list[Number]:
-        """Numbers for `count` operands that are not in the graph."""
+    def new_ids(self, count: int) -> list[Id]:
+        """Ids for `count` operands that are not in the graph."""
         first = len(self.addresses)
         self.addresses += [-1] * count
         return list(range(first, first + count))
 
-    def points(self, arguments: Iterable[Sequence[Number]]) -> list[Point]:
+    def points(self, arguments: Iterable[Sequence[Id]]) -> list[Point]:
         """The points at the addresses of tuples of operands, which all have the same length."""
         at = self.addresses
         points = []
@@ -217,42 +217,42 @@ class _Layout:
 
     def emit(self, op: Primitive, nodes: list[Node], stage: int) -> None:
         """Emit instructions for nodes that have the primitive and the kind of their operands in common."""
-        number, args = nodes[0]
-        if len(nodes) == 1 and len(args) < 2 * LONG:
-            self.emit_one(number, op, args, stage)
+        node_id, args = nodes[0]
+        if len(nodes) == 1 and len(args) <= max(op.factors, 1) * LONG:
+            self.emit_one(node_id, op, args, stage)
             return
         if not op.factors:
             points = self.points([args for _, args in nodes])
-            jobs = [(point, number) for point, (number, _) in zip(points, nodes, strict=True)]
+            jobs = [(point, node_id) for point, (node_id, _) in zip(points, nodes, strict=True)]
             self.emit_sorted(op, len(args), 1, 0, jobs, stage)
             return
-        alike: dict[Any, list[tuple[Number, int, list[list[Point]]]]] = {}
+        alike: dict[Any, list[tuple[Id, int, list[list[Point]]]]] = {}
         half, at = len(args) // 2 if op is p.dot else 0, self.addresses
-        for number, args in nodes:
+        for node_id, args in nodes:
             if half:
                 terms = [at[x] << BITS | at[y] for x, y in zip(args[1:half], args[half + 1 :], strict=True)]
             else:
                 terms = [at[x] for x in args[1:]]
             segments = _segments(sorted(terms))
             shape = tuple([(len(terms), _step(terms)) for terms in segments])
-            alike.setdefault(shape, []).append((number, at[args[half]], segments))
+            alike.setdefault(shape, []).append((node_id, at[args[half]], segments))
         arity = 1 + op.factors
         for shape, members in alike.items():
             starts = [start << BITS * (arity - 1) for _, start, _ in members]
             for n, (length, step) in enumerate(shape):
                 reads = [[start | term for term in m[2][n]] for start, m in zip(starts, members, strict=True)]
                 last = n + 1 == len(shape)
-                numbers = [number for number, _, _ in members] if last else self.new_numbers(len(members))
+                ids = [node_id for node_id, _, _ in members] if last else self.new_ids(len(members))
                 to = stage if last else min(stage, EACH)
                 if step is None:
                     reads, step = self.packed(arity, reads, min(stage, EACH))
                 if step is None:
-                    self.emit_table(op, arity, reads, numbers, to)
+                    self.emit_table(op, arity, reads, ids, to)
                 else:
-                    jobs = [(points[0], number) for points, number in zip(reads, numbers, strict=True)]
+                    jobs = [(points[0], node_id) for points, node_id in zip(reads, ids, strict=True)]
                     self.emit_sorted(op, arity, length, step, jobs, to)
                 if not last:  # the sum so far is the initial value of the next segment
-                    starts = [self.addresses[number] << BITS * (arity - 1) for number in numbers]
+                    starts = [self.addresses[node_id] << BITS * (arity - 1) for node_id in ids]
 
     def enter(self, path: Path, stage: int) -> None:
         """Begin the guards of the sides of `path`, and end all others.
@@ -261,7 +261,7 @@ class _Layout:
         """
         while self.open and self.open[-1][0] != path[: len(self.open)]:
             (*_, side), begin = self.open.pop()
-            address = self.addresses[self.numbers[side.condition]]
+            address = self.addresses[self.ids[side.condition]]
             self.guards[stage].append(Guard(begin, len(self.instructions[stage]), address, side.taken))
             self.copies.clear()
         for depth in range(len(self.open), len(path)):
@@ -273,7 +273,7 @@ class _Layout:
         each = [guard._replace(begin=first + guard.begin, end=first + guard.end) for guard in self.guards[EACH]]
         return tuple(sorted([*once, *each], key=lambda guard: (guard.begin, -guard.end)))
 
-    def emit_one(self, number: Number, op: Primitive, args: Sequence[Number], stage: int) -> None:
+    def emit_one(self, node_id: Id, op: Primitive, args: Sequence[Id], stage: int) -> None:
         """Emit the instruction for a node that runs alone; if it is a sum, of fewer than LONG terms.
 
         The general way of `emit` would make the same instruction in more time. In a long chain of operations nearly
@@ -282,7 +282,7 @@ class _Layout:
         addresses = self.addresses
         places = [addresses[n] for n in args]
         if not op.factors:
-            self.append(op, (1, 1, 1), tuple([Strided(place) for place in places]), [number], stage)
+            self.append(op, (1, 1, 1), tuple([Strided(place) for place in places]), [node_id], stage)
             return
         if op is p.dot:
             half = len(args) // 2
@@ -293,7 +293,7 @@ class _Layout:
             half, length = 0, len(args) - 1
             columns = (sorted(places[1:]),)
         operands = [_fit(column, 1, length) if length > 1 else Strided(*column) for column in columns]
-        self.append(op, (1, 1, length), (Strided(places[half]), *operands), [number], stage)
+        self.append(op, (1, 1, length), (Strided(places[half]), *operands), [node_id], stage)
 
     def packed(self, arity: int, reads: list[list[Point]], stage: int) -> tuple[list[list[Point]], Point | None]:
         """Replace scattered operands by copies at constant strides, if few numbers are read often.
@@ -319,7 +319,7 @@ class _Layout:
                 if start == self.size:
                     self.copies[key] = start
                     addresses = [[address] for terms in table for address in terms]
-                    self.emit_table(p.detach, 1, addresses, self.new_numbers(len(addresses)), stage)
+                    self.emit_table(p.detach, 1, addresses, self.new_ids(len(addresses)), stage)
                 places = {terms: start + n * length for n, terms in enumerate(table)}
                 starts = [places[terms] for terms in operand]
             points = [point << BITS | start for point, start in zip(points, starts, strict=True)]
@@ -343,38 +343,34 @@ class _Layout:
             corners = (points[begin + I] if J > 1 else start, points[begin + 1] if I > 1 else start, start + step)
             addresses = zip(*[_unpack(corner, arity) for corner in (start, *corners)], strict=True)
             operands = tuple([Strided(a, *[b - a for b in bs]) for a, *bs in addresses])
-            self.append(op, (J, I, length), operands, [number for _, number in nest], stage)
+            self.append(op, (J, I, length), operands, [node_id for _, node_id in nest], stage)
         self.emit_rest(op, arity, length, step, rest, stage)
 
     def emit_rest(self, op: Primitive, arity: int, length: int, step: Point, jobs: list[Job], stage: int) -> None:
         """Emit one instruction for the remaining jobs, if there are any."""
         if jobs:
             reads = [[point + k * step for k in range(length)] for point, _ in jobs]
-            self.emit_table(op, arity, reads, [number for _, number in jobs], stage)
+            self.emit_table(op, arity, reads, [node_id for _, node_id in jobs], stage)
 
-    def emit_table(
-        self, op: Primitive, arity: int, reads: list[list[Point]], numbers: list[Number], stage: int
-    ) -> None:
-        """Emit one instruction for `numbers`; result i reads the points `reads[i]` through a table of addresses."""
+    def emit_table(self, op: Primitive, arity: int, reads: list[list[Point]], ids: list[Id], stage: int) -> None:
+        """Emit one instruction for `ids`; result i reads the points `reads[i]` through a table of addresses."""
         count, length = len(reads), len(reads[0])
         columns = zip(*[_unpack(point, arity) for points in reads for point in points], strict=True)
         operands = [
             _fit(column[::length], count, 1) if op.factors and n == 0 else _fit(column, count, length)
             for n, column in enumerate(columns)
         ]
-        self.append(op, (1, count, length), tuple(operands), numbers, stage)
+        self.append(op, (1, count, length), tuple(operands), ids, stage)
 
-    def append(
-        self, op: Primitive, shape: Shape, operands: tuple[Operand, ...], numbers: list[Number], stage: int
-    ) -> None:
+    def append(self, op: Primitive, shape: Shape, operands: tuple[Operand, ...], ids: list[Id], stage: int) -> None:
         """Append the instruction, and assign addresses to its results."""
         if stage == TOTAL:
             self.instructions[stage].append(Instruction(op, len(self.totals), shape, operands))
-            for number in numbers:
-                self.totals[number] = len(self.totals)
+            for node_id in ids:
+                self.totals[node_id] = len(self.totals)
         else:
             self.instructions[stage].append(Instruction(op, self.size, shape, operands))
-            self.place(numbers)
+            self.place(ids)
 
 
 def _row(x: Any) -> bool:

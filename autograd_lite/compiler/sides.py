@@ -16,9 +16,8 @@ from typing import Any, TypeAlias
 
 from autograd_lite import primitives as p
 from autograd_lite.calls import Call
-from autograd_lite.compiler.trace import Symbol, Trace
+from autograd_lite.compiler.trace import Operand, Symbol, Trace
 
-Operand: TypeAlias = Any  # a Symbol, or a float
 Path: TypeAlias = tuple["Side", ...]  # sides, each inside the one before
 CHEAP = {p.add, p.sub, p.mul, p.neg, p.sum_, p.dot, p.abs_, p.step, p.sign, p.relu, p.where, p.maximum, p.minimum,
          p.share, p.detach}  # fmt: skip
@@ -142,8 +141,8 @@ def without_answered(trace: Trace, order: Sequence[Symbol], roots: Sequence[Oper
 class Runs:
     """The order in which to run the nodes of a graph, so that what a jump can skip stands together.
 
-    The nodes of one *run* need the same jumps: `path` of its number says which sides it is in. Runs that have a lower
-    number come first. `number` has the run of each node; it is empty where nothing is worth a jump.
+    The nodes of one *run* are in the same sides: `paths[n]` has those of run n. Runs are numbered in the order in which
+    they run. `number` has the run of each node; it is empty where nothing is worth a jump.
     """
 
     def __init__(self, order: Sequence[Symbol], roots: Sequence[Operand]) -> None:
@@ -152,7 +151,7 @@ class Runs:
         if not any(node.op is p.where for node in order):
             return
         sides = Sides(order, roots)
-        paths = {node: _reachable(node, sides.path(node)) for node in order if node.op is not None}
+        paths = {node: _worth_jumping(node, sides.path(node)) for node in order if node.op is not None}
         if not any(paths.values()):
             return
         times: dict[Symbol, tuple[int, ...]] = {}
@@ -172,7 +171,7 @@ class Runs:
         self.paths = [of_key[key] for key in ordered]
 
 
-def _reachable(node: Symbol, path: Path) -> Path:
+def _worth_jumping(node: Symbol, path: Path) -> Path:
     """The sides of `path` that are worth a jump over `node`. What all rows share is computed once, and only conditions
     that they share can prevent it."""
     return tuple(takewhile(lambda side: side.cost >= WORTH and not (side.condition.row and not node.row), path))
@@ -182,7 +181,8 @@ def _after(time: tuple[int, ...], depth: int, own_depth: int) -> tuple[int, ...]
     """The first time for a node `own_depth` sides deep that reads one of `time`, `depth` sides deep.
 
     A time has one number more than there are sides. An even number stands for a run between sides, an odd number for
-    a run of sides; the numbers that follow say the same inside the side.
+    a run of sides; the numbers that follow say the same inside the side. So (0,) is before all sides, (1, 0) inside a
+    side that follows it, and (2,) after that side.
     """
     if depth == own_depth:
         return time

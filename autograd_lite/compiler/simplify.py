@@ -15,12 +15,10 @@ from typing import Any, TypeAlias
 from autograd_lite import primitives as p
 from autograd_lite.compiler.rewrite import is_constant, rewrite
 from autograd_lite.compiler.sides import without_answered
-from autograd_lite.compiler.trace import Symbol, Trace, ordered
+from autograd_lite.compiler.trace import Operand, Symbol, Trace, order_of, ordered
 from autograd_lite.extension import core
-from autograd_lite.graph import topological_order
 from autograd_lite.primitives import Primitive
 
-Operand: TypeAlias = Any  # a Symbol, or a float
 Term: TypeAlias = tuple[Operand, Operand]  # (x, y) for x * y, (x, None) for x
 
 
@@ -36,7 +34,7 @@ def simplify(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
     `detach` is removed: it only affects gradients, which are in the graph already. So is a `where` that is used on a
     side of its own condition only.
     """
-    roots = without_answered(trace, topological_order(*[x for x in roots if type(x) is not float]), roots)
+    roots = without_answered(trace, order_of(roots), roots)
     found: list[Operand] | None = core.simplify(trace, roots) if core is not None else None
     return simplify_in_python(trace, roots) if found is None else found
 
@@ -47,14 +45,14 @@ def leaves_by_use(normal: Sequence[Operand], roots: Sequence[Operand]) -> list[S
     So numbers that are used together, such as the weights of a neuron, follow one another. Leaves that only the graph
     of `roots` has come last: derivatives may use them.
     """
-    of_normal, of_roots = (topological_order(*[x for x in xs if type(x) is not float]) for xs in (normal, roots))
+    of_normal, of_roots = (order_of(xs) for xs in (normal, roots))
     used = dict.fromkeys([*[x for node in of_normal for x in node.args], *normal, *of_roots])
     return [x for x in used if type(x) is not float and x.op is None]
 
 
 def simplify_in_python(trace: Trace, roots: Sequence[Operand]) -> list[Operand]:
     """`simplify` in Python. The C core (_core_simplify.h) does the same faster, for a graph of one trace."""
-    order = topological_order(*[x for x in roots if type(x) is not float])
+    order = order_of(roots)
     uses = Counter([x for node in order for x in node.args if type(x) is not float])
     uses.update([x for x in roots if type(x) is not float])
     absorbed = set()

@@ -6,7 +6,7 @@ graph faster.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any, NoReturn, Self, TypeAlias
@@ -120,6 +120,23 @@ if core is not None:
     adopt(globals(), "Numbered", "Operations")
 
 
+def _refusing(remedy: str) -> Callable[..., NoReturn]:
+    """A method that raises a TraceError with this remedy, as it needs the number of a traced Value."""
+
+    def method(self: Symbol, *_: Any) -> NoReturn:
+        if not active_recorder().symbolic:
+            raise TraceError(
+                f"{call_site()} uses a traced Value that left its jitted function and has no number: return it from "
+                "the function, in place of keeping it in a list, an attribute or a global"
+            )
+        raise TraceError(
+            f"{call_site()} needs the number of a traced Value, and there is none, as the function is compiled once "
+            f"for all numbers: {remedy}"
+        )
+
+    return method
+
+
 class Symbol(Numbered):
     """A Value that stands for any number."""
 
@@ -134,26 +151,23 @@ class Symbol(Numbered):
         self.row = row
         self.index = trace.made = trace.made + 1
 
-    def _no_number(self, *_: Any) -> NoReturn:
-        if not active_recorder().symbolic:
-            raise TraceError(
-                f"{call_site()} uses a traced Value that left its jitted function and has no number: return it from "
-                "the function, in place of keeping it in a list, an attribute or a global"
-            )
-        raise TraceError(
-            f"{call_site()} needs the number of a traced Value, and there is none: the code is compiled once, for all "
-            "numbers. In place of a branch use where(x < 3, y, z), cond, relu, maximum, minimum, abs; in place of "
-            "`and` and `or` use & and |; in place of math's functions autograd_lite's; in place of .data, "
-            ".detach(). A flag or a count that chooses the operations stays a plain number if functools.partial binds "
-            "it before jit."
-        )
-
-    data = grad = property(_no_number, _no_number)
-    __bool__ = __float__ = __int__ = __index__ = backward = _no_number
+    _data = _refusing("in place of .data use .detach()")
+    data = property(_data, _data)
+    backward = _refusing("in place of backward() and .grad use autograd_lite.grad or gradients")
+    grad = property(backward, backward)
+    __bool__ = _refusing(
+        "in place of a branch use where(x < 3, y, z), cond, relu, maximum, minimum or abs, and in place of `and` and "
+        "`or` use & and |; a flag stays a plain number if functools.partial binds it before jit"
+    )
+    __float__ = __int__ = _refusing("leave out float() and int(), and in place of math's functions use autograd_lite's")
+    __index__ = _refusing(
+        "choose by where(x < 3, y, z); an index or a count stays an int if functools.partial binds it before jit"
+    )
+    _compare = _refusing("in place of == and != compare by <, <=, > or >=, in where(x < 3, y, z) or cond")
 
     def __eq__(self, other: object) -> bool:
         if other is not self and isinstance(other, Real):
-            self._no_number()
+            self._compare()
         return other is self
 
     __hash__ = Value.__hash__
@@ -250,6 +264,11 @@ class Trace(Operations, Recorder):
         if symbol is None:
             symbol = self.captured[x] = Symbol(self, row=False, label=x.label)
         return symbol
+
+
+def order_of(operands: Iterable[Operand]) -> list[Any]:
+    """The topological order of the graph of `operands`, Symbols and floats."""
+    return topological_order(*[x for x in operands if type(x) is not float])
 
 
 def ordered(x: Operand, y: Operand) -> tuple[Operand, Operand]:

@@ -10,7 +10,7 @@ from typing import Any
 from autograd_lite.compiler.arguments import batch
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.jit import Jitted
-from autograd_lite.compiler.rule import Optimizer, Rule
+from autograd_lite.compiler.rule import Optimizer, UpdateRule
 from autograd_lite.compiler.trace import TraceError
 from autograd_lite.graph import topological_order
 from autograd_lite.value import Value, active_recorder, opened
@@ -59,7 +59,7 @@ class Trainer:
         self._numbers = memoryview(array("d"))  # the numbers of `_order`
         self._sums = array("d")  # the loss and its gradient
         self._moved: tuple[Any, ...] = ()  # numbers and gradients of the parameters; then what the optimiser remembers
-        self._rule: Rule | None = None
+        self._rule: UpdateRule | None = None
         self._written = True  # whether Values and optimiser have the numbers
 
     def __call__(self, *columns: Any) -> float:
@@ -78,7 +78,7 @@ class Trainer:
             self.write()
             self.loss.mean(*columns).backward()  # says where that is from
         if rule is None or not rule.fits(optimizer):
-            rule = self._rule = Rule(optimizer, self.loss.backends)
+            rule = self._rule = UpdateRule(optimizer, self.loss.backends)
         self._steps += 1
         rule(n, self._steps, optimizer.lr, *self._moved)
         return sums[0] / n
@@ -124,5 +124,5 @@ class Trainer:
         self._numbers = memoryview(array("d", bytes(8 * len(self._order))))
         lengths = {known: len(numbers) for known, (_, numbers) in self._runs.items()}
         self._runs = {known: (run, self._numbers[: lengths[known]]) for known, (run, _) in self._runs.items()}
-        found = self._runs[structure] = compiled.trained(self._order, len(parameters)), self._numbers
+        found = self._runs[structure] = compiled.training_writer(self._order, len(parameters)), self._numbers
         return found

@@ -12,6 +12,7 @@ from autograd_lite.drawing.notation import Node
 from autograd_lite.drawing.palette import (
     CONSTANT,
     DATA,
+    EDGE_OF_FRAME,
     FRAME,
     GRAD,
     GREY,
@@ -25,7 +26,7 @@ from autograd_lite.drawing.palette import (
     heat,
 )
 from autograd_lite.drawing.structure import Group
-from autograd_lite.drawing.view import DECADES, Arrow, Box, Key, Row, View, view_of
+from autograd_lite.drawing.view import Arrow, Box, Key, Row, View, strength, view_of
 
 if TYPE_CHECKING:
     from autograd_lite.drawing.picture import Picture
@@ -42,7 +43,6 @@ NODE = {
     "shape": "box", "style": "rounded,filled", "fillcolor": MADE, "margin": "0.06,0.03", "width": "0", "height": "0",
 }  # fmt: skip
 EDGE = {"color": LINE, "penwidth": "1.1", "arrowsize": "0.55", "fontname": FONT, "fontsize": "9", "fontcolor": MIDDLE}
-EDGE_OF_FRAME = "#d0d7de"
 WRAP = 96  # characters of a line of the caption
 
 
@@ -64,13 +64,15 @@ def draw(
 
     `detail` is "auto", or one of "model", "layer", "neuron", "value" (one box for all values that are made alike), and
     "all" (one box for each value). `expand` is the name of a group to open, or a list of such names: "layers.1".
-    `around` is a Value in the graph: only the values within `radius` steps of it are drawn.
+    `around` is a Value in the graph: only the values within `radius` steps of it are drawn; steps do not lead on
+    through a leaf.
 
     The Digraph shows itself in a notebook; with `interactive`, as the page of `to_html`. `.render(outfile="y.svg")`
     writes svg, png, pdf or dot; `.source` is the DOT text. Needs the package graphviz; to render also Graphviz itself,
     the program `dot` or the extra `render`.
 
-    A TypeError if a root is not a Value. A ValueError for an unknown detail, group or value.
+    A TypeError if a root is not a Value, for an `expand` that is not a path or a list of paths, and for several roots
+    with `interactive`. A ValueError for an unknown detail, group or value. An ImportError without the package graphviz.
 
     >>> from autograd_lite import Value
     >>> a = Value(2.0, label="a")
@@ -204,9 +206,8 @@ class _Nodes:
         box = self.view.boxes[arrow.end]
         has_port = arrow.port and (box.rows or (arrow.port.isdigit() and int(arrow.port) < box.ports))
         is_wide = bool(box.look == "group" or arrow.tail or arrow.head)
-        if largest and is_wide and arrow.grad:
-            share = max(0.0, 1.0 + math.log10(min(arrow.grad / largest, 1.0)) / DECADES)
-            style["penwidth"] = f"{0.6 + 2.6 * share:.2f}"
+        if is_wide and arrow.grad:
+            style["penwidth"] = f"{0.6 + 2.6 * strength(arrow.grad, largest):.2f}"
         if arrow.count > 1 and (is_wide or self.view.boxes[arrow.start].look == "group"):
             style["label"] = f" {arrow.count:,} "
         start = self.address(arrow.start, "e")

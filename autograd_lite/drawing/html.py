@@ -36,7 +36,7 @@ def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes:
 
     In a graph of more than `max_nodes` nodes, values that are made alike (the rows of a batch) share one step, which
     shows the range of their numbers and the sums of their gradients; where even those steps are too many, all values
-    of a module, a scope or a stretch of the graph share one.
+    of a module, of a scope or of one twelfth of the graph share one.
 
     Keys: the arrows step, with shift to the next box, Home and End go to the ends, P plays.
 
@@ -59,7 +59,7 @@ def to_html(root: Any, path: str | os.PathLike[str] | None = None, *, max_nodes:
         # A script element ends at "</" whatever surrounds it, so it contains no "<".
         "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         "BLUE": palette.DATA,
-        **{name: getattr(palette, name) for name in ("INK", "GREY", "LINE", "GRAD", "LEAF")},
+        **{name: getattr(palette, name) for name in ("INK", "GREY", "LINE", "GRAD", "LEAF", "FRAME", "OFF")},
     }
     page = files("autograd_lite.drawing").joinpath("page.html").read_text(encoding="utf-8")
     pieces = page.split("@@")  # text, NAME, text, NAME, ..., text
@@ -146,7 +146,7 @@ def _shared_steps(structure: Structure, root: Any) -> dict[str, Any]:
 
 
 def _in_words(kind: Kind, uses: int) -> tuple[str, str, list[Any], list[None], int]:
-    """An operation without a formula: on many values that are made alike, or one of many in a stretch of the graph."""
+    """An operation without a formula: on many values that are made alike, or one of many in a run of nodes."""
     args = [piece for k in range(min(uses, ARGUMENTS)) for piece in (", ", k)][1:]
     rest = [" …"] if uses > ARGUMENTS else []
     op: Any = kind.node.op
@@ -204,7 +204,7 @@ def _flows(structure: Structure, root: Any) -> tuple[dict[Kind, dict[Any, tuple[
             if type(partial) is float:
                 product = g * partial
                 gradients[x] += product
-            if arg is kind:  # both are part of the same stretch of the graph
+            if arg is kind:  # both are part of the same run of nodes
                 continue
             key = i if kind in by_place and kind.args.get(i) is arg else arg
             use = uses[kind].get(key)
@@ -255,8 +255,7 @@ def _page(
         "names": names[0],
         "shorts": names[1],
         "boxes": [
-            [groups.get(kind.group, -1) if kind.group else -1, int(kind.is_inlined), kind.count]
-            for kind in structure.kinds
+            [groups[kind.group] if kind.group else -1, int(kind.is_inlined), kind.count] for kind in structure.kinds
         ],
         "groups": [
             [

@@ -67,7 +67,7 @@ def nodes_of(what: str, roots: Sequence[Any], max_nodes: float = math.inf, sever
 
 def number(x: float) -> str:
     """`x` to four significant digits; an integer of up to six digits plain."""
-    if x == round(x, 0) and abs(x) < 1e6 if x - x == 0 else False:
+    if math.isfinite(x) and abs(x) < 1e6 and x == round(x):
         return f"{x + 0.0:.0f}"
     mantissa, e, exponent = f"{x:.4g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if e else mantissa

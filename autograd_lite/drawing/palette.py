@@ -1,4 +1,4 @@
-"""The colours of the drawings. The dark colours of the page are in page.html."""
+"""The colours of the drawings. Those that only the page has, such as its dark ones, are in page.html."""
 
 # Boxes are filled and lines are mid-grey, so that the picture can be read on white paper and on a dark page. The two
 # hues differ in lightness too, so that colour-blind readers and printed pages can tell them apart. Every text inside a
@@ -8,7 +8,7 @@ DATA, GRAD, WARN = "#0b4f8a", "#a33208", "#8f1d1d"
 MIDDLE = "#737b85"  # text outside the boxes, on a white page or on a dark one
 LEAF, MADE, CONSTANT, FRAME = "#eaf2fb", "#ffffff", "#eef0f2", "#f6f8fa"
 COLD, HOT = (0xFF, 0xFF, 0xFF), (0xFB, 0xCB, 0x9C)  # the fill of a group by the size of its gradient
-OFF = "#e3e6ea"
+OFF, EDGE_OF_FRAME = "#e3e6ea", "#d0d7de"
 
 
 def heat(share: float) -> str:

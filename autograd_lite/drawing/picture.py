@@ -13,6 +13,7 @@ from typing import Any
 
 import graphviz
 
+from autograd_lite.drawing.palette import EDGE_OF_FRAME
 from autograd_lite.files import write_whole
 
 
@@ -73,7 +74,7 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]
         """The forms that a notebook can show: the page if there is one, the picture as SVG, its text. Never raises."""
         bundle: dict[str, Any] = {"text/plain": self.described}
         if self.page:
-            frame = 'style="width:100%;height:640px;border:1px solid #d0d7de;border-radius:6px"'
+            frame = f'style="width:100%;height:640px;border:1px solid {EDGE_OF_FRAME};border-radius:6px"'
             title = escape(self.described[:200])
             bundle["text/html"] = (
                 f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{escape(self.page)}" {frame}></iframe>'

@@ -14,8 +14,8 @@ from autograd_lite.drawing.notation import Node, is_made_by
 from autograd_lite.naming import Place, names_and_places, printable
 
 LOSS = "loss"
-MANY = 20_000  # with more kinds than this, the values of one group, or of one stretch of the graph, are one kind
-STRETCHES = 12
+MANY = 20_000  # with more kinds than this, the values of one group, or of one run of nodes, are one kind
+RUNS = 12  # into how many runs, in topological order, the nodes outside of groups are divided then
 
 
 class Range:
@@ -125,7 +125,7 @@ class Kind:
         return self.node.op is None
 
     @property
-    def rows(self) -> bool:
+    def is_dot(self) -> bool:
         """Whether this is a dot product, which is written as one row for each product."""
         op: Any = self.node.op
         return op is not None and op.factors == 2
@@ -138,7 +138,7 @@ class Kind:
             and not self.is_own
             and bool(self.users)
             and (self.place is not None or len(self.users) == 1)
-            and all(user.rows for user in self.users)
+            and all(user.is_dot for user in self.users)
         )
 
     @property
@@ -158,7 +158,7 @@ class Structure:
     """The kinds and groups of the graph of `nodes`, which are in topological order.
 
     With `merge`, values that are made alike are one kind: the rows of a batch; a hundred additions of one form. With
-    `coarse`, or where there are too many kinds, a kind is all that a group made, or that one stretch of the graph has.
+    `coarse`, or where there are too many kinds, a kind is all that a group made, or one of RUNS runs of other nodes.
     Parameters of modules, and leaves with different names, are never merged. `own` are nodes that get a box of their
     own. With `kept`, the kinds of other nodes are left out at the end.
     """
@@ -179,7 +179,7 @@ class Structure:
         self.kind_of: dict[Any, Kind] = {}
         self.top: list[Group] = []
         self._groups: dict[tuple[str, str], Group] = {}
-        self.is_coarse = False  # True: a kind is all that one group made, or one stretch of the graph
+        self.is_coarse = False  # True: a kind is all that one group made, or a run of other nodes
         last = LOSS if len(roots) == 1 else "outputs"
         if not merge:
             self._separate()
@@ -188,10 +188,9 @@ class Structure:
             self._arrange(last)
         else:
             self._coarsen(last)
-        self.roots = [self.kind_of[root] for root in roots if root in self.kind_of]
+        self.roots = [self.kind_of[root] for root in roots]
         for node in (*roots, *own):
-            if node in self.kind_of:
-                self.kind_of[node].is_own = True
+            self.kind_of[node].is_own = True
         self.has_gradients = any(kind.numbers.grad for kind in self.kinds)
         if kept is not None:
             kinds = {self.kind_of[node] for node in kept}
@@ -219,7 +218,7 @@ class Structure:
                 if type(x) is float:
                     kind.constants[i] = numbers = Range()
                     numbers.add(x)
-                elif x in kind_of:
+                else:
                     kind.args[i] = kind_of[x]
                     kind_of[x].users.append(kind)
 
@@ -262,9 +261,7 @@ class Structure:
                     kind.constants[i].add(x)
                     continue
                 arg = kind_of.get(x)
-                if arg is None:
-                    if x not in anonymous:
-                        continue  # it is cut off
+                if arg is None:  # a leaf without a name
                     arg = kind.args.get(i)
                     if arg is None or not arg.is_leaf:
                         arg = self._new(x)
@@ -280,11 +277,11 @@ class Structure:
         return True
 
     def _coarsen(self, last: str) -> None:
-        """One kind for all that a group made, and for its parameters; elsewhere one for each stretch of the graph."""
+        """One kind for all that a group made, and for its parameters; for other nodes one for each of RUNS runs."""
         self.kinds, self.is_coarse = [], True
         kind_of: dict[Any, Kind] = {}
         self.kind_of = kind_of
-        places, stretch = self.places, len(self.nodes) // STRETCHES + 1
+        places, length = self.places, len(self.nodes) // RUNS + 1
         feeds: set[Any] = set()
         for node in reversed(self.nodes) if places else ():
             args = [x for x in node.args if type(x) is not float]
@@ -306,7 +303,7 @@ class Structure:
                 for place in held[1:]:
                     group = _common(group, self._group(scope, place)) if place.parts != held[0].parts else group
             else:
-                found = [kind_of[x].group for x in args if x in kind_of and x.op is not None]
+                found = [kind_of[x].group for x in args if x.op is not None]
                 group = found[0] if found else None
                 for other in found[1:]:
                     group = group if other is group else _common(group, other)
@@ -314,7 +311,7 @@ class Structure:
                     group = self._named(last, "", None)
                 if scope and not (group and any(g.path.split("/")[0] == scope for g in group.ancestors())):
                     group = self._scope(scope)
-            key = (group or i // stretch, node in places)
+            key = (group or i // length, node in places)
             kind = kinds.get(key)
             if kind is None:
                 kind = kinds[key] = self._new(node)
@@ -325,8 +322,8 @@ class Structure:
             kind.numbers.add(node.data, node.grad)
             kind.operations.setdefault(node.op, node)
             for x in args:
-                arg = kind_of.get(x)
-                if arg is not None and arg is not kind and (kind, arg) not in joined:
+                arg = kind_of[x]
+                if arg is not kind and (kind, arg) not in joined:
                     joined.add((kind, arg))
                     kind.args[len(kind.args)] = arg
                     arg.users.append(kind)
@@ -347,7 +344,7 @@ class Structure:
             places = [
                 arg.place
                 for i, arg in kind.args.items()
-                if arg.place and (not kind.rows or i < len(kind.node.args) / 2)
+                if arg.place and (not kind.is_dot or i < len(kind.node.args) / 2)
             ]
             places = places or [arg.place for arg in kind.args.values() if arg.place]
             if places:

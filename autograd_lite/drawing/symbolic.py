@@ -25,7 +25,7 @@ class Term:
         self.pieces, self.tightness = list(pieces), tightness
 
     def record(self, op: Any, args: Sequence[Any]) -> Term:
-        """`op` on `args`, in writing."""
+        """The text of `op` applied to `args`."""
         return applied(op, [as_term(x) for x in args])
 
     def __add__(self, other: Any) -> Term:
@@ -88,7 +88,7 @@ class Term:
 
 
 def applied(op: Any, terms: Sequence[Term]) -> Term:
-    """The operation `op` of the table on `terms`, in writing."""
+    """The text of the operation `op` of the table applied to `terms`."""
     match op.name, terms:
         case "add", (x, y):
             return x + y

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
-from autograd_lite.drawing.notation import is_made_by, nodes_of, number, operands, symbol, typeset
+from autograd_lite.drawing.notation import ORDERED, is_made_by, nodes_of, number, operands, symbol, typeset
 from autograd_lite.drawing.structure import Group, Kind, Range, Structure
 from autograd_lite.naming import printable, short_name
 
@@ -97,7 +98,7 @@ def near(what: str, nodes: Sequence[Any], around: Any, radius: int) -> list[Any]
     """
     if not isinstance(radius, int) or radius < 0:
         raise ValueError(f"{what} takes a radius that is an int of 0 or more, got {radius!r}")
-    if around not in (known := set(nodes)):
+    if around not in set(nodes):
         raise ValueError(f"{what} takes around=a value of the graph, got one outside it: {around!r:.80}")
     users: dict[Any, list[Any]] = defaultdict(list)
     for node in nodes:
@@ -113,7 +114,7 @@ def near(what: str, nodes: Sequence[Any], around: Any, radius: int) -> list[Any]
             for other in (*[x for x in node.args if type(x) is not float], *users[node])
             if other not in reached and not reached.add(other)  # type: ignore[func-returns-value]
         ]
-    return [node for node in nodes if node in reached & known]
+    return [node for node in nodes if node in reached]
 
 
 def view_of(
@@ -123,7 +124,6 @@ def view_of(
     expand: Any = (),
     around: Any = None,
     radius: int = 2,
-    max_boxes: int = READABLE,
 ) -> View:
     """The boxes and arrows of the graph under `roots`, for the function `what`, which is named in errors."""
     paths = check_options(what, detail, expand)
@@ -131,33 +131,33 @@ def view_of(
     center = () if around is None else (around,)
     if around is not None:
         kept = set(near(what, nodes, around, radius))
-    if detail == "all" or (detail == "auto" and (kept or len(nodes) <= 50 * max_boxes)):
+    if detail == "all" or (detail == "auto" and (kept or len(nodes) <= 50 * READABLE)):
         if detail == "all" and len(kept or nodes) > 4 * MOST:
             raise _too_many(what, len(kept or nodes), detail)
         structure = Structure(nodes, roots, False, center, kept)
-        if detail == "all" and _count(structure, "all", ()) > MOST:
-            raise _too_many(what, _count(structure, "all", ()), detail)
-        if detail == "all" or _count(structure, "all", ()) + (0 if kept else _rows_to_read(structure)) <= max_boxes:
+        if detail == "all" and _count(structure, "all") > MOST:
+            raise _too_many(what, _count(structure, "all"), detail)
+        if detail == "all" or _count(structure, "all") + (0 if kept else _rows_to_read(structure)) <= READABLE:
             return _View(structure, "all", paths, center).view(what)
     structure = Structure(nodes, roots, True, center, kept)
     if detail == "auto":
-        counts = {level: _count(structure, level, ()) for level in DETAILS[1:]}
+        counts = {level: _count(structure, level) for level in DETAILS[1:]}
         if structure.is_coarse:
             del counts["value"]
         else:
             counts["value"] += 0 if kept else _rows_to_read(structure)
-        if min(counts.values()) > max_boxes and not structure.is_coarse:
+        if min(counts.values()) > READABLE and not structure.is_coarse:
             structure = Structure(nodes, roots, True, center, kept, coarse=True)
-            counts = {level: _count(structure, level, ()) for level in DETAILS[2:]}
-        detail = next((level for level in counts if counts[level] <= max_boxes), min(counts, key=counts.__getitem__))
-    elif _count(structure, detail, ()) > MOST:
-        raise _too_many(what, _count(structure, detail, ()), detail)
+            counts = {level: _count(structure, level) for level in DETAILS[2:]}
+        detail = next((level for level in counts if counts[level] <= READABLE), min(counts, key=counts.__getitem__))
+    elif _count(structure, detail) > MOST:
+        raise _too_many(what, _count(structure, detail), detail)
     return _View(structure, detail, paths, center).view(what)
 
 
 def _rows_to_read(structure: Structure) -> int:
     """How many boxes the rows of all dot products count for: two rows are as much to read as a box."""
-    return sum(min(len(kind.node.args) // 2, ROWS) for kind in structure.kinds if kind.rows) // 2
+    return sum(min(len(kind.node.args) // 2, ROWS) for kind in structure.kinds if kind.is_dot) // 2
 
 
 def _too_many(what: str, boxes: int, detail: str) -> ValueError:
@@ -171,7 +171,7 @@ def initially_open(structure: Structure) -> list[Group]:
     """The groups that a page opens at first: all, if that makes a few boxes; else neurons are closed, or layers."""
     few, level = READABLE // 4, "model"
     for name, most in (("value", few), ("neuron", READABLE), ("layer", READABLE)):
-        if _count(structure, name, (), joins=False) <= most:
+        if _count(structure, name, joins=False) <= most:
             level = name
             break
     shown = _shown(structure, level, set())
@@ -196,7 +196,7 @@ def _shown(structure: Structure, detail: str, opened: set[Group]) -> dict[Group,
     for group in structure.groups():
         outer = shown[group.parent] if group.parent else None
         closed = _is_closed(group, detail) and group not in opened
-        if closed and outer is None and len(group.kinds) == 1 and not group.children and not group.kinds[0].rows:
+        if closed and outer is None and len(group.kinds) == 1 and not group.children and not group.kinds[0].is_dot:
             closed = structure.is_coarse
         shown[group] = outer or (group if closed else None)
     return shown
@@ -224,15 +224,15 @@ def _alike(structure: Structure, shown: dict[Group, Group | None], detail: str) 
     return joined
 
 
-def _count(structure: Structure, detail: str, opened: Iterable[Group], joins: bool = True) -> int:
+def _count(structure: Structure, detail: str, joins: bool = True) -> int:
     """The number of boxes at this detail, where values between groups are joined, or not."""
-    shown = _shown(structure, detail, set(opened))
+    shown = _shown(structure, detail, set())
     closed = {group for group in shown.values() if group}
     joined = _alike(structure, shown, detail) if joins else {}
     free = [
         k for k in structure.kinds if not (k.group and shown[k.group]) and not k.is_inlined and joined.get(k, k) is k
     ]
-    constants = sum(len(k.constants) for k in free if not k.rows) if detail == "all" else 0
+    constants = sum(len(k.constants) for k in free if not k.is_dot) if detail == "all" else 0
     return len(closed) + len(free) + constants
 
 
@@ -300,8 +300,8 @@ class _View:
                 port = ports.get(place, "")
                 arrow = arrows.setdefault((start, end, port), Arrow(start, end, port, 0))
                 arrow.count += 1
-                arrow.grad = max(arrow.grad, arg.numbers.grad)
-            if single and not kind.rows:
+                arrow.grad = _larger(arrow.grad, arg.numbers.grad)
+            if single and not kind.is_dot:
                 self._constants(kind, end, ports, arrows)
         self._inputs(where, arrows)
         self.boxes = dict(sorted(self.boxes.items(), key=lambda item: item[0][0] != "i"))
@@ -321,7 +321,7 @@ class _View:
     def _activation(self, kind: Kind) -> tuple[Kind, Kind] | None:
         """A neuron's sum and the activation that is applied to it, if the two make one box."""
         group = kind.group
-        if not kind.rows or kind.is_own or len(kind.users) != 1 or not group or group.owner is None or group.height:
+        if not kind.is_dot or kind.is_own or len(kind.users) != 1 or not group or group.owner is None or group.height:
             return None
         (user,) = kind.users
         if user not in self.visible:
@@ -362,9 +362,9 @@ class _View:
             box.title = box.title or (group.short if is_output and group.path else "")
         if n > 1:
             box.about = f"{box.about} × {n:,}".strip()
-        if rows.rows and numbers is kind.numbers:
+        if rows.is_dot and numbers is kind.numbers:
             box.rows = self._rows(rows)
-        elif not kind.is_leaf and is_made_by(node, {"sub", "div", "pow", "where"}):
+        elif not kind.is_leaf and is_made_by(node, ORDERED):
             box.ports = len(operands(node))
         if kind.is_off and n > 1 and numbers is kind.numbers:
             box.warning, box.is_dead = "dead", True
@@ -418,17 +418,14 @@ class _View:
         if not self.structure.has_gradients:
             return box
         if grads.count == 1 and numbers is grads:
-            low = grads
-            node_grad = low.signed
-            box.grad = f"grad {typeset(number(node_grad))}"
+            box.grad = f"grad {typeset(number(grads.signed))}"
         else:
             box.grad = f"|grad| ≤ {typeset(number(grads.grad))}" if grads.grad else ""
-        share = grads.grad / self.largest if self.largest else 0.0
-        box.heat = 1.0 if not share <= 1.0 else max(0.0, 1.0 + math.log10(share) / DECADES) if share else 0.0
+        box.heat = strength(grads.grad, self.largest)
         if not math.isfinite(grads.grad):
             box.warning = box.warning or "gradient " + typeset(number(grads.grad))
-        elif box.look == "group" and share <= VANISHED and not box.warning:
-            box.warning = "no gradient" if not share else "vanishing gradient"
+        elif box.look == "group" and grads.grad <= VANISHED * self.largest and not box.warning:
+            box.warning = "vanishing gradient" if grads.grad else "no gradient"
         return box
 
     def _rows(self, kind: Kind) -> list[Row]:
@@ -461,9 +458,7 @@ class _View:
         arg = kind.args.get(place)
         around = kind.group.path if kind.group else ""
         if arg is None:
-            numbers = kind.constants.get(place)
-            if numbers is None:
-                return "", "…"
+            numbers = kind.constants[place]
             half = len(kind.node.args) // 2
             partner = kind.args.get(place - half if place >= half else place + half)
             is_input = partner is not None and partner.place is not None and partner.place.path[-1:].isdigit()
@@ -478,15 +473,11 @@ class _View:
     def _ports(self, kind: Kind) -> dict[int, str]:
         """The port of the box that each argument arrives at."""
         n = len(kind.node.args)
-        if kind.rows:
+        if kind.is_dot:
             half = n // 2
             hidden = range(ROWS // 2, half - ROWS // 2 + 1) if half > ROWS else ()
             return {i: "more" if i % half in hidden else f"r{i % half}" for i in range(n)}
-        if self.structure.is_coarse or (self.structure.kinds and kind.count > 1 and n > 3):
-            return {}
-        if n <= 3:
-            return {i: str(i) for i in range(n)}
-        return {}
+        return {i: str(i) for i in range(n)} if n <= 3 and not self.structure.is_coarse else {}
 
     def _constants(
         self, kind: Kind, end: Key, ports: dict[int, str], arrows: dict[tuple[Key, Key, str], Arrow]
@@ -495,7 +486,7 @@ class _View:
         shown = 1 if is_made_by(kind.node, {"pow_const"}) else len(kind.node.args)
         few = [(place, numbers) for place, numbers in kind.constants.items() if place < shown][:ROWS]
         for place, numbers in few:
-            key = ("c", kind.index * ROWS + len(self.boxes))
+            key = ("c", len(self.boxes))
             self.boxes[key] = Box("constant", data=_range(numbers))
             self.group_of[key] = kind.group
             arrows[key, end, str(place)] = Arrow(key, end, ports.get(place, ""))
@@ -506,7 +497,7 @@ class _View:
         users: dict[int, dict[Key, int]] = defaultdict(lambda: defaultdict(int))
         for kind in self.structure.kinds:
             key = where.get(kind)
-            if not kind.rows or key is None or key[0] != "g":
+            if not kind.is_dot or key is None or key[0] != "g":
                 continue
             half = len(kind.node.args) // 2
             for place, numbers in kind.constants.items():
@@ -577,7 +568,7 @@ class _View:
         for (tail, head), group in bundles.items():
             starts, ends = ({*map(part, group)} for part in (lambda a: a.start, lambda a: a.end))
             full = len(group) >= 0.6 * len(starts) * len(ends)
-            if len(group) < 4 or not full or (len(starts) == 1) + (len(ends) == 1) == 2:
+            if len(group) < 4 or not full or len(starts) == len(ends) == 1:
                 single += group
                 continue
             places = {key: i for keys in frames.values() for i, key in enumerate(keys)}
@@ -585,7 +576,7 @@ class _View:
             bundle = Arrow(middle[0][len(starts) // 2], middle[1][len(ends) // 2], count=sum(a.count for a in group))
             bundle.tail = tail if isinstance(tail, Group) else None
             bundle.head = head if isinstance(head, Group) else None
-            bundle.grad = max(a.grad for a in group)
+            bundle.grad = reduce(_larger, [a.grad for a in group])
             single.append(bundle)
             for key in starts | ends:  # nothing else puts the boxes of the two frames side by side
                 pair = (key, bundle.end) if key in starts else (bundle.start, key)
@@ -603,7 +594,7 @@ class _View:
             of = {"value": "values that are made alike", "neuron": "one neuron", "layer": "one layer"}
             each = of.get(self.detail, "one model")
             if structure.is_coarse and not structure.top:
-                each = "one stretch of the graph"
+                each = "one twelfth of the graph"
             elif not structure.top:
                 each = of["value"]
             sentences.append(f"{n:,} values in {boxes} boxes: a box stands for {each}.")
@@ -619,6 +610,18 @@ class _View:
         if not structure.has_gradients:
             sentences.append("No gradients yet: call backward() first.")
         return "\n".join(sentences)
+
+
+def _larger(x: float, y: float) -> float:
+    """The larger of two sizes of gradients; nan is larger than every number."""
+    return x if y <= x or x != x else y
+
+
+def strength(size: float, largest: float) -> float:
+    """The size of a gradient on a scale of DECADES: 0 for a vanished one, 1 for the largest, infinity and nan."""
+    if not size <= largest:
+        return 1.0
+    return max(0.0, 1.0 + math.log10(size / largest) / DECADES) if size else 0.0
 
 
 def _natural(path: str) -> list[tuple[int, str]]:

@@ -119,8 +119,8 @@ def flat(x: Any) -> Array:
     return np.asarray(x, dtype=float).reshape(-1)
 
 
-def our_calls(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A run of ours: what a compiled function gives for arrays."""
+def direct_calls(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A run that is a call of `f` on the inputs."""
     return lambda inputs: f(*inputs)
 
 
@@ -172,10 +172,6 @@ def casadi_gradient(f: Callable[..., Any], *sizes: int) -> Any:
     return ca.Function("f", xs, [y, *[ca.gradient(y, x) for x in xs]])
 
 
-def torch_calls(f: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda inputs: f(*inputs)
-
-
 def torch_gradient(f: Callable[..., Any], argnums: Any = 0, rows: bool = False) -> Callable[..., Any]:
     """A run for the value and the gradient, of each row of the inputs if they are `rows`."""
     both = torch.func.grad_and_value(f, argnums)
@@ -195,7 +191,7 @@ def rosenbrock_array(xp: Any, x: Any) -> Any:
 
 
 def rosenbrock_gradient(n: int) -> Problem:
-    makers: dict[str, Any] = {"ours": lambda: our_calls(jit(value_and_grad(lambda x: rosenbrock(M, x))))}
+    makers: dict[str, Any] = {"ours": lambda: direct_calls(jit(value_and_grad(lambda x: rosenbrock(M, x))))}
     if JAX:
         makers["jax"] = lambda: jax_calls(jax.value_and_grad(lambda x: rosenbrock_array(J, x)))
     if CASADI:
@@ -207,7 +203,7 @@ def rosenbrock_gradient(n: int) -> Problem:
 
 
 def rosenbrock_hessian(n: int) -> Problem:
-    makers: dict[str, Any] = {"ours": lambda: our_calls(hessian(jit(lambda x: rosenbrock(M, x)), sparse=True))}
+    makers: dict[str, Any] = {"ours": lambda: direct_calls(hessian(jit(lambda x: rosenbrock(M, x)), sparse=True))}
     if JAX:
         makers["jax"] = lambda: jax_calls(jax.hessian(lambda x: rosenbrock_array(J, x)))
     if CASADI:
@@ -218,7 +214,7 @@ def rosenbrock_hessian(n: int) -> Problem:
 
         makers |= {"casadi call": lambda: casadi_call(function()), "casadi buffer": lambda: casadi_buffer(function())}
     if TORCH and n <= 100:
-        makers["torch"] = lambda: torch_calls(torch.func.hessian(lambda x: rosenbrock_array(T, x)))
+        makers["torch"] = lambda: direct_calls(torch.func.hessian(lambda x: rosenbrock_array(T, x)))
     return Problem(f"rosenbrock {n:,}: hessian", lambda rng: (rng.uniform(-2, 2, n),), makers)
 
 
@@ -267,16 +263,15 @@ def rollout(steps: int) -> Iterator[Problem]:
     if TORCH:
         peers["torch"] = lambda: torch_gradient(lambda s, u: rollout_cost(T, s, u), (0, 1))
 
-    unrolled = lambda: our_calls(jit(value_and_grad(lambda s, u: rollout_cost(M, s, u), argnums=(0, 1))))  # noqa: E731
+    unrolled = lambda: direct_calls(jit(value_and_grad(lambda s, u: rollout_cost(M, s, u), argnums=(0, 1))))  # noqa: E731
     yield Problem(f"pendulum, {steps} steps: gradient", draw, {"ours": unrolled, **peers})
-    if hasattr(M, "scan"):
 
-        def scanned(state: Any, controls: Any) -> Any:
-            (a, w), _ = M.scan(lambda s, u: (pendulum(M, s, u), None), (state[0], state[1]), controls)
-            return (a - math.pi) ** 2 + 0.1 * w**2 + 0.001 * M.dot(controls, controls)
+    def scanned(state: Any, controls: Any) -> Any:
+        (a, w), _ = M.scan(lambda s, u: (pendulum(M, s, u), None), (state[0], state[1]), controls)
+        return (a - math.pi) ** 2 + 0.1 * w**2 + 0.001 * M.dot(controls, controls)
 
-        loop = lambda: our_calls(jit(value_and_grad(scanned, argnums=(0, 1))))  # noqa: E731
-        yield Problem(f"pendulum, {steps} steps: scan", draw, {"ours": loop, **peers})
+    loop = lambda: direct_calls(jit(value_and_grad(scanned, argnums=(0, 1))))  # noqa: E731
+    yield Problem(f"pendulum, {steps} steps: scan", draw, {"ours": loop, **peers})
 
 
 # --- Option prices ---------------------------------------------------------------------------------------------------
@@ -351,7 +346,7 @@ def arm_jacobian() -> Problem:
     def residual_and_jacobian(q: Any, target: Any) -> Any:
         return arm(M, q, target), jacobian(lambda q: arm(M, q, target))(q)
 
-    makers["ours"] = lambda: our_calls(jit(residual_and_jacobian))
+    makers["ours"] = lambda: direct_calls(jit(residual_and_jacobian))
     if JAX:
         residual = lambda q, t: jnp.stack(arm(J, q, t))  # noqa: E731
         makers["jax"] = lambda: jax_calls(lambda q, t: (residual(q, t), jax.jacfwd(residual)(q, t)))
@@ -365,7 +360,7 @@ def arm_jacobian() -> Problem:
         makers |= {"casadi call": lambda: casadi_call(function()), "casadi buffer": lambda: casadi_buffer(function())}
     if TORCH:
         residual_t = lambda q, t: torch.stack(arm(T, q, t))  # noqa: E731
-        makers["torch"] = lambda: torch_calls(lambda q, t: (residual_t(q, t), torch.func.jacfwd(residual_t)(q, t)))
+        makers["torch"] = lambda: direct_calls(lambda q, t: (residual_t(q, t), torch.func.jacfwd(residual_t)(q, t)))
     return Problem("two-link arm: residual and jacobian", draw, makers)
 
 
@@ -568,7 +563,7 @@ def bundle_adjustment(n: int) -> Problem:
         makers["casadi buffer"] = lambda: casadi_buffer(function())
     if TORCH:
         g = lambda *x: arrays(T, *x)  # noqa: E731
-        makers["torch"] = lambda: torch_calls(torch.func.vmap(lambda *x: (g(*x), torch.func.jacfwd(g, by)(*x))))
+        makers["torch"] = lambda: direct_calls(torch.func.vmap(lambda *x: (g(*x), torch.func.jacfwd(g, by)(*x))))
     return Problem(f"bundle adjustment, {n:,} observations: jacobian", draw, makers)
 
 
@@ -624,7 +619,7 @@ def lstm(layers: int, width: int, steps: int) -> Problem:
         return -loop(step, (zero,) * (2 * layers)) / float(steps - 1)
 
     makers: dict[str, Any] = {
-        "ours": lambda: our_calls(jit(value_and_grad(lambda p, q: loss(M, p, q), argnums=(0, 1))))
+        "ours": lambda: direct_calls(jit(value_and_grad(lambda p, q: loss(M, p, q), argnums=(0, 1))))
     }
     if JAX:
         pairs = jnp.asarray(sequence[:-1]), jnp.asarray(sequence[1:])
@@ -657,7 +652,7 @@ def condition(sines: int, costly: bool) -> Problem:
     def ours(x: Any) -> Any:
         return M.cond(x > 0.0, lambda x: M.sum([M.sin(k * x) for k in turns.tolist()]), lambda x: x * x, x)
 
-    makers: dict[str, Any] = {"ours": lambda: our_calls(jit(value_and_grad(ours)))}
+    makers: dict[str, Any] = {"ours": lambda: direct_calls(jit(value_and_grad(ours)))}
     if JAX:
 
         def theirs(x: Any) -> Any:
@@ -675,7 +670,7 @@ def overhead(results: int) -> Problem:
     """Ten numbers in, and next to nothing computed."""
     many = results > 1
     scalar = lambda x: [2.0 * a for a in x] if many else x[0] * x[1] + x[9]  # noqa: E731
-    makers: dict[str, Any] = {"ours": lambda: our_calls(jit(scalar))}
+    makers: dict[str, Any] = {"ours": lambda: direct_calls(jit(scalar))}
     if JAX:
         makers["jax"] = lambda: jax_calls(lambda x: 2.0 * x if many else x[0] * x[1] + x[9])
     if CASADI:

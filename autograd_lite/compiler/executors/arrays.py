@@ -54,7 +54,10 @@ def writer(program: Program, xp: Any = np) -> Callable[..., None]:
 
 
 def looper(plan: LoopPlan, executor: Callable[[Any], Callable[..., Any]], xp: Any = np) -> Callable[..., Any]:
-    """The function that runs the loop of `plan`, each step on all rows: see `Executor`. Its buffers are NumPy's."""
+    """The function that runs the loop of `plan`, each step on all rows: see `Executor`.
+
+    `executor` runs the body on arrays of `xp`; the buffers between the steps are NumPy's.
+    """
     run, fixed, (width, others_width) = executor(plan.body), plan.states + plan.constants, plan.widths
     steps, none = range(plan.n)[::-1] if plan.reverse else range(plan.n), np.zeros(0)
 
@@ -309,7 +312,10 @@ class _Writer:
 
 
 def _grid(at: Any) -> tuple[int, int, int, int]:
-    """(outer, stride, inner, step): `outer` runs `stride` apart of `inner` numbers `step` apart; step 0 if not."""
+    """(outer, stride, inner, step): `outer` runs, `stride` apart, of `inner` numbers, `step` apart.
+
+    If `at` is not such a grid, `step` is 0.
+    """
     step = int(at[1] - at[0]) if len(at) > 1 else 1
     breaks = np.flatnonzero(np.diff(at) != step)
     if not len(breaks):

@@ -48,7 +48,7 @@ class Encoded(NamedTuple):
     tables     the addresses of all indexed operands, one after the other
     results    addresses
     sums       pairs [first, count]: runs of places in the workspace's sums. Each total has its sums there, in order,
-               from a multiple of 8 on; of OUTER, each j has them from a multiple of 8 on.
+               from a multiple of 8 on; in the form OUTER so do those of each j.
     constants  float64
     """
 
@@ -177,7 +177,8 @@ def load(program: Program, threads: int = 1, kind: str | None = None) -> _kernel
     """The program in the kernel: see _kernel.pyi for its methods.
 
     `threads` threads share the rows of a batch; the order of additions, and so the last digits of the sums, depend on
-    how many there are. `kind` is the largest of KINDS to use; by default the size of the program decides.
+    how many there are. `kind` is the largest of KINDS to use; None leaves the choice to the kernel, by the size of the
+    program.
     """
     return _kernel.Program(*encode(program), threads=threads, kind=kind)
 

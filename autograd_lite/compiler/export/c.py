@@ -8,7 +8,7 @@ from textwrap import wrap
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.export.language import CONDITION, OPERATORS, PRODUCT, SIGN, SUM, WIDTH, Language, Operator
-from autograd_lite.compiler.export.listing import Function, Let, Listing, Loop, Variable
+from autograd_lite.compiler.export.listing import Function, Let, Listing, Variable
 from autograd_lite.primitives import Primitive
 
 STACK = 2048  # numbers in all local arrays of a function, at most, that are on the stack
@@ -64,8 +64,8 @@ WRITTEN: dict[Primitive, Operator] = {
 class C(Language):
     """C99, with `double` or `float` numbers."""
 
-    name = "C"
     operators = WRITTEN
+    counter, closing = "int", "};"
 
     def __init__(self, precision: str) -> None:
         self.real, self.f = precision, "f" if precision == "float" else ""
@@ -91,18 +91,12 @@ class C(Language):
         const = "" if statement.varies else "const "
         return f"{const}{self.real} {statement.name} = {self.expression(statement.expression)};"
 
-    def loop(self, loop: Loop) -> str:
-        x, n = loop.variable, loop.times
-        return (
-            f"for (int {x} = {n - 1}; {x} >= 0; {x}--) {{"
-            if loop.reverse
-            else f"for (int {x} = 0; {x} < {n}; {x}++) {{"
-        )
+    def declared(self, name: str, size: int, largest: int | None = None) -> str:
+        integer = "unsigned char" if (largest or 0) < 256 else "unsigned short" if (largest or 0) < 65536 else "int"
+        return f"static const {self.real if largest is None else integer} {name}[{size}] = {{"
 
     def comment(self, text: str) -> str:
         return f"/* {text} */"
-
-    endless = "for (;;) {"
 
     def parameter(self, variable: Variable, result: bool) -> str:
         """An argument or a result in the head of a function."""
@@ -132,9 +126,9 @@ class C(Language):
             )
         return lines + [f"    {static}{self.real} {name}[{size}];" for name, size in function.arrays.items()]
 
-    def function(self, listing: Listing, function: Function) -> list[str]:
+    def function(self, function: Function) -> list[str]:
         """One function with the comment above it."""
-        lines = ["/* " + "\n * ".join(self.heading(listing, function)) + " */", *self.head(function)]
+        lines = ["/* " + "\n * ".join(self.heading(function)) + " */", *self.head(function)]
         lines += self.memory(function)
         lines += [f"    (void){x.name};" for x in function.arguments if x.name not in function.reads]
         lines += self.statements(function.body)
@@ -154,20 +148,12 @@ class C(Language):
         lines += [f"static const {self.real} {name} = {self.number(x)};" for name, x in listing.constants.items()]
         if listing.constants:
             lines.append("")
-        for name, rows in listing.arrays.items():
-            lines.append(f"static const {self.real} {name}[{sum(len(row) for _, row in rows)}] = {{")
-            for comment, row in rows:
-                lines += [f"    /* {comment} */"] if comment else []
-                lines += self.rows(row, "    ")
-            lines += ["};", ""]
-        for name, table in listing.tables.items():
-            kind = "unsigned char" if max(table) < 256 else "unsigned short" if max(table) < 65536 else "int"
-            lines.append(f"static const {kind} {name}[{len(table)}] = {{")
-            lines += [*self.rows(table, "    ", str), "};", ""]
+        for array in self.constant_arrays(listing):
+            lines += [*array, ""]
         for text in definitions:
             lines += [text, ""]
         for function in listing.functions:
-            lines += self.function(listing, function)
+            lines += self.function(function)
         return "\n".join([*lines, *self.test(listing, macro)]) + "\n"
 
     def test(self, listing: Listing, macro: str) -> list[str]:

@@ -6,7 +6,7 @@ import math
 
 from autograd_lite import primitives as p
 from autograd_lite.compiler.export.language import CONDITION, OPERATORS, PRODUCT, SIGN, SUM, Language
-from autograd_lite.compiler.export.listing import Function, Let, Listing, Loop
+from autograd_lite.compiler.export.listing import Function, Let, Listing
 
 LIBRARY = """exp expm1 log log2 log10 log1p sqrt cbrt sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh
 hypot floor ceil abs"""
@@ -85,8 +85,8 @@ WRITTEN = {
 class JavaScript(Language):
     """JavaScript: the functions are ECMAScript 2016, the self-test 2019."""
 
-    name = "JavaScript"
     operators = WRITTEN
+    counter = "let"
     functions = FUNCTIONS
 
     def number(self, x: float) -> str:
@@ -97,19 +97,12 @@ class JavaScript(Language):
     def let(self, statement: Let) -> str:
         return f"{'let' if statement.varies else 'const'} {statement.name} = {self.expression(statement.expression)};"
 
-    def loop(self, loop: Loop) -> str:
-        x, n = loop.variable, loop.times
-        return (
-            f"for (let {x} = {n - 1}; {x} >= 0; {x}--) {{"
-            if loop.reverse
-            else f"for (let {x} = 0; {x} < {n}; {x}++) {{"
-        )
+    def declared(self, name: str, size: int, largest: int | None = None) -> str:
+        return f"const {name} = ["
 
-    endless = "for (;;) {"
-
-    def function(self, listing: Listing, function: Function) -> list[str]:
+    def function(self, function: Function) -> list[str]:
         """One function with the comment above it."""
-        lines = ["// " + line for line in self.heading(listing, function)]
+        lines = ["// " + line for line in self.heading(function)]
         lines.append(f"function {function.name}({', '.join([x.name for x in function.arguments])}) {{")
         lines += [f"    const {name} = new Float64Array({size});" for name, size in function.arrays.items()]
         lines += [f"    const {x.name} = new Array({x.size});" for x in function.results if x.size is not None]
@@ -123,19 +116,13 @@ class JavaScript(Language):
         about = [*listing.about, "", f"Self-test: node {listing.name}.js"]
         lines = [f"// {line}".rstrip() for line in about] + ['"use strict";', ""]
         lines += [f"const {name} = {self.number(x)};" for name, x in listing.constants.items()]
-        for name, rows in listing.arrays.items():
-            lines.append(f"const {name} = [")
-            for comment, row in rows:
-                lines += [f"    // {comment}"] if comment else []
-                lines += self.rows(row, "    ")
-            lines += ["];"]
-        for name, table in listing.tables.items():
-            lines += [f"const {name} = [", *self.rows(table, "    ", str), "];"]
+        for array in self.constant_arrays(listing):
+            lines += array
         lines += [""] if lines[-1] else []
         for text in definitions:
             lines += [text, ""]
         for function in listing.functions:
-            lines += self.function(listing, function)
+            lines += self.function(function)
         lines += self.test(listing)
         return "\n".join(lines) + "\n"
 

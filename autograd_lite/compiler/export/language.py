@@ -49,7 +49,6 @@ class Language:
     is "" if the language has the function.
     """
 
-    name = ""
     operators: Mapping[Primitive, Operator] = OPERATORS
     functions: Mapping[str, tuple[str, str]] = {}
 
@@ -65,9 +64,16 @@ class Language:
         """The definition of a variable."""
         raise NotImplementedError
 
+    def declared(self, name: str, size: int, largest: int | None = None) -> str:
+        """What stands before the numbers of a constant array of that size; `largest` is the largest of integers."""
+        raise NotImplementedError
+
     def loop(self, loop: Loop) -> str:
         """The head of a loop."""
-        raise NotImplementedError
+        x, n = loop.variable, loop.times
+        if loop.reverse:
+            return f"for ({self.counter} {x} = {n - 1}; {x} >= 0; {x}--) {{"
+        return f"for ({self.counter} {x} = 0; {x} < {n}; {x}++) {{"
 
     def count(self, count: Count) -> str:
         """The counter of a loop as a number."""
@@ -91,10 +97,11 @@ class Language:
             return self.branch(f"{self.expression(x.condition, SUM)} {'!=' if x.taken else '=='} {self.number(0.0)}")
         return self.loop(x) if isinstance(x, Loop) else self.endless
 
-    endless = ""  # the head of a loop that only a `Stop` ends
-
+    counter = ""  # the keyword that defines the counter of a loop
+    endless = "for (;;) {"  # the head of a loop that only a `Stop` ends
     end = "}"  # closes a block; "" if the language has no such line
-    stop = ";"  # after an assignment
+    terminator = ";"  # after an assignment
+    closing = "];"  # closes a constant array
 
     # --- Expressions ------------------------------------------------------------------------------------------------
 
@@ -154,10 +161,11 @@ class Language:
             elif isinstance(x, Let):
                 yield from self.broken(space + self.let(x))
             elif isinstance(x, Add):
-                yield from self.broken(f"{space}{x.name} += {self.expression(x.expression)}{self.stop}")
+                yield from self.broken(f"{space}{x.name} += {self.expression(x.expression)}{self.terminator}")
             else:
                 assert isinstance(x, Store)
-                yield from self.broken(f"{space}{self.expression(x.item)} = {self.expression(x.expression)}{self.stop}")
+                assigned = f"{self.expression(x.item)} = {self.expression(x.expression)}{self.terminator}"
+                yield from self.broken(space + assigned)
 
     def broken(self, line: str) -> list[str]:
         """A statement on several lines, if it is too long for one."""
@@ -168,7 +176,7 @@ class Language:
         """The definitions of the functions that the listing needs and the language does not have."""
         found: dict[str, str] = {}
         for op in listing.primitives:
-            if op in self.operators or op.factors or op is p.detach:
+            if op in self.operators or op.factors:
                 continue
             definition = self.functions[op.name][1]
             for needed in self.needs(definition):
@@ -181,6 +189,17 @@ class Language:
         """The primitives that a definition calls: those after `needs:` in its first line."""
         first = definition.partition("\n")[0]
         return first.partition("needs: ")[2].replace(" */", "").split() if "needs: " in first else []
+
+    def constant_arrays(self, listing: Listing) -> Iterator[list[str]]:
+        """The lines of each constant array and each table of indices."""
+        for name, rows in listing.arrays.items():
+            lines = [self.declared(name, sum(len(row) for _, row in rows))]
+            for comment, row in rows:
+                lines += [f"    {self.comment(comment)}"] if comment else []
+                lines += self.rows(row, "    ")
+            yield [*lines, self.closing]
+        for name, table in listing.tables.items():
+            yield [self.declared(name, len(table), max(table)), *self.rows(table, "    ", str), self.closing]
 
     def rows(self, numbers: Sequence[float], indent: str, write: Callable[[float], str] | None = None) -> list[str]:
         """Numbers between commas, as many on a line as there is room for."""
@@ -205,6 +224,6 @@ class Language:
             lines += self.braced(values, *brackets, indent)
         return lines
 
-    def heading(self, listing: Listing, function: Function) -> list[str]:
+    def heading(self, function: Function) -> list[str]:
         """The lines of the comment above a function."""
         return wrap(function.about, WIDTH - 4)

@@ -33,7 +33,7 @@ def model(exported: Exported, precision: str) -> bytes:
     """The ONNX model of the function and, if it is asked for, its gradient, as the content of a file.
 
     A parameter is an input of shape (rows, how many numbers it has); so are the outputs. An ImportError if the package
-    onnx is not installed.
+    onnx is not installed, a ValueError for loops, for `hvp` and for a function of no numbers.
     """
     try:
         import onnx
@@ -105,7 +105,7 @@ class _Writer:
     # --- Tensors ----------------------------------------------------------------------------------------------------
 
     def append(self, block: Tensor, start: int, width: int) -> None:
-        """A block that has the numbers at the addresses from `start` on."""
+        """Add `block`, which has the numbers at the addresses from `start` on."""
         self.blocks.append(block)
         self.starts.append(start)
         self.widths.append(width)

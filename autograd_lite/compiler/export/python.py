@@ -82,8 +82,8 @@ WRITTEN = {**OPERATORS, p.where: (CONDITION, "{1} if {0} else {2}", (SUM, SUM, S
 class Python(Language):
     """Python 3."""
 
-    name = "Python"
-    end = stop = ""
+    end = terminator = ""
+    closing = "]"
     operators = WRITTEN
     functions = FUNCTIONS
 
@@ -94,6 +94,9 @@ class Python(Language):
 
     def let(self, statement: Let) -> str:
         return f"{statement.name} = {self.expression(statement.expression)}"
+
+    def declared(self, name: str, size: int, largest: int | None = None) -> str:
+        return f"{name} = ["
 
     def loop(self, loop: Loop) -> str:
         steps = f"range({loop.times})"
@@ -118,10 +121,10 @@ class Python(Language):
             return [line]
         return super().broken(line.replace("= ", "= (", 1) + ")")
 
-    def function(self, listing: Listing, function: Function) -> list[str]:
+    def function(self, function: Function) -> list[str]:
         """One function with its docstring."""
         lines = [f"def {function.name}({', '.join([x.name for x in function.arguments])}):"]
-        lines += ['    """' + "\n    ".join(self.heading(listing, function)) + '"""']
+        lines += ['    """' + "\n    ".join(self.heading(function)) + '"""']
         lines += [f"    {name} = [0.0] * {size}" for name, size in function.arrays.items()]
         lines += [f"    {x.name} = [0.0] * {x.size}" for x in function.results if x.size is not None]
         lines += self.statements(function.body)
@@ -133,19 +136,13 @@ class Python(Language):
         lines = ['"""' + "\n".join([*listing.about, "", f"Self-test: python {listing.name}.py"]) + '\n"""', ""]
         lines += ["import math", ""]
         lines += [f"{name} = {self.number(x)}" for name, x in listing.constants.items()]
-        for name, rows in listing.arrays.items():
-            lines.append(f"{name} = [")
-            for comment, row in rows:
-                lines += [f"    # {comment}"] if comment else []
-                lines += self.rows(row, "    ")
-            lines += ["]"]
-        for name, table in listing.tables.items():
-            lines += [f"{name} = [", *self.rows(table, "    ", str), "]"]
+        for array in self.constant_arrays(listing):
+            lines += array
         lines += ["", ""] if lines[-1] else [""]
         for text in definitions:
             lines += [text, "", ""]
         for function in listing.functions:
-            lines += self.function(listing, function)
+            lines += self.function(function)
         return "\n".join([*lines, *self.test(listing)]) + "\n"
 
     def test(self, listing: Listing) -> list[str]:

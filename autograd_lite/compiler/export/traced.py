@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from autograd_lite import primitives
@@ -21,13 +19,12 @@ from autograd_lite.compiler.export.listing import (
     Variable,
     identifier,
 )
-from autograd_lite.compiler.export.writing import Part, Sweep, expected, whole, write
+from autograd_lite.compiler.export.writing import Part, Sweep, expected, stems, whole, write
 from autograd_lite.compiler.loops import Loop
 from autograd_lite.compiler.pipeline import Pipeline, planned
 from autograd_lite.compiler.program import Program
 from autograd_lite.compiler.simplify import leaves_by_use, simplify
-from autograd_lite.compiler.trace import Symbol, Trace
-from autograd_lite.graph import topological_order
+from autograd_lite.compiler.trace import Symbol, Trace, order_of
 from autograd_lite.ieee import to_float
 from autograd_lite.naming import names_of, parameter_names
 from autograd_lite.primitives import Primitive
@@ -65,7 +62,8 @@ class Output(NamedTuple):
 class Exported:
     """`f`, traced on the structure of `example`, and the derivatives of it that are exported to `language`.
 
-    A ValueError if `f` uses an operation that is not in the table of primitives.
+    A ValueError if `f` uses an operation that is not in the table of primitives. A TypeError if it gives no numbers, or
+    several with `hvp`.
 
     `captured_as_arguments`: the Values that `f` captured become an argument, and derivatives by them are exported too.
     """
@@ -106,7 +104,7 @@ class Exported:
 
     def _check(self, roots: Sequence[Any], language: str) -> None:
         """A ValueError if `roots`, or the body of a loop, need a primitive that is not in the table."""
-        for node in topological_order(*[x for x in roots if type(x) is not float]):
+        for node in order_of(roots):
             if isinstance(node.op, Loop):
                 self._check([*node.op.body.next, *node.op.columns], language)
             elif node.op not in (None, item) and not is_standard(node.op):
@@ -144,7 +142,7 @@ class Exported:
             paths = [f"[{n}]" for n in range(len(self.captured))]
             parameters.append(Parameter("parameters", self.captured, paths, self.numbers))
         new: dict[Any, Any] = {x: Symbol(self.trace, row=True, label=x.label) for p in parameters for x in p.symbols}
-        for node in topological_order(*[x for x in self.roots if isinstance(x, Symbol)]):
+        for node in order_of(self.roots):
             if node.op is not None and node not in new:
                 new[node] = self.trace.make(node.op, tuple([x if type(x) is float else new[x] for x in node.args]))
         self.roots = [x if type(x) is float else new[x] for x in self.roots]
@@ -176,7 +174,7 @@ class Exported:
     @property
     def needs_sweeps(self) -> bool:
         """Whether a Jacobian would have one loop for each of several results."""
-        order = topological_order(*[x for x in self.roots if isinstance(x, Symbol)])
+        order = order_of(self.roots)
         return len(self.roots) > 1 and any(isinstance(x.op, Loop) for x in order)
 
     def sweeps(self) -> tuple[list[Output], list[Sweep]]:
@@ -284,15 +282,14 @@ class Exported:
             return [Name(name) for name in names]
         array_name = identifier("parameters", taken)
         rows, at = [], 0
-        for label, group in groupby([re.sub(r"[\[\]().\d_]*$", "", label) for label in self.labels]):
-            count = len(list(group))
+        for label, count in stems(self.labels):
             rows.append((label, self.numbers[at : at + count]))
             at += count
         listing.arrays[array_name] = rows
         return [Item(array_name, Index(n)) for n in range(len(self.captured))]
 
     def _layout(self) -> list[str]:
-        """Where the numbers of an argument are that is more than one list."""
+        """For each argument that is neither one number nor one list: the order of its numbers in the array."""
         lines = []
         for parameter in self.parameters:
             flat = parameter.paths in ([""], [f"[{n}]" for n in range(len(parameter.paths))])

@@ -329,7 +329,7 @@ class _Writer:
     def states(self, labels: Sequence[str], first: Sequence[Expression]) -> list[Expression]:
         """Variables for the states of a loop that begin with `first`: scalars, or an array for many of one name."""
         states: list[Expression] = []
-        for stem, count in _stems(labels):
+        for stem, count in stems(labels):
             at = len(states)
             if count > SCALARS:
                 name = self.array(stem, count)
@@ -352,11 +352,11 @@ class _Writer:
     def store(self, labels: Sequence[str], xs: Sequence[Expression], n: int, counter: str) -> list[list[Expression]]:
         """Store `xs` in each of the `n` steps of a loop; return for each the expressions that read it at each step."""
         columns: list[list[Expression]] = []
-        for stem, count in _stems(labels[: len(xs)]):
+        for stem, count in stems(labels[: len(xs)]):
             at = len(columns)
             x = xs[at]
             named = isinstance(x, Name) and not OWN.fullmatch(x.name)
-            label = stem if count > 1 else x.name if named else labels[at]  # type: ignore[union-attr]
+            label = (stem or "x") if count > 1 else x.name if named else labels[at]  # type: ignore[union-attr]
             name = self.array(f"{label}_at", n * count)
             self.copy(Item(name, Index(0, ((count, counter),))), xs[at : at + count])
             for k in range(count):
@@ -390,12 +390,11 @@ class _Writer:
                 name = next(x for x in pending if not reads[x].isdisjoint(pending.keys() - {x}))
                 pending[name] = self.aside(name, pending[name], name in arrays)
                 continue
-            for name in free[:1]:
-                new = pending.pop(name)
-                if name in arrays:
-                    self.copy(Item(name, Index(0)), new)
-                else:
-                    self.add(Store(Name(name), new[0]))
+            new = pending.pop(free[0])
+            if free[0] in arrays:
+                self.copy(Item(free[0], Index(0)), new)
+            else:
+                self.add(Store(Name(free[0]), new[0]))
 
     def aside(self, name: str, xs: Sequence[Expression], is_array: bool) -> list[Expression]:
         """Put `xs` into new variables, or into an array."""
@@ -775,7 +774,7 @@ def _invariant(body: Sequence[Statement], varying: set[str]) -> tuple[list[State
     return before, inside
 
 
-def _stems(labels: Sequence[str]) -> Iterator[tuple[str, int]]:
+def stems(labels: Sequence[str]) -> Iterator[tuple[str, int]]:
     """The labels without the index at their end, and how many in a row have this in common."""
     for stem, group in groupby(labels, key=lambda label: re.sub(r"[\[\]().\d_]*$", "", label)):
-        yield stem or "x", len(list(group))
+        yield stem, len(list(group))
