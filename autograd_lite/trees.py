@@ -23,16 +23,23 @@ def tree_map(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
         return function(tree, *others)
     for other in others:
         _check_same_structure(tree, other)
-    keys = list(tree) if isinstance(tree, dict) else list(range(len(tree)))
     if others:
+        keys = tree if isinstance(tree, dict) else range(len(tree))
         branches = [tree_map(function, tree[key], *[other[key] for other in others]) for key in keys]
     else:
         items = tree.values() if isinstance(tree, dict) else tree
         branches = [tree_map(function, x) if isinstance(x, (dict, list, tuple)) else function(x) for x in items]
+    return container_like(tree, branches)
+
+
+def container_like(tree: Tree, branches: list[Any]) -> Tree:
+    """A container of the class of `tree`, a dict, list or tuple, with other `branches`. It may be `branches` itself."""
+    if type(tree) is list:
+        return branches
     if isinstance(tree, tuple):
         return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
     result: Any = copy(tree)
-    for key, branch in zip(keys, branches, strict=True):
+    for key, branch in zip(tree if isinstance(tree, dict) else range(len(tree)), branches, strict=True):
         result[key] = branch
     return result
 
@@ -132,11 +139,8 @@ def lists_to_arrays(tree: Tree) -> Tree:
     """
     import numpy
 
-    if isinstance(tree, dict):
-        return {key: lists_to_arrays(branch) for key, branch in tree.items()}
-    if isinstance(tree, tuple):
-        branches = [lists_to_arrays(branch) for branch in tree]
-        return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
+    if isinstance(tree, dict | tuple):
+        return container_like(tree, [lists_to_arrays(x) for x in (tree.values() if isinstance(tree, dict) else tree)])
     if not isinstance(tree, list):
         return tree
     if all(type(x) is float for x in tree):

@@ -484,7 +484,7 @@ def test_nodes_are_made_of_values_floats_and_primitives_only() -> None:
 def test_under_sanitizers(run_under_sanitizers: Callable[..., None]) -> None:
     """This file and test_value.py, on a core that is built to stop at a wrong access or undefined behaviour."""
     if SANITIZED or core is None:
-        pytest.skip("this is the other build")
+        pytest.skip("there is no C core, or this is the run under the sanitizers")
 
     def command(built: str) -> list[str]:
         run_tests = (

@@ -1,6 +1,6 @@
 """Nested structures: mapped, taken apart and put together again."""
 
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 
 import pytest
 
@@ -60,3 +60,12 @@ def test_lists_to_arrays_takes_objects_in_any_row() -> None:
 def test_tree_like_takes_as_many_leaves_as_the_tree_has(leaves: list[int]) -> None:
     with pytest.raises(ValueError, match=r"tree_like takes 3 leaves like \(0, \[0, 0\]\), got (fewer|more)"):
         tree_like((0, [0, 0]), leaves)
+
+
+def test_lists_to_arrays_keeps_the_class_of_a_dict() -> None:
+    tree = OrderedDict(x=[1.0, 2.0], y=3.0)
+    arrays = lists_to_arrays(tree)
+    assert type(arrays) is OrderedDict
+    assert [*arrays] == ["x", "y"]
+    assert arrays["x"].tolist() == [1.0, 2.0]
+    assert tree["x"] == [1.0, 2.0]

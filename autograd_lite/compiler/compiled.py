@@ -8,7 +8,6 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from copy import copy
 from functools import cached_property, partial
 from itertools import islice
 from math import prod
@@ -25,7 +24,7 @@ from autograd_lite.compiler.trace import Symbol, Trace, TraceError, order_of
 from autograd_lite.primitives import Primitive, Result, sum_
 from autograd_lite.recording import keeps_history, recording_with
 from autograd_lite.sparsity import Sparse
-from autograd_lite.trees import Tree, lists_to_arrays, tree_leaves, tree_map, tree_paths
+from autograd_lite.trees import Tree, container_like, lists_to_arrays, tree_leaves, tree_map, tree_paths
 from autograd_lite.value import EAGER, Value, active_recorder, constant, node_of, numbers_of, opened
 
 T = TypeVar("T")
@@ -545,7 +544,7 @@ def _builder(tree: Tree, at: int) -> tuple[Callable[[Any], Any], int]:
         return lambda x: lists_to_arrays([build(x) for build in builders]), at
     if type(tree) is tuple:
         return lambda x: tuple([build(x) for build in builders]), at
-    return lambda x: _like(tree, [build(x) for build in builders]), at
+    return lambda x: container_like(tree, [build(x) for build in builders]), at
 
 
 def _stacked(tree: Tree, n: int, column: Callable[[tuple[int, ...]], Any]) -> Tree:
@@ -555,7 +554,7 @@ def _stacked(tree: Tree, n: int, column: Callable[[tuple[int, ...]], Any]) -> Tr
         return column(shape)
     if isinstance(tree, list | tuple | dict):
         branches = tree.values() if isinstance(tree, dict) else tree
-        return _like(tree, [_stacked(branch, n, column) for branch in branches])
+        return container_like(tree, [_stacked(branch, n, column) for branch in branches])
     if isinstance(tree, Real):
         import numpy
 
@@ -573,17 +572,7 @@ def _lists_stacked(tree: Tree) -> Tree:
 
         if all(isinstance(x, numpy.ndarray) for x in branches):
             return numpy.stack(branches, axis=1)
-    return _like(tree, branches)
-
-
-def _like(tree: Tree, branches: list[Any]) -> Tree:
-    """A container like `tree`, also an OrderedDict or a namedtuple, with other `branches`."""
-    if isinstance(tree, tuple):
-        return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
-    made: Any = copy(tree)
-    for key, branch in zip(tree if isinstance(tree, dict) else range(len(tree)), branches, strict=True):
-        made[key] = branch
-    return made
+    return container_like(tree, branches)
 
 
 def _shape(tree: Tree) -> tuple[int, ...] | None:
