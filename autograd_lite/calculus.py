@@ -25,6 +25,7 @@ from autograd_lite.trees import (
     arrays_to_lists,
     has_numpy_array,
     lists_to_arrays,
+    note_about_lists,
     tree_leaves,
     tree_like,
     tree_map,
@@ -325,6 +326,10 @@ class _Inputs:
         token = constants.set(self.constants)
         try:
             y = f(*args, **options)
+        except (AttributeError, TypeError) as error:
+            if self.arrays:
+                note_about_lists(error, self.what)
+            raise
         finally:
             constants.reset(token)
         return _scalars(y, f"the result under {self.what}")

@@ -8,6 +8,7 @@ Python would be unrolled or refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from math import isfinite, nan
 from operator import index
 from typing import Any, TypeVar, TypeVarTuple, overload
@@ -178,6 +179,9 @@ def cond(pred: Any, true_fun: Callable[[*Ts], X], false_fun: Callable[[*Ts], X],
     with trace.anew():
         chosen, other = true_fun(*operands), false_fun(*operands)
     leaves_like(chosen, other, f"{what}: the two functions must return results of one structure")
+    for leaf in (*tree_leaves(chosen), *tree_leaves(other)):
+        if not isinstance(leaf, Value):
+            p.to_float(leaf, f"{what}: the result of a function")
     sides = []
     for tree, taken in ((chosen, True), (other, False)):
         roots = [trace.operand(leaf) for leaf in tree_leaves(tree) if isinstance(leaf, Value)]
@@ -404,6 +408,11 @@ def _solution(
     what: str,
 ) -> list[Any]:
     """The solution that `find` finds, or the traced solution of `compiled`: nan if it does not converge."""
+    limit: Any = max_steps
+    if not is_number(tol) or not tol >= 0:
+        raise ValueError(f"{what}: tol must be a number of at least 0, got {tol!r}")
+    if not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"{what}: max_steps must be an int of at least 1, got {limit!r}")
     if active_recorder().symbolic:
         return compiled(f, [trace_of(active_recorder()).operand(x) for x in tree_leaves(x0)], tol, float(max_steps))
     return find(f, _numbers(tree_leaves(x0), what), tol, max_steps, what)
@@ -415,6 +424,8 @@ def _newton(f: ListFunction, xs: list[float], tol: float, max_steps: int, what: 
     for _ in range(max_steps):
         rows = [_numbers(row, what) for row in jacobian(f)(xs)]
         steps = _solve(rows, ys)
+        if all(map(isfinite, chain(ys, *rows))) and not all(map(isfinite, steps)):
+            raise ArithmeticError(_no_convergence(what, xs, ys, "the Jacobian is singular there"))
         largest = max(map(abs, ys), default=0.0)
         size = 1.0
         while True:
@@ -557,7 +568,8 @@ def _flattened(f: Callable[[Any], Any], x0: Tree, what: str) -> ListFunction:
     """`f` as a function of the list of its argument's leaves; a ValueError if f returns another structure than x0."""
 
     def f_flat(xs: list[Any]) -> list[Any]:
-        return leaves_like(x0, _checked_state(f(tree_like(x0, xs)), x0, what), what)
+        ys = leaves_like(x0, f(tree_like(x0, xs)), f"{what}: the result must have the structure of x")
+        return [y if isinstance(y, Value) else p.to_float(y, f"{what}: the result") for y in ys]
 
     return f_flat
 

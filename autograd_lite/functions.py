@@ -52,6 +52,15 @@ class Ternary(Protocol):
     def __call__(self, x: Scalar, y: Scalar, z: Scalar, /) -> Value: ...
 
 
+class Where(Protocol):
+    """The type of `where`: it gives a float if all arguments are floats, else a Value."""
+
+    @overload
+    def __call__(self, condition: float, x: float, y: float, /) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, condition: Scalar, x: Scalar, y: Scalar, /) -> Value: ...
+
+
 # fmt: off
 exp: Unary   = p.exp;    exp2: Unary  = p.exp2;   expm1: Unary = p.expm1;  erf: Unary   = p.erf    # noqa: E702
 log: Unary   = p.log;    log2: Unary  = p.log2;   log10: Unary = p.log10;  log1p: Unary = p.log1p  # noqa: E702
@@ -62,7 +71,7 @@ asinh: Unary = p.asinh;  acosh: Unary = p.acosh;  atanh: Unary = p.atanh;  sign:
 floor: Unary = p.floor;  ceil: Unary  = p.ceil;   round: Unary = p.round_; step: Unary  = p.step   # noqa: E702
 relu: Unary  = p.relu;   sigmoid: Unary = p.sigmoid;  softplus: Unary = p.softplus                 # noqa: E702
 atan2: Binary = p.atan2;  hypot: Binary = p.hypot;  maximum: Binary = p.maximum;  minimum: Binary = p.minimum  # noqa: E702
-where: Ternary = p.where
+where: Where = p.where
 # fmt: on
 
 # A sentence and an example for each primitive under its public name. The examples run as tests.
@@ -165,7 +174,10 @@ def matvec(
     >>> matvec([[1.0, 2.0], [3.0, 4.0]], [1.0, -1.0], biases=[0.5, 0.5])
     [-0.5, -0.5]
     """
-    given, vector, recorder = list(rows), _items(xs, "matvec"), active_recorder()
+    given: Sequence[Any] = _items(rows, "matvec")
+    vector, recorder = _items(xs, "matvec"), active_recorder()
+    if activation is not None and not callable(activation):
+        raise TypeError(f"matvec takes a function of one number as activation, got {activation!r:.60}")
     if biases is not None:
         biases = _items(biases, "matvec")
         if len(biases) != len(given):
@@ -417,7 +429,7 @@ def primitive(partials: Rule) -> _Decorator:
     return decorate
 
 
-def _totals(rows: list[Any], xs: tuple[Any, ...], biases: Any) -> list[float] | None:
+def _totals(rows: Sequence[Any], xs: tuple[Any, ...], biases: Any) -> list[float] | None:
     """The number of each row's dot product with `xs`, plus its bias, in the order in which the `dot` node adds.
 
     None unless every row is a sequence of Values and floats, with a Value among them, as long as `xs`, and `xs` and

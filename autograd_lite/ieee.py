@@ -25,7 +25,8 @@ def to_float(x: Any, what: str) -> float:
             large: Any = x
             return inf if large > 0 else -inf
     remedy = "use its .data" if hasattr(x, "record") else "convert it with float(), or take its elements one by one"
-    raise TypeError(f"{what} takes real numbers, got {type(x).__name__} {' '.join(str(x).split())[:60]}: {remedy}")
+    shown = repr(x) if isinstance(x, str) else " ".join(str(x).split())
+    raise TypeError(f"{what} takes real numbers, got {type(x).__name__} {shown:.60}: {remedy}")
 
 
 def _total(function: Callable[[float], float], pole: float | None = None) -> Callable[[float], float]:

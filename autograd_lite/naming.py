@@ -98,6 +98,8 @@ def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
     >>> [*names_of([a, b]).values()]
     ['a']
     """
+    if _is_node(nodes):
+        raise TypeError("names_of takes a list of Values, got one Value: write names_of([x])")
     nodes = list(nodes)
     return _names(nodes, places_of(nodes))
 

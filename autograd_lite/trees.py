@@ -132,6 +132,12 @@ def has_numpy_array(tree: Tree) -> bool:
     return any(type(branch) is not float and has_numpy_array(branch) for branch in tree)
 
 
+def note_about_lists(error: Exception, what: str) -> None:
+    """Add to an `error` about a list, raised where `what` called a function on lists, that these stand for arrays."""
+    if any(word in str(error) for word in ("list", "sequence")):
+        error.add_note(f"{what} gives f lists of numbers in place of arrays: write sum(v * v for v in x)")
+
+
 def lists_to_arrays(tree: Tree) -> Tree:
     """A new tree with NumPy arrays in place of lists of numbers, and of lists whose items become arrays of one shape.
 

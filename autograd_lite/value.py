@@ -170,7 +170,8 @@ def copy_fields(xs: Sequence[Any], field: str, buffer: Any, store: bool) -> None
 
 
 def zero_grads(parameters: Sequence[Value]) -> None:
-    """Set the gradient of each of `parameters`, Values, to 0. A TypeError if `parameters` is not a sequence.
+    """Set the gradient of each of `parameters`, Values, to 0. A TypeError if `parameters` is not a list of
+    Values.
 
     >>> a = Value(2.0)
     >>> (a * a).backward()
@@ -180,7 +181,11 @@ def zero_grads(parameters: Sequence[Value]) -> None:
     """
     if not isinstance(parameters, Sequence):
         raise TypeError(f"zero_grads takes a list of Values, got {type(parameters).__name__}")
-    copy_fields(parameters, "grad", array("d", bytes(8 * len(parameters))), True)
+    try:
+        copy_fields(parameters, "grad", array("d", bytes(8 * len(parameters))), True)
+    except AttributeError:
+        wrong = next(x for x in parameters if not isinstance(x, Value))
+        raise TypeError(f"zero_grads takes a list of Values, got {type(wrong).__name__} in it") from None
 
 
 def new_node(op: Primitive, args: tuple[Any, ...], numbers: Sequence[Any] = ()) -> Value:

@@ -247,7 +247,7 @@ def finite(what: str, number: Any) -> float:
     An error names `what`: a TypeError if `number` is not a real number, a ValueError if the number is not finite.
     """
     if not isinstance(number, Real):
-        raise TypeError(f"{what} takes real numbers, got {type(number).__name__} {str(number)[:60]}")
+        raise TypeError(f"{what} takes real numbers, got {type(number).__name__} {number!r:.60}")
     if not all_finite([number]):
         raise ValueError(f"{what} takes finite numbers, got {number!s:.60}")
     return float(number)

@@ -709,7 +709,7 @@ def test_a_dict_may_have_its_keys_in_another_order(call: Any, expected: Any, way
         ),
         (lambda x: scan(lambda s, y: ([s[0]], y), [x, x], [1.0]), "structure of the state changes: expected 2 items"),
         (lambda x: scan(lambda s, y: ({"b": s["a"]}, y), {"a": x}, [1.0]), r"expected the keys \['a'\], got \['b'\]"),
-        (lambda x: scan(lambda s, y: ("no", y), x, [1.0]), "the state takes real numbers, got str no"),
+        (lambda x: scan(lambda s, y: ("no", y), x, [1.0]), "the state takes real numbers, got str 'no'"),
         (lambda x: scan(lambda s, y: (s, y), x), "takes xs, or length, the number of steps"),
         (lambda x: scan(lambda s, y: (s, y), x, [1.0], length=2), "length=2, and xs has 1 items"),
         (lambda x: scan(lambda s, y: (s, y), x, length=1.5), "length is an int, got 1.5"),
@@ -736,7 +736,7 @@ def test_equations_without_a_solution_say_so() -> None:
         fixed_point(lambda x: 2.0 * x + 1.0, 1.0)
     with pytest.raises(ArithmeticError, match="has not converged after 10 steps"):
         fixed_point(lambda x: -x, 1.0, max_steps=10)
-    with pytest.raises(ValueError, match="root of <lambda>: the structure of the state changes"):
+    with pytest.raises(ValueError, match="root of <lambda>: the result must have the structure of x"):
         root(lambda x: [x[0]], [1.0, 2.0])
 
 
@@ -813,3 +813,22 @@ def test_a_jitted_function_with_a_loop_is_freed() -> None:
         assert f(0.5) != grad(f)(0.5)
     del f
     assert alive() == before
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: root(lambda x: [x], 1.0), ValueError, "root of <lambda>: the result must have the structure of x: "),
+        (lambda: root(lambda x: "y", 1.0), TypeError, "root of <lambda>: the result takes real numbers, got str 'y'"),
+        (lambda: root(lambda x: 3.0, 1.0), ArithmeticError, "at x = 1, and the Jacobian is singular there"),
+        (lambda: root(lambda x: [x[0], x[0]], [1.0, 2.0]), ArithmeticError, "and the Jacobian is singular there"),
+        (lambda: root(lambda x: x - 1.0, 1.0, tol=-1), ValueError, "tol must be a number of at least 0, got -1"),
+        (lambda: root(lambda x: x - 1.0, 1.0, tol="x"), ValueError, "tol must be a number of at least 0, got 'x'"),
+        (lambda: fixed_point(al.cos, 1.0, max_steps=2.5), ValueError, "max_steps must be an int .*, got 2.5"),
+        (lambda: jit(lambda x: cond(x > 0, lambda t: t, lambda t: None, x))(1.0), TypeError,
+         "cond of <lambda>: the result of a function takes real numbers, got NoneType"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_or_result_is_named(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()

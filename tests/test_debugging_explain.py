@@ -136,3 +136,8 @@ def test_any_label_is_one_short_printable_text(label):
     lines = str(explain(y, a)).splitlines()
     assert len(lines) == 4
     assert all(line.isprintable() and len(line) < 200 for line in lines)
+
+
+def test_a_value_that_is_not_computed_from_the_other_has_no_table() -> None:
+    a = Value(2.0, label="a")
+    assert str(explain(a, a * 3.0)) == "d a / d mul=6 = 0: a is not computed from mul=6, or no gradient flows"

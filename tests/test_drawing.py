@@ -690,7 +690,7 @@ def test_text_of_a_wide_graph_is_cut_and_counts_the_rest():
 
 @pytest.mark.parametrize("limits", [{"max_lines": 0}, {"max_depth": -1}])
 def test_text_takes_positive_limits(limits):
-    with pytest.raises(ValueError, match=r"to_text takes positive limits, got max_lines=.*, max_depth="):
+    with pytest.raises(ValueError, match=r"to_text takes ints of at least 1, got max_lines=.*, max_depth="):
         to_text(Value(1.0), **limits)
 
 

@@ -216,3 +216,19 @@ def test_matvec_of_floats_gives_floats_under_no_grad() -> None:
         found = [matvec(rows, [1.0, -1.0]), matvec(rows, [1.0, -1.0], biases), matvec([[Value(1.0), 2.0]], [1.0, 2.0])]
     assert found[:2] == [[-1.0, -1.0], [-0.5, -0.5]]
     assert [type(y) for ys in found for y in ys] == [float] * 4 + [Value]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: matvec(Value(1.0), [1.0]), "matvec takes a list of numbers, got Value"),
+        (lambda: matvec([[1.0]], [1.0], activation="tanh"), "matvec takes a function of one number .*, got 'tanh'"),
+        (lambda: al.zero_grads([Value(1.0), 2.0]), "zero_grads takes a list of Values, got float in it"),
+        (lambda: al.names_of(Value(1.0)), r"names_of takes a list of Values, got one Value: write names_of\(\[x\]\)"),
+        (lambda: Value(""), "Value takes real numbers, got str '': convert it with float"),
+        (lambda: al.compiled_rule(3), r"compiled_rule takes an optimizer, such as nn.SGD\(parameters\), got int"),
+    ],
+)
+def test_wrong_arguments_are_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()

@@ -216,7 +216,7 @@ def test_embedding_gives_a_row():
     [
         (lambda: nn.Layer(3, 2)([1.0, 2.0]), ValueError, "Layer expects 3 inputs, got 2"),
         (lambda: nn.Neuron(3)([1.0, 2.0]), ValueError, "Neuron expects 3 inputs, got 2"),
-        (lambda: nn.Layer(2, 2)(["a", 1.0]), TypeError, "dot takes real numbers, got str a"),
+        (lambda: nn.Layer(2, 2)(["a", 1.0]), TypeError, "dot takes real numbers, got str 'a'"),
         (lambda: nn.Neuron(0), ValueError, "Neuron takes at least 1 input, got 0"),
         (lambda: nn.Neuron(-1), ValueError, "Neuron takes at least 1 input, got -1"),
         (lambda: nn.Neuron("2"), TypeError, "Neuron takes a whole number of inputs, got '2'"),
@@ -236,7 +236,7 @@ def test_embedding_gives_a_row():
         (lambda: nn.Layer(2, 2, bias=[1]), ValueError, r"Layer bias has shape \(2,\), got \[1\] of shape \(1,\)"),
         (lambda: nn.Neuron(2, weight=[1]), ValueError, r"Neuron weight has shape \(2,\), got \[1\] of shape \(1,\)"),
         (lambda: nn.Neuron(2, weight=[1, math.nan]), ValueError, "Neuron weight takes finite numbers, got nan"),
-        (lambda: nn.Layer(1, 1, weight=[["a"]]), TypeError, "Layer weight takes real numbers, got str a"),
+        (lambda: nn.Layer(1, 1, weight=[["a"]]), TypeError, "Layer weight takes real numbers, got str 'a'"),
         (lambda: nn.Layer(1, 1, bias=[math.inf]), ValueError, "Layer bias takes finite numbers, got inf"),
         (lambda: nn.Layer(1, 1, weight=nn.init.constant(math.nan)), ValueError, "Layer weight takes finite .* got nan"),
         (lambda: nn.MLP(2, [1], "reul"), ValueError, "no activation is called 'reul': choose from elu, gelu"),
@@ -259,7 +259,7 @@ def test_embedding_gives_a_row():
         (
             lambda: nn.Layer(1, 1).load_state_dict({"weight": [["1"]], "bias": [0]}),
             TypeError,
-            "load_state_dict: weight takes real numbers, got str 1",
+            "load_state_dict: weight takes real numbers, got str '1'",
         ),
         (
             lambda: nn.Layer(1, 1).load_state_dict({"weight": [[1]], "bias": [math.nan]}),

@@ -110,7 +110,7 @@ def test_a_partial_is_a_float_or_an_error() -> None:
         return x
 
     assert type(grad(positive_part)(1.0)) is float
-    with pytest.raises(TypeError, match="the partial of lettered takes real numbers, got str s"):
+    with pytest.raises(TypeError, match="the partial of lettered takes real numbers, got str 's'"):
         grad(lettered)(1.0)
 
 

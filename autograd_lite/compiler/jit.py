@@ -28,7 +28,7 @@ from autograd_lite.debugging.callsite import call_site
 from autograd_lite.ieee import to_float
 from autograd_lite.recording import keeps_history
 from autograd_lite.signatures import Unannotated
-from autograd_lite.trees import Tree, arrays_to_lists, has_numpy_array, tree_map
+from autograd_lite.trees import Tree, arrays_to_lists, has_numpy_array, note_about_lists, tree_map
 from autograd_lite.value import EAGER, Value, active_recorder, copy_fields, node_of, opened
 
 if TYPE_CHECKING:
@@ -327,9 +327,8 @@ class Jitted(Transformable, Generic[P, R]):
             try:
                 found = Compiled(self._f, arrays_to_lists(tree), self.backends)
             except (AttributeError, TypeError) as error:
-                about_lists = any(word in str(error) for word in ("list", "sequence"))
-                if about_lists and not isinstance(error, CompileError) and has_numpy_array((tree, columns)):
-                    error.add_note("jit gives f lists of numbers in place of arrays: write sum(v * v for v in x)")
+                if not isinstance(error, CompileError) and has_numpy_array((tree, columns)):
+                    note_about_lists(error, "jit")
                 raise
             if found.operations > UNROLLED:
                 warn_explicit(

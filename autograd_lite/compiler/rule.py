@@ -58,7 +58,14 @@ def compiled_rule(optimizer: Optimizer, *, backend: Any = "auto") -> UpdateRule:
     >>> w.data
     1.0
     """
+    check_optimizer("compiled_rule", optimizer)
     return UpdateRule(optimizer, find_backends(backend))
+
+
+def check_optimizer(what: str, optimizer: Any) -> None:
+    """A TypeError that names `what` if `optimizer` is not an optimiser."""
+    if not hasattr(optimizer, "update") or not hasattr(optimizer, "hyperparameters"):
+        raise TypeError(f"{what} takes an optimizer, such as nn.SGD(parameters), got {type(optimizer).__name__}")
 
 
 class UpdateRule:

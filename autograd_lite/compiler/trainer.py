@@ -10,7 +10,7 @@ from typing import Any
 from autograd_lite.compiler.arguments import batch
 from autograd_lite.compiler.compiled import Compiled
 from autograd_lite.compiler.jit import Jitted
-from autograd_lite.compiler.rule import Optimizer, UpdateRule
+from autograd_lite.compiler.rule import Optimizer, UpdateRule, check_optimizer
 from autograd_lite.compiler.trace import TraceError
 from autograd_lite.graph import topological_order
 from autograd_lite.value import Value, active_recorder, opened
@@ -40,8 +40,7 @@ def trainer(loss: Jitted[..., Any], optimizer: Optimizer) -> Trainer:
     """
     if not isinstance(loss, Jitted):
         raise TypeError(f"trainer takes a jitted loss, got {type(loss).__name__}: write trainer(jit(loss), optimizer)")
-    if not hasattr(optimizer, "update") or not hasattr(optimizer, "hyperparameters"):
-        raise TypeError(f"trainer takes an optimizer, such as nn.SGD(parameters), got {type(optimizer).__name__}")
+    check_optimizer("trainer", optimizer)
     return Trainer(loss, optimizer)
 
 

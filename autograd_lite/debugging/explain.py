@@ -63,7 +63,10 @@ class Explanation:
             else "more than 1e308"
         )
         names = _names(self.y, self.x)
-        head = f"d {_node(self.y, names)} / d {_node(self.x, names)} = {self.total:.6g}, the sum over {number} path"
+        y, x = _node(self.y, names), _node(self.x, names)
+        head = f"d {y} / d {x} = {self.total:.6g}, the sum over {number} path"
+        if not self.count:
+            return f"d {y} / d {x} = 0: {y} is not computed from {x}, or no gradient flows"
         rows = [head + ("" if self.count == 1 else "s"), f"{'product':>12}  {'share':>7}  path"]
         rows += [f"{path.product:12.6g}  {self._share(path.product):>7}  {path.text(names)}" for path in self.paths]
         if self.count > len(self.paths):

@@ -26,8 +26,8 @@ def to_text(*roots: Node, max_lines: int = 100, max_depth: int = 20) -> str:
         │  └─ ↑ a
         └─ 1
     """
-    if max_lines < 1 or max_depth < 1:
-        raise ValueError(f"to_text takes positive limits, got max_lines={max_lines}, max_depth={max_depth}")
+    if not all(isinstance(limit, int) and limit > 0 for limit in (max_lines, max_depth)):
+        raise ValueError(f"to_text takes ints of at least 1, got max_lines={max_lines!r}, max_depth={max_depth!r}")
     nodes = nodes_of("to_text", roots)
     names = _names(nodes, roots)
     lines: list[tuple[str, str, str]] = []
