@@ -408,9 +408,10 @@ def _solution(
     what: str,
 ) -> list[Any]:
     """The solution that `find` finds, or the traced solution of `compiled`: nan if it does not converge."""
+    bound: Any = tol  # a Value if it is an argument of a jitted function
     limit: Any = max_steps
-    if not is_number(tol) or not tol >= 0:
-        raise ValueError(f"{what}: tol must be a number of at least 0, got {tol!r}")
+    if not is_number(bound) or not (isinstance(bound, Value) or bound >= 0):
+        raise ValueError(f"{what}: tol must be a number of at least 0, got {bound!r}")
     if not isinstance(limit, int) or limit < 1:
         raise ValueError(f"{what}: max_steps must be an int of at least 1, got {limit!r}")
     if active_recorder().symbolic:

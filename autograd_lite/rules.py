@@ -25,7 +25,7 @@ class Register(Value):
     __bool__ = __float__ = __int__ = __index__ = _no_number
 
 
-class _Rule(Recorder):
+class _RuleRecorder(Recorder):
     """Records the operations of a rule as a graph of Registers."""
 
     symbolic = True
@@ -47,7 +47,7 @@ def traced(op: Primitive, n: int, last: float | None) -> list[Partial] | None:
     """
     z, *xs = [node_of(None, (), None, Register) for _ in range(n + 1)]
     args: list[Any] = [*xs[:-1], last] if last is not None else xs
-    with recording_with(_Rule()):
+    with recording_with(_RuleRecorder()):
         try:
             partials = op.partials(z, *args)
         except TypeError:  # also for a number of arguments that `op` does not take

@@ -832,3 +832,9 @@ def test_a_jitted_function_with_a_loop_is_freed() -> None:
 def test_a_wrong_argument_or_result_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_tolerance_of_root_may_be_an_argument_of_jit() -> None:
+    loose, tight = [jit(lambda x, tol: root(lambda z: z * z - x, 1.0, tol=tol))(2.0, tol) for tol in (0.5, 1e-12)]
+    assert tight == pytest.approx(math.sqrt(2.0), rel=1e-15)
+    assert 1e-6 < abs(loose - tight) < 0.1
