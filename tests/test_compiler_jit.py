@@ -719,3 +719,14 @@ def test_equal_leaves_of_two_types_have_two_programs() -> None:
 
     f = jit(lambda x, kind: x * (2.0 if isinstance(kind, Kind) else 3.0))
     assert [f(1.0, Kind("a")), f(1.0, "a"), f(1.0, Kind("a"))] == [2.0, 3.0, 2.0]
+
+
+def test_results_under_no_grad_are_leaves() -> None:
+    w = Value(2.0)
+    f = jit(lambda x: [w * x, x - w, 3.0])
+    with ag.no_grad():
+        first, second, constant = f(5.0)
+    assert [(y.data, y.op, y.args) for y in (first, second)] == [(10.0, None, ()), (3.0, None, ())]
+    assert (constant, type(constant)) == (3.0, float)
+    (first * w).backward()
+    assert w.grad == 10.0

@@ -25,7 +25,7 @@ from autograd_lite.primitives import Primitive, Result, sum_
 from autograd_lite.recording import keeps_history, recording_with
 from autograd_lite.sparsity import Sparse
 from autograd_lite.trees import Tree, container_like, lists_to_arrays, tree_leaves, tree_map, tree_paths
-from autograd_lite.value import EAGER, Value, active_recorder, constant, node_of, numbers_of, opened
+from autograd_lite.value import EAGER, LEAVES, Value, active_recorder, constant, leaves_of, node_of, numbers_of, opened
 
 T = TypeVar("T")
 Run = Callable[..., Any]  # see `Executor`
@@ -219,9 +219,10 @@ class Graph:
 
     def call(self, given: tuple[Any, ...]) -> list[Any]:
         """The results for `given`, the Values and floats in place of `captured` and the inputs: floats if none is a
-        Value, else one node each, whose arguments are `given`. All of them share one run of the program."""
+        Value, else one node each, whose arguments are `given`, or leaves under `no_grad`. All share one run of the
+        program."""
         recorder, run = active_recorder(), _Call(self)
-        if recorder is not EAGER:
+        if recorder is not EAGER and recorder is not LEAVES:
             made: list[Any] = []
             for n, root in enumerate(self.roots):
                 op = run.operation(n)
@@ -234,6 +235,8 @@ class Graph:
         found = run.results(tuple(numbers))
         if set(map(type, given)) <= {float}:
             return found
+        if recorder is LEAVES:
+            return leaves_of(found)
         return [
             recorder.constant(x) if type(root) is float else node_of(run.operation(n), given, x)
             for n, (root, x) in enumerate(zip(self.roots, found, strict=True))
