@@ -140,6 +140,11 @@ class Graph:
         return self._runnable(self.total_program)
 
     @cached_property
+    def constants(self) -> list[tuple[int, float]]:
+        """The index and the number of each result that is constant."""
+        return [(n, root) for n, root in enumerate(self.roots) if type(root) is float]
+
+    @cached_property
     def writer(self) -> Run:
         """Runs `forward_program` and writes the results into buffers."""
         return self._runnable(self.forward_program, "writer")
@@ -245,7 +250,9 @@ class Graph:
     def of(self, given: tuple[Any, ...]) -> list[Any]:
         """The results for `given`: floats of floats, nodes of Values. A result that is constant is a float."""
         found = self.numbers(given) if set(map(type, given)) <= {float} else self.call(given)
-        return [root if type(root) is float else x for root, x in zip(self.roots, found, strict=True)]
+        for n, root in self.constants:
+            found[n] = root
+        return found
 
     def nodes(self, given: tuple[Any, ...], found: list[float]) -> list[Value]:
         """The results for `given` as Values, when their numbers `found` are known: leaves if no history is kept."""
@@ -437,7 +444,9 @@ class _Call:
         graph = self._graph.pulled(tuple(total))
         if graph is not None:
             found = graph.of((*given, *total.values()))
-            return [None if type(root) is float and not root else x for root, x in zip(graph.roots, found, strict=True)]
+            for n, root in graph.constants:
+                found[n] = root or None
+            return found
         rows = [[None if dx is None else g * dx for dx in self._partials(n, None, *given)] for n, g in total.items()]
         columns = [[x for x in column if x is not None] for column in zip(*rows, strict=True)]
         return [sum_(*column) if column else None for column in columns]
