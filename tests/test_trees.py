@@ -49,6 +49,7 @@ def test_a_different_structure_is_named(other: object, message: str) -> None:
 
 
 def test_lists_to_arrays_takes_objects_in_any_row() -> None:
+    pytest.importorskip("numpy")
     for rows in ([[1.0, 2.0], [Value(1.0), 2.0]], [[Value(1.0), 2.0], [1.0, 2.0]]):
         array = lists_to_arrays(rows)
         assert (array.shape, array.dtype) == ((2, 2), object)
@@ -63,6 +64,7 @@ def test_tree_like_takes_as_many_leaves_as_the_tree_has(leaves: list[int]) -> No
 
 
 def test_lists_to_arrays_keeps_the_class_of_a_dict() -> None:
+    pytest.importorskip("numpy")
     tree = OrderedDict(x=[1.0, 2.0], y=3.0)
     arrays = lists_to_arrays(tree)
     assert type(arrays) is OrderedDict
