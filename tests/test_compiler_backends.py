@@ -312,3 +312,15 @@ def test_the_arrays_of_a_map_are_contiguous(backend: str) -> None:
     assert found["b"][0].tolist() == (y * y).tolist()
     assert found["b"][1].tolist() == [5.0] * 4
     assert found["b"][2] == "text"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_gradient_of_zero_times_an_infinite_input_is_nan(backend: str) -> None:
+    weights = [Value(1.0), Value(-1.0)]
+
+    def f(xs: Any) -> Any:
+        z = ag.dot(weights, xs)
+        return z - ag.minimum(z, 0.0)  # the cotangent of z is 0
+
+    jit(f, backend=backend).mean([[2.0, math.inf]]).backward()
+    assert math.isnan(weights[1].grad)

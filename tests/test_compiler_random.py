@@ -210,6 +210,20 @@ def eager(model: Model, rows: list[list[float]]) -> tuple[list[Vector], list[Vec
     1,
     56299,
 )
+@example(
+    [
+        ("layer", (1, "plain", False), 0),
+        ("map", "exp", 0),
+        ("map", "exp", 0),
+        ("zip", "add", 0, 0),
+        ("zip", "minimum", 0, 3),
+        ("layer", (1, "plain", False), 0),
+    ],
+    1,
+    2,
+    2,
+    1,
+)
 def test_random_models_have_the_eager_numbers_on_every_backend(
     steps: list[Step], n: int, inputs: int, hostile: int, seed: int
 ) -> None:

@@ -338,6 +338,8 @@ def _vectorized(op: Primitive, xp: Any) -> Callable[..., Array]:
 
 def _matmul(x: Array, y: Array) -> Array:
     """x @ y in NumPy."""
+    if x.shape[-1] == 1:  # `dot` with a matrix of one number takes 0 times infinity for 0
+        return x * y
     z = x.dot(y) if x.ndim == 2 == y.ndim else x @ y  # x.dot(y) is faster for small arrays
     if not math.isfinite(np.vdot(z, z)):
         # A sum of products in which inf and -inf meet is nan. A fused multiply-add may overlook that.
