@@ -3,8 +3,8 @@
     python demos/classic_architecture.py
 
 2-25-50-50-25-1, ReLU, and a sigmoid at the end; binary cross-entropy, full-batch gradient descent; 1,000 points with
-noise 0.2, of which 100 are the test set. If PyTorch is installed, the network there starts from the same weights and
-takes the same steps. Architecture and data are those of Piotr Skalski, "Let's code a Neural Network in plain NumPy",
+noise 0.2, of which 100 are the test set. If PyTorch is installed, its network starts from the same weights and takes
+the same steps. Architecture and data are those of Piotr Skalski, "Let's code a Neural Network in plain NumPy",
 2018, https://towardsdatascience.com/lets-code-a-neural-network-in-plain-numpy-ae7e74410795.
 """
 
